@@ -1,0 +1,289 @@
+"""Fetching the known datasets: whole or not at all, with the checksums of their publishers."""
+
+import os
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pooch
+import requests
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from spikelore.data.idx import content_sha256
+from spikelore.errors import InputError, SpikeloreError
+
+STEMS = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+"""The four files of a dataset, without ``.gz``: images and labels of the train set, then of the test set."""
+
+DERIVED_FROM = {"emnist-capitals": "emnist-balanced"}
+"""Datasets that are a part of another one, which is the one on disk."""
+
+_RECORD = "content.sha256"
+_CONNECT_SECONDS, _READ_SECONDS = 5, 15
+_CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a dataset is published and what must arrive.
+
+    Args:
+        base_url: the folder of the remote files, with a slash at its end.
+        md5: remote file to its MD5, as its publisher or torchvision's ``datasets/mnist.py`` gives it.
+        images: how many train and test images there are.
+        classes: how many classes; their labels are 0 to ``classes - 1``.
+        members: stem to member for a source that is one ZIP archive; empty where the remote files are the
+            four gzip files themselves.
+        sha256: stem to the SHA-256 of the decompressed file; empty where none is published, and then the
+            ones seen at the fetch are recorded beside the files.
+    """
+
+    base_url: str
+    md5: Mapping[str, str]
+    images: tuple[int, int]
+    classes: int
+    members: Mapping[str, str] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+
+SOURCES = {
+    "mnist": Source(
+        base_url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+        md5={
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+        images=(60000, 10000),
+        classes=10,
+        sha256={
+            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+    ),
+    "fashion-mnist": Source(
+        base_url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        md5={
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+        images=(60000, 10000),
+        classes=10,
+    ),
+    "emnist-balanced": Source(
+        base_url="https://biometrics.nist.gov/cs_links/EMNIST/",
+        md5={"gzip.zip": "58c8d27c78d21e728a6bc7b3cc06412e"},
+        images=(112800, 18800),
+        classes=47,
+        members={
+            "train-images-idx3-ubyte": "gzip/emnist-balanced-train-images-idx3-ubyte.gz",
+            "train-labels-idx1-ubyte": "gzip/emnist-balanced-train-labels-idx1-ubyte.gz",
+            "t10k-images-idx3-ubyte": "gzip/emnist-balanced-test-images-idx3-ubyte.gz",
+            "t10k-labels-idx1-ubyte": "gzip/emnist-balanced-test-labels-idx1-ubyte.gz",
+        },
+    ),
+}
+"""The datasets that can be fetched."""
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder for datasets, which may not exist yet."""
+    return Path(pooch.os_cache("spikelore"))
+
+
+def data_folder(data_dir: Path | None) -> Path:
+    """Return ``data_dir``, else the folder in ``SPIKELORE_DATA``, else the user's cache folder."""
+    if data_dir is not None:
+        return data_dir
+    named = os.environ.get("SPIKELORE_DATA")
+    return Path(named) if named else cache_folder()
+
+
+def find_file(folder: Path, stem: str) -> Path | None:
+    """Return the file ``stem.gz`` in ``folder``, else ``stem``, else None."""
+    candidates = (folder / f"{stem}.gz", folder / stem)
+    return next((path for path in candidates if os.path.isfile(path)), None)
+
+
+def expected_sha256(name: str, folder: Path) -> Mapping[str, str]:
+    """Return stem to SHA-256 of the decompressed files: the published ones, else those seen at the fetch.
+
+    Empty where neither is known: nothing to compare the files in ``folder`` with.
+    """
+    if name not in SOURCES or SOURCES[name].sha256:
+        return SOURCES[name].sha256 if name in SOURCES else {}
+    try:
+        lines = (folder / _RECORD).read_text().splitlines()
+    except OSError:
+        return {}
+    return {stem: digest for digest, _, stem in (line.partition("  ") for line in lines)}
+
+
+def fetch(
+    name: str,
+    data_dir: Path | None = None,
+    base_url: str | None = None,
+    *,
+    tries: int = 3,
+    backoff_s: float = 1.0,
+) -> Path:
+    """Download the dataset ``name`` and return its folder, ``data_dir/name``.
+
+    Nothing is downloaded when the four files are there with the right content, under whatever compression.
+    Otherwise all remote files are downloaded beside the target and checked; only then are they moved there,
+    in place of what was there. A cut connection and a wrong checksum are tried again.
+
+    Args:
+        name: a name in `SOURCES` or `DERIVED_FROM`; the latter fetches the dataset it is a part of.
+        data_dir: where datasets lie; see `data_folder`.
+        base_url: another place with the same files.
+        tries: how often a file is asked for before giving up.
+        backoff_s: seconds to wait before the second try, doubled for each one after it.
+
+    Raises:
+        InputError: no dataset of this name can be downloaded.
+        SpikeloreError: no network, the wrong content in every try, a folder that cannot be written, a full
+            disk; the dataset's folder is as it was.
+    """
+    stored = DERIVED_FROM.get(name, name)
+    if stored not in SOURCES:
+        raise InputError(
+            f"dataset {name!r} cannot be fetched, expected one of {', '.join([*SOURCES, *DERIVED_FROM])}; "
+            "a dataset of one's own needs no fetch, put its folder into the data folder"
+        )
+    source, root = SOURCES[stored], data_folder(data_dir)
+    folder = root / stored
+    if all(_is_right(stored, folder, stem) for stem in STEMS):
+        return folder
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".fetch-") as temporary:
+            fresh = Path(temporary)
+            for file, md5 in source.md5.items():
+                url = (base_url.rstrip("/") + "/" if base_url else source.base_url) + file
+                _download(url, md5, fresh / file, tries, backoff_s)
+            if source.members:
+                _extract(fresh / next(iter(source.md5)), source.members, fresh)
+            _install(fresh, folder)
+    except OSError as error:
+        raise SpikeloreError(
+            f"could not write dataset {stored!r} to {root}: {error.strerror}; free some space, or choose a "
+            "folder that you may write to with --data-dir or SPIKELORE_DATA"
+        ) from error
+    return folder
+
+
+def _is_right(name: str, folder: Path, stem: str) -> bool:
+    path = find_file(folder, stem)
+    if path is None:
+        return False
+    try:
+        if content_sha256(path) == expected_sha256(name, folder).get(stem):
+            return True
+    except InputError:
+        return False
+    md5 = SOURCES[name].md5.get(f"{stem}.gz")
+    return md5 is not None and pooch.file_hash(str(path), alg="md5") == md5
+
+
+def _download(url: str, md5: str, target: Path, tries: int, backoff_s: float) -> None:
+    """Download ``url`` to ``target`` and check its MD5, ``tries`` times at most."""
+    problem = ""
+    for attempt in range(tries):
+        if attempt:
+            time.sleep(backoff_s * 2 ** (attempt - 1))
+        try:
+            with _progress_bar(target.name) as bar:
+                # Accept-Encoding: no server may unpack the gzip files on the way.
+                pooch.HTTPDownloader(
+                    progressbar=bar,
+                    chunk_size=_CHUNK_BYTES,
+                    timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+                    headers={"Accept-Encoding": "identity"},
+                )(url, str(target), None)
+        except requests.RequestException as error:
+            # Beneath requests' error lies urllib3's, and its reason is the plain one.
+            cause = getattr(next(iter(error.args), None), "reason", error)
+            problem = f"the download failed ({cause}), expected a file; check the network and try again"
+            continue
+        found = pooch.file_hash(str(target), alg="md5")
+        if found == md5:
+            return
+        problem = f"found MD5 {found}, expected {md5}; try again later or put the files there by hand"
+    raise SpikeloreError(f"could not fetch {url} in {tries} tries: {problem}")
+
+
+class _Bar:
+    """What pooch asks of a progress bar, on one of rich's."""
+
+    def __init__(self, progress: Progress, file: str):
+        self._progress = progress
+        self._task = progress.add_task(file, total=None)
+
+    @property
+    def total(self) -> float | None:
+        """Bytes to come, None while unknown."""
+        return self._progress.tasks[0].total
+
+    @total.setter
+    def total(self, total: int) -> None:
+        self._progress.update(self._task, total=total)
+
+    def update(self, advance: int) -> None:
+        """Move on by ``advance`` bytes."""
+        self._progress.advance(self._task, advance)
+
+    def reset(self) -> None:
+        """Move back to the start."""
+        self._progress.reset(self._task)
+
+    def close(self) -> None:
+        """Do nothing: the bar closes with its context."""
+
+
+@contextmanager
+def _progress_bar(file: str) -> Iterator[Any]:
+    """Show a `_Bar` with the time left on stderr, or give False when stderr is not a terminal."""
+    if not sys.stderr.isatty():
+        yield False
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield _Bar(progress, file)
+
+
+def _extract(archive: Path, members: Mapping[str, str], folder: Path) -> None:
+    with zipfile.ZipFile(archive) as file:
+        for stem, member in members.items():
+            (folder / f"{stem}.gz").write_bytes(file.read(member))
+
+
+def _install(fresh: Path, folder: Path) -> None:
+    """Move the four checked files to ``folder``, in place of those there, and record their content.
+
+    The record goes first: a crash in between leaves files that do not match it, and the next fetch sees it.
+    """
+    folder.mkdir(exist_ok=True)
+    digests = {stem: content_sha256(fresh / f"{stem}.gz") for stem in STEMS}
+    (fresh / _RECORD).write_text("".join(f"{digest}  {stem}\n" for stem, digest in digests.items()))
+    os.replace(fresh / _RECORD, folder / _RECORD)
+    for stem in STEMS:
+        os.replace(fresh / f"{stem}.gz", folder / f"{stem}.gz")
+        (folder / stem).unlink(missing_ok=True)
