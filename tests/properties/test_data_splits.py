@@ -100,6 +100,7 @@ def test_what_is_drawn_of_a_class_depends_on_neither_the_others_nor_the_training
         ),
         ({"test_per_class": 5}, "class 0 of 'toy' has 4 images for test, but 5 are wanted"),
         ({"classes": [2, 4]}, "class 4 of 'toy' has 0 images for train and validation, but 2"),
+        ({"classes": [4], "train_per_class": 0, "validation_per_class": 0}, "class 4 of 'toy' has 0 images"),
         ({"classes": [2, 2]}, r"classes are \[2, 2\]"),
         ({"classes": []}, r"classes are \[\]"),
         ({"validation_per_class": -1}, "validation_per_class is -1, expected 0 or more"),
@@ -109,6 +110,16 @@ def test_what_is_drawn_of_a_class_depends_on_neither_the_others_nor_the_training
 def test_what_cannot_be_drawn_gets_its_sentence(asked: dict, found: str):
     with pytest.raises(InputError, match=found):
         split(DATASET, **{"train_per_class": 1, "validation_per_class": 1, "seed": 0, **asked})
+
+
+def test_classes_of_the_same_size_are_drawn_independently():
+    labels = np.arange(60) % 2
+    images = LabelledImages(np.arange(60, dtype=np.uint8)[:, None, None], labels)
+    drawn = split(
+        Dataset("even", images, images, (0, 1), ""), train_per_class=10, validation_per_class=0, seed=0
+    )
+    zeros, ones = (set(np.array(numbers(drawn.train.of_classes([label]))) // 2) for label in (0, 1))
+    assert zeros != ones
 
 
 def test_all_images_of_a_class_can_be_asked_for():

@@ -38,6 +38,20 @@ def test_the_same_array_gives_the_same_gzip_bytes(tmp_path: Path):
     for name in ("a.gz", "b.gz"):
         write_idx(tmp_path / name, np.zeros((3, 2), np.uint8))
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+    assert (tmp_path / "a.gz").read_bytes()[4:8] == bytes(4), "the gzip header has a time in it"
+
+
+def test_what_follows_a_whole_number_of_chunks_is_seen(tmp_path: Path):
+    path = tmp_path / "long-idx"
+    content = idx_bytes(0x08, (1 << 20,), bytes(1 << 20))
+    path.write_bytes(content)
+    assert len(read_idx(path)) == 1 << 20
+    path.write_bytes(content + b"a")
+    with pytest.raises(InputError, match="too long"):
+        read_idx(path)
+    path.write_bytes(gzip.compress(content)[:-8] + bytes(8))
+    with pytest.raises(InputError, match="broken gzip file"):
+        read_idx(path)
 
 
 def test_the_content_digest_does_not_depend_on_compression(tmp_path: Path):
