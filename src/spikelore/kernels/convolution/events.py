@@ -1,0 +1,81 @@
+"""What the Numba kernels of a first-spike convolution share: event lists and packed weights.
+
+A wave is handled as a list of input spikes in order of their bin, each of which adds the weights of its
+synapses to the potentials it reaches. Potentials and weights keep the feature axis last and padded to
+whole vectors, and weights keep their columns reversed, so that one spike adds one contiguous run of
+``kernel columns x features`` numbers per kernel row.
+"""
+
+import numpy as np
+from numba import njit
+
+LANES = 16
+"""Features are padded to a multiple of this many float32 (one 512-bit vector)."""
+
+
+def pack_weights(weights: np.ndarray) -> np.ndarray:
+    """(F,C,K,K) -> contiguous (C,K,K*Fp) with columns reversed and features padded with zeros to Fp."""
+    features, channels, rows, columns = weights.shape
+    padded = -(-features // LANES) * LANES
+    packed = np.zeros((channels, rows, columns, padded), np.float32)
+    packed[..., :features] = weights[..., ::-1].transpose(1, 2, 3, 0)
+    return packed.reshape(channels, rows, columns * padded)
+
+
+def unpack_weights(packed: np.ndarray, features: int) -> np.ndarray:
+    """Inverse of `pack_weights`."""
+    channels, rows, flat = packed.shape
+    padded = -(-features // LANES) * LANES
+    grid = packed.reshape(channels, rows, flat // padded, padded)[..., :features]
+    return np.ascontiguousarray(grid[:, :, ::-1].transpose(3, 0, 1, 2))
+
+
+@njit(cache=True, nogil=True)
+def sort_events(bins, total_bins, padding, events, starts):
+    """Counting-sort one wave (C,H,W) by bin into ``events`` (n,3) of (channel, padded row, padded column).
+
+    ``starts`` (total_bins + 1,) receives where each bin begins. Within a bin events keep array order.
+    """
+    channels, height, width = bins.shape
+    for t in range(total_bins + 1):
+        starts[t] = 0
+    for c in range(channels):
+        for r in range(height):
+            for x in range(width):
+                t = bins[c, r, x]
+                if t < total_bins:
+                    starts[t + 1] += 1
+    for t in range(total_bins):
+        starts[t + 1] += starts[t]
+    position = starts[:total_bins].copy()
+    for c in range(channels):
+        for r in range(height):
+            for x in range(width):
+                t = bins[c, r, x]
+                if t < total_bins:
+                    n = position[t]
+                    position[t] = n + 1
+                    events[n, 0] = c
+                    events[n, 1] = r + padding
+                    events[n, 2] = x + padding
+
+
+@njit(cache=True, nogil=True, inline="always")
+def add_event(potentials, packed, channel, row, column, padded_features):
+    """Add the synapses of one input spike to ``potentials`` (Ho, Wo*Fp)."""
+    out_height = potentials.shape[0]
+    out_width = potentials.shape[1] // padded_features
+    kernel = packed.shape[1]
+    first = column - kernel + 1
+    low = max(0, -first)
+    high = min(kernel, out_width - first)
+    if high <= low:
+        return
+    length = (high - low) * padded_features
+    for i in range(kernel):
+        out_row = row - i
+        if 0 <= out_row < out_height:
+            target = potentials[out_row, (first + low) * padded_features : (first + low) * padded_features + length]
+            source = packed[channel, i, low * padded_features : low * padded_features + length]
+            for n in range(length):
+                target[n] += source[n]

@@ -1,0 +1,109 @@
+"""Competition and STDP, one image after the other, event-driven and only as far as the winners need."""
+
+import numpy as np
+from numba import njit
+
+from spikelore.kernels.convolution.events import add_event, pack_weights, sort_events, unpack_weights
+
+
+@njit(cache=True, nogil=True)
+def _train(bins, order, packed, features, padding, threshold, total_bins, k, radius, ltp, ltd,
+           stabilizer, lower, upper, winners):
+    _, channels, height, width = bins.shape
+    kernel = packed.shape[1]
+    padded = packed.shape[2] // kernel
+    out_height = height + 2 * padding - kernel + 1
+    out_width = width + 2 * padding - kernel + 1
+    events = np.empty((channels * height * width, 3), np.int16)
+    starts = np.empty(total_bins + 1, np.int32)
+    potentials = np.zeros((out_height, out_width * padded), np.float32)
+    fired = np.zeros((out_height, out_width), np.bool_)
+    candidates = np.empty((out_height * out_width, 3), np.int32)
+    strength = np.empty(out_height * out_width, np.float32)
+    winner_bin = np.empty(k, np.int32)
+    one = np.float32(1)
+    for step in range(len(order)):
+        wave = bins[order[step]]
+        sort_events(wave, total_bins, padding, events, starts)
+        potentials[:] = 0
+        fired[:] = False
+        found = 0
+        for t in range(total_bins):
+            if starts[t] == starts[t + 1]:
+                continue
+            for e in range(starts[t], starts[t + 1]):
+                add_event(potentials, packed, events[e, 0], events[e, 1], events[e, 2], padded)
+            count = 0
+            for r in range(out_height):
+                for x in range(out_width):
+                    if fired[r, x]:
+                        continue
+                    here = potentials[r, x * padded : (x + 1) * padded]
+                    best = here[0]
+                    for f in range(padded):
+                        best = max(best, here[f])
+                    if best > threshold:
+                        fired[r, x] = True
+                        f = 0
+                        while here[f] != best:
+                            f += 1
+                        candidates[count, 0] = f
+                        candidates[count, 1] = r
+                        candidates[count, 2] = x
+                        strength[count] = best
+                        count += 1
+            while found < k:
+                choice = -1
+                for n in range(count):
+                    if strength[n] <= 0:
+                        continue
+                    free = True
+                    for w in range(found):
+                        if candidates[n, 0] == winners[step, w, 0] or (
+                            radius > 0
+                            and abs(candidates[n, 1] - winners[step, w, 1]) <= radius
+                            and abs(candidates[n, 2] - winners[step, w, 2]) <= radius
+                        ):
+                            free = False
+                            break
+                    if not free:
+                        strength[n] = 0
+                    elif (
+                        choice < 0
+                        or strength[n] > strength[choice]
+                        or (strength[n] == strength[choice] and candidates[n, 0] < candidates[choice, 0])
+                    ):
+                        choice = n
+                if choice < 0:
+                    break
+                for axis in range(3):
+                    winners[step, found, axis] = candidates[choice, axis]
+                winner_bin[found] = t
+                found += 1
+            if found == k:
+                break
+        rate_ltp, rate_ltd = ltp[step], ltd[step]
+        for w in range(found):
+            f, row, column = winners[step, w, 0], winners[step, w, 1], winners[step, w, 2]
+            for c in range(channels):
+                for i in range(kernel):
+                    r = row + i - padding
+                    for j in range(kernel):
+                        x = column + j - padding
+                        rate = rate_ltd
+                        if 0 <= r < height and 0 <= x < width and wave[c, r, x] <= winner_bin[w]:
+                            rate = rate_ltp
+                        at = (kernel - 1 - j) * padded + f
+                        old = packed[c, i, at]
+                        change = rate
+                        if stabilizer:
+                            change = rate * ((old - lower) * (upper - old))
+                        packed[c, i, at] = min(max(old + change, lower), upper)
+
+
+def train(bins, order, weights, *, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper):
+    packed = pack_weights(weights)
+    winners = np.full((len(order), k, 3), -1, np.int16)
+    _train(bins, order, packed, weights.shape[0], padding, np.float32(threshold), total_bins, k, radius,
+           ltp.astype(np.float32), ltd.astype(np.float32), stabilizer, np.float32(lower), np.float32(upper), winners)
+    return unpack_weights(packed, weights.shape[0]), winners
