@@ -1,4 +1,4 @@
-"""First-spike convolution on the processor: event-driven, images spread over the cores."""
+"""The convolution layer on the processor: event-driven, images spread over the cores."""
 
 import numpy as np
 from numba import njit, prange
@@ -7,37 +7,45 @@ from spikelore.kernels.convolution.events import add_event, pack_weights, sort_e
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _first_spike_bins(bins, packed, features, padding, threshold, total_bins, out):
+def _first_spike_bins(bins, packed, padding, threshold, total_bins, pool, out_height, out_width, out):
     images, channels, height, width = bins.shape
-    out_height, out_width = out.shape[2], out.shape[3]
     padded = packed.shape[2] // packed.shape[1]
+    never = np.int8(total_bins)
     for n in prange(images):
         events = np.empty((channels * height * width, 3), np.int16)
         starts = np.empty(total_bins + 1, np.int32)
         potentials = np.zeros((out_height, out_width * padded), np.float32)
-        first = np.full((out_height, out_width * padded), total_bins, np.int8)
+        _, features, pooled_height, pooled_width = out.shape
+        first = np.full((pooled_height, pooled_width, padded), never, np.int8)
         sort_events(bins[n], total_bins, padding, events, starts)
         for t in range(total_bins):
             if starts[t] == starts[t + 1]:
                 continue
             for e in range(starts[t], starts[t + 1]):
                 add_event(potentials, packed, events[e, 0], events[e, 1], events[e, 2], padded)
-            for r in range(out_height):
-                row, spikes = potentials[r], first[r]
-                for x in range(out_width * padded):
-                    spikes[x] = min(spikes[x], np.int8(t) if row[x] > threshold else np.int8(total_bins))
-        for r in range(out_height):
-            for x in range(out_width):
-                for f in range(features):
-                    out[n, f, r, x] = first[r, x * padded + f]
+            now = np.int8(t)
+            for y in range(pooled_height * pool):
+                for x in range(pooled_width * pool):
+                    here = potentials[y, x * padded : (x + 1) * padded]
+                    spike = first[y // pool, x // pool]
+                    for f in range(padded):
+                        spike[f] = min(spike[f], now if here[f] > threshold else never)
+        for f in range(features):
+            for y in range(pooled_height):
+                for x in range(pooled_width):
+                    out[n, f, y, x] = first[y, x, f]
 
 
-def first_spike_bins(bins, weights, *, padding, threshold, total_bins):
-    """See `spikelore.kernels.convolution.reference.first_spike_bins`."""
-    images, _, height, width = bins.shape
+def first_spike_bins(bins, weights, padding, threshold, total_bins, pool):
+    """See `spikelore.kernels.convolution.first_spike_bins`."""
     features, _, kernel, _ = weights.shape
-    out = np.empty((images, features, height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1), np.int8)
-    _first_spike_bins(
-        np.ascontiguousarray(bins), pack_weights(weights), features, padding, np.float32(threshold), total_bins, out
-    )
+    height, width = (side + 2 * padding - kernel + 1 for side in bins.shape[2:])
+    out = np.empty((len(bins), features, height // pool, width // pool), np.int8)
+    packed = pack_weights(weights)
+    _first_spike_bins(bins, packed, padding, np.float32(threshold), total_bins, pool, height, width, out)
     return out
+
+
+def spikes(spiked, weights, padding, threshold, pool):
+    """See `spikelore.kernels.convolution.spikes`: one bin, in which every input that spikes is on."""
+    return first_spike_bins((~spiked).view(np.int8), weights, padding, threshold, 1, pool) == 0

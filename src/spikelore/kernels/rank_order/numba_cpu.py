@@ -1,71 +1,86 @@
-"""Rank-order coding on the processor: one pass per image, images spread over the cores."""
+"""Rank-order coding on the processor: images spread over the cores, work only where pixels are lit."""
 
 import numpy as np
 from numba import njit, prange
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _filter(image, kernel, response):
-    """Correlate ``image`` (H,W) with ``kernel`` (K,K), zero-padded to the same size, from its lit pixels."""
+@njit(cache=True, nogil=True)
+def _filter(image, kernel, reach, response):
+    """Correlate ``image`` (H,W) with the central ``2 reach + 1`` square of ``kernel``, from its lit pixels.
+
+    ``kernel`` has its columns reversed, so that a pixel adds a run of it to a run of the response.
+    """
     height, width = image.shape
-    size = kernel.shape[0]
-    reach = size // 2
+    centre = kernel.shape[0] // 2
     response[:] = 0
     for y in range(height):
         for x in range(width):
-            value = image[y, x]
+            value = np.float32(image[y, x])
             if value == 0:
                 continue
-            for i in range(max(0, y + reach - height + 1), min(size, y + reach + 1)):
-                left = max(0, x + reach - width + 1)
-                right = min(size, x + reach + 1)
-                start = x + reach - right + 1
-                target = response[y + reach - i, start : start + right - left]
-                source = kernel[i, size - right : size - left]
-                for n in range(right - left):
+            first, last = max(0, x - reach), min(width - 1, x + reach)
+            for r in range(max(0, y - reach), min(height - 1, y + reach) + 1):
+                target = response[r, first : last + 1]
+                source = kernel[centre + y - r, centre + first - x : centre + last - x + 1]
+                for n in range(last - first + 1):
                     target[n] += value * source[n]
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _normalize(response, scale, threshold, radius, columns, out):
-    """Threshold ``scale * response``, divide by its local mean over a zero-padded box, write to ``out``."""
+@njit(cache=True, nogil=True)
+def _normalize(response, threshold, radius, out):
+    """Threshold ``response`` and divide by its zero-padded local mean, from running row and column sums."""
     height, width = response.shape
-    area = np.float64((2 * radius + 1) ** 2)
-    columns[:] = 0
     for y in range(height):
         for x in range(width):
-            value = response[y, x] * scale
-            out[y, x] = value if value >= threshold else np.float32(0)
+            if response[y, x] < threshold:
+                response[y, x] = 0
+    columns = np.zeros(width)
     for y in range(min(radius, height)):
         for x in range(width):
-            columns[x] += out[y, x]
-    # rows enter the running column sums ``radius`` ahead; ``out`` is overwritten only behind them
-    raw = out.copy()
+            columns[x] += response[y, x]
+    area = (2.0 * radius + 1.0) ** 2
     for y in range(height):
         if y + radius < height:
             for x in range(width):
-                columns[x] += raw[y + radius, x]
-        if y - radius - 1 >= 0:
+                columns[x] += response[y + radius, x]
+        if y > radius:
             for x in range(width):
-                columns[x] -= raw[y - radius - 1, x]
+                columns[x] -= response[y - radius - 1, x]
         total = 0.0
         for x in range(min(radius, width)):
             total += columns[x]
         for x in range(width):
             if x + radius < width:
                 total += columns[x + radius]
-            if x - radius - 1 >= 0:
+            if x > radius:
                 total -= columns[x - radius - 1]
-            if raw[y, x] > 0:
-                out[y, x] = np.float32(raw[y, x] / np.float32(total / area + 1e-12))
+            out[y, x] = 0
+            if response[y, x] > 0:
+                out[y, x] = response[y, x] / np.float32(total / area + 1e-12)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _intensities(images, kernels, reaches, threshold, radius, out):
+    for n in prange(len(images)):
+        response = np.empty(images.shape[1:], np.float32)
+        for c in range(len(kernels)):
+            _filter(images[n], kernels[c], reaches[c], response)
+            _normalize(response, threshold, radius, out[n, c])
+
+
+def intensities(images, kernels, threshold, normalization_radius):
+    """See `spikelore.kernels.rank_order.intensities`."""
+    out = np.empty((len(images), len(kernels), *images.shape[1:]), np.float32)
+    centre = kernels.shape[1] // 2
+    reaches = np.array([np.abs(np.argwhere(kernel) - centre).max() for kernel in kernels])
+    reversed_kernels = np.ascontiguousarray(kernels[:, :, ::-1], np.float32)
+    _intensities(images, reversed_kernels, reaches, np.float32(threshold), normalization_radius, out)
+    return out
 
 
 @njit(cache=True, nogil=True)
-def _bin(flat, total_bins, keys, other_keys, index, other_index, out):
-    """Give each of the largest ``total_bins * (nonzero // total_bins)`` values its bin; the others none.
-
-    A stable least-significant-digit radix sort of the float32 bits, largest first.
-    """
+def _sort_into_bins(flat, total_bins, keys, other_keys, index, other_index, out):
+    """Stable radix sort of the float32 bits, inverted so that the largest comes first."""
     count = 0
     bits = flat.view(np.uint32)
     for n in range(len(flat)):
@@ -78,14 +93,15 @@ def _bin(flat, total_bins, keys, other_keys, index, other_index, out):
     if size == 0:
         return
     buckets = np.empty(2049, np.int32)
+    low = np.uint32(2047)
     for shift in (np.uint32(0), np.uint32(11), np.uint32(22)):
         buckets[:] = 0
         for n in range(count):
-            buckets[((keys[n] >> shift) & np.uint32(2047)) + 1] += 1
+            buckets[((keys[n] >> shift) & low) + 1] += 1
         for n in range(2048):
             buckets[n + 1] += buckets[n]
         for n in range(count):
-            digit = (keys[n] >> shift) & np.uint32(2047)
+            digit = (keys[n] >> shift) & low
             at = buckets[digit]
             buckets[digit] = at + 1
             other_keys[at] = keys[n]
@@ -97,22 +113,17 @@ def _bin(flat, total_bins, keys, other_keys, index, other_index, out):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _intensities(images, kernels, ratios, threshold, radius, out):
-    count, height, width = images.shape
-    for n in prange(count):
-        image = images[n].astype(np.float32)
-        response = np.empty((height, width), np.float32)
-        columns = np.empty(width, np.float64)
-        for k in range(len(kernels)):
-            _filter(image, kernels[k], response)
-            for s in range(ratios.shape[1]):
-                _normalize(response, ratios[k, s], threshold, radius, columns, out[n, 2 * k + s])
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _first_spike_bins(intensities, total_bins, out):
-    count, size = intensities.shape
+def _first_spike_bins(intensity, total_bins, out):
+    count, size = intensity.shape
     for n in prange(count):
         keys, other_keys = np.empty(size, np.uint32), np.empty(size, np.uint32)
         index, other_index = np.empty(size, np.int32), np.empty(size, np.int32)
-        _bin(intensities[n], total_bins, keys, other_keys, index, other_index, out[n])
+        _sort_into_bins(intensity[n], total_bins, keys, other_keys, index, other_index, out[n])
+
+
+def first_spike_bins(intensity, total_bins):
+    """See `spikelore.kernels.rank_order.first_spike_bins`."""
+    out = np.empty(intensity.shape, np.int8)
+    flat = np.ascontiguousarray(intensity, np.float32).reshape(len(intensity), -1)
+    _first_spike_bins(flat, total_bins, out.reshape(flat.shape))
+    return out

@@ -1,0 +1,92 @@
+"""Rewarded learning of a decision layer whose neurons all fire in the last bin.
+
+One neuron wins an image: the one of largest potential over all features and places (on a tie the lowest
+feature, row, column); without any input spike there is no winner. The class of its feature is the decision.
+If it is right, the winner's feature learns by STDP with the reward rates, else by anti-STDP with the
+punishment rates; inputs that spiked take the first rate of the pair, all others the second:
+
+    w <- clip(w + rate, lower, upper).
+
+After the first decided image all weights are clipped to the bounds, as SpykeTorch does.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.kernels import DEFAULT_BACKEND, select
+from spikelore.kernels.reward_stdp import numba_cpu, reference
+from spikelore.kernels.reward_stdp.spike_lists import SpikeLists
+from spikelore.shapes import Labels, Weights
+
+__all__ = ["Rates", "SpikeLists", "decide", "feature_potentials", "train"]
+
+_BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Change of a weight per image: (inputs that spiked, inputs that did not)."""
+
+    reward: tuple[float, float] = (0.004, -0.003)
+    punish: tuple[float, float] = (-0.004, 0.0005)
+
+
+def feature_potentials(
+    spikes: SpikeLists, weights: Weights, *, padding: int, backend: str = DEFAULT_BACKEND
+) -> NDArray[np.float32]:
+    """Return each feature's largest potential over the layer's places, (N,F) float32, at least 0."""
+    return select(_BACKENDS, backend).feature_potentials(spikes, weights, padding)
+
+
+def decide(potentials: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the winning feature of each image, (N,) int64, -1 where no potential is positive.
+
+    Args:
+        potentials: (N,F) as from `feature_potentials`.
+    """
+    return np.where(potentials.max(axis=1) > 0, potentials.argmax(axis=1), -1)
+
+
+def train(
+    spikes: SpikeLists,
+    order: NDArray[np.int64],
+    labels: Labels,
+    weights: Weights,
+    feature_classes: NDArray[np.int64],
+    *,
+    padding: int,
+    rates: Rates,
+    lower: float = 0.2,
+    upper: float = 0.8,
+    plasticity: NDArray[np.float32] | None = None,
+    backend: str = DEFAULT_BACKEND,
+) -> tuple[Weights, NDArray[np.int16], NDArray[np.float32]]:
+    """Learn from the images ``order``, one after the other.
+
+    Args:
+        spikes: which inputs of each image ever spike.
+        order: (M,) int64, which image comes when.
+        labels: (N,) int64 class of each image.
+        weights: (F,C,K,K) float32 to start from; not changed.
+        feature_classes: (F,) int64, the class each feature stands for.
+        padding: silent rows and columns around the input.
+        rates: of reward and punishment.
+        lower: lower bound of a weight.
+        upper: upper bound of a weight.
+        plasticity: (F,) float32 in 0..1, multiplies a feature's rates (0 = frozen); all 1 if not given.
+        backend: ``numba_cpu`` or ``reference``.
+
+    Returns:
+        The new weights, (M,3) int16 winners as (feature, row, column) or -1, and (M,) float32 their
+        potentials.
+
+    Source: Mozafari et al. 2019 (doi 10.1016/j.patcog.2019.05.015), section 2.4.
+    """
+    if plasticity is None:
+        plasticity = np.ones(len(weights), np.float32)
+    table = np.array([*rates.reward, *rates.punish], np.float32).reshape(2, 2)
+    return select(_BACKENDS, backend).train(
+        spikes, order, labels, weights, feature_classes, padding, table, lower, upper, plasticity
+    )

@@ -7,8 +7,10 @@ from spikelore.kernels.convolution.events import add_event, pack_weights, sort_e
 
 
 @njit(cache=True, nogil=True)
-def _train(bins, order, packed, features, padding, threshold, total_bins, k, radius, ltp, ltd,
-           stabilizer, lower, upper, winners):
+def _train(
+    bins, order, packed, padding, threshold, total_bins, radius, ltp, ltd, stabilizer, lower, upper, winners
+):
+    k = winners.shape[1]
     _, channels, height, width = bins.shape
     kernel = packed.shape[1]
     padded = packed.shape[2] // kernel
@@ -21,7 +23,6 @@ def _train(bins, order, packed, features, padding, threshold, total_bins, k, rad
     candidates = np.empty((out_height * out_width, 3), np.int32)
     strength = np.empty(out_height * out_width, np.float32)
     winner_bin = np.empty(k, np.int32)
-    one = np.float32(1)
     for step in range(len(order)):
         wave = bins[order[step]]
         sort_events(wave, total_bins, padding, events, starts)
@@ -101,9 +102,16 @@ def _train(bins, order, packed, features, padding, threshold, total_bins, k, rad
                         packed[c, i, at] = min(max(old + change, lower), upper)
 
 
-def train(bins, order, weights, *, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper):
-    packed = pack_weights(weights)
+def train(bins, order, weights, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper):
+    """See `spikelore.kernels.stdp.train`."""
     winners = np.full((len(order), k, 3), -1, np.int16)
-    _train(bins, order, packed, weights.shape[0], padding, np.float32(threshold), total_bins, k, radius,
-           ltp.astype(np.float32), ltd.astype(np.float32), stabilizer, np.float32(lower), np.float32(upper), winners)
-    return unpack_weights(packed, weights.shape[0]), winners
+    features = len(weights)
+    lower, upper, threshold = np.float32(lower), np.float32(upper), np.float32(threshold)
+    for steps in (slice(0, 1), slice(1, None)):
+        packed = pack_weights(weights)
+        _train(
+            bins, order[steps], packed, padding, threshold, total_bins, radius, ltp[steps], ltd[steps],
+            stabilizer, lower, upper, winners[steps],
+        )  # fmt: skip
+        weights = np.clip(unpack_weights(packed, features), lower, upper)
+    return weights, winners

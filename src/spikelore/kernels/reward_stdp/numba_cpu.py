@@ -1,0 +1,210 @@
+"""Rewarded learning on the processor: exactly the sequential result, most of it in parallel.
+
+An image changes one feature only. So the potentials of a block of images are taken first, with the weights
+from before the block, spread over features and images on all cores. Then the block is walked in order.
+A feature that has not changed yet still has its exact potential. One that has changed can have risen by at
+most (its positive rates so far) x (the image's spikes); only if that could beat the best is its potential
+taken again. All sums run in one order (places, then channels in runs), so both ways give the same bits.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from spikelore.kernels.reward_stdp.vector import LANES, make_add_rows
+
+BLOCK = 64
+"""Images whose potentials are taken together."""
+_GROUP = 16
+"""Images that one job of a block handles."""
+_RUN = 32
+"""Spikes summed before they join the potential: thousands of equal weights would drift in float32."""
+
+_add_1, _add_2, _add_3, _add_4 = (make_add_rows(vectors) for vectors in range(1, 5))
+
+
+@njit(cache=True, nogil=True)
+def _add_runs(vectors, target, at, table, offset, stride, rows, first, last):
+    """``add_rows`` for any number of vectors, four at a time."""
+    while vectors > 0:
+        if vectors >= 4:
+            _add_4(target, at, table, offset, stride, rows, first, last)
+        elif vectors == 3:
+            _add_3(target, at, table, offset, stride, rows, first, last)
+        elif vectors == 2:
+            _add_2(target, at, table, offset, stride, rows, first, last)
+        else:
+            _add_1(target, at, table, offset, stride, rows, first, last)
+        vectors -= 4
+        at += 4 * LANES
+        offset += 4 * LANES
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _block_potentials(starts, channels, images, tiles, height, width, padding, out):
+    """Largest potential over places of ``images`` for all features: ``out`` (images, tiles * LANES).
+
+    ``tiles`` (tiles, C, K, K*LANES) keeps 16 features together, a few hundred kilobytes that stay in a
+    core's cache, with kernel columns reversed so that neighbouring places read neighbouring vectors.
+    """
+    kernel = tiles.shape[2]
+    out_height, out_width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
+    row_length = kernel * LANES
+    groups = (len(images) + _GROUP - 1) // _GROUP
+    for job in prange(len(tiles) * groups):
+        tile, group = job // groups, job % groups
+        table = tiles[tile].ravel()
+        potentials = np.empty(out_height * out_width * LANES, np.float32)
+        for n in range(group * _GROUP, min(len(images), (group + 1) * _GROUP)):
+            potentials[:] = 0
+            for place in range(height * width):
+                first, last = starts[images[n], place], starts[images[n], place + 1]
+                y, x = place // width + padding, place % width + padding
+                left, right = max(0, x - kernel + 1), min(out_width, x + 1)
+                for r in range(max(0, y - kernel + 1), min(out_height, y + 1)):
+                    offset = (y - r) * row_length + (kernel - 1 - x + left) * LANES
+                    at = (r * out_width + left) * LANES
+                    stride = kernel * row_length
+                    for e in range(first, last, _RUN):
+                        stop = min(last, e + _RUN)
+                        _add_runs(right - left, potentials, at, table, offset, stride, channels, e, stop)
+            for f in range(LANES):
+                best = np.float32(0)
+                for place in range(out_height * out_width):
+                    best = max(best, potentials[place * LANES + f])
+                out[n, tile * LANES + f] = best
+
+
+@njit(cache=True, nogil=True)
+def _one_potential(starts, channels, image, table, kernel, height, width, padding, potentials, sums):
+    """Potentials (H',W') of one feature, whose weights are ``table`` (C, K*K padded to vectors)."""
+    out_height, out_width = potentials.shape
+    stride = table.shape[1]
+    flat = table.ravel()
+    potentials[:] = 0
+    for place in range(height * width):
+        first, last = starts[image, place], starts[image, place + 1]
+        y, x = place // width + padding, place % width + padding
+        for e in range(first, last, _RUN):
+            sums[:] = 0
+            _add_runs(stride // LANES, sums, 0, flat, 0, stride, channels, e, min(last, e + _RUN))
+            for r in range(max(0, y - kernel + 1), min(out_height, y + 1)):
+                for q in range(max(0, x - kernel + 1), min(out_width, x + 1)):
+                    potentials[r, q] += sums[(y - r) * kernel + x - q]
+    return potentials.max()
+
+
+@njit(cache=True, nogil=True)
+def _walk(
+    starts, channels, images, labels, classes, learned, kernel, height, width, padding, block,
+    rates, lower, upper, plasticity, changed, winners, winner_potentials,
+):  # fmt: skip
+    """Decide and learn in order; ``changed`` (F,) tells afterwards which features did."""
+    features, inputs, synapses = learned.shape
+    out_height, out_width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
+    potentials = np.empty((out_height, out_width), np.float32)
+    sums = np.empty(synapses, np.float32)
+    rise = np.zeros(features, np.float32)
+    patch = np.empty((inputs, synapses), np.float32)
+    slack = np.float32(1 + 1e-5)  # of float32 sums of thousands of weights
+    for n in range(len(images)):
+        image = images[n]
+        count = np.float32(starts[image, height * width] - starts[image, 0])
+        best = np.float32(0)
+        winner = -1
+        for f in range(features):
+            if not changed[f] and block[n, f] > best:
+                best, winner = block[n, f], f
+        for f in range(features):
+            if changed[f] and (block[n, f] + rise[f] * count) * slack >= best:
+                potential = _one_potential(
+                    starts, channels, image, learned[f], kernel, height, width, padding, potentials, sums
+                )
+                if potential > best or (potential == best and 0 <= f < winner):
+                    best, winner = potential, f
+        if winner < 0:
+            continue
+        _one_potential(starts, channels, image, learned[winner], kernel, height, width, padding, potentials, sums)
+        at = potentials.argmax()
+        row, column = at // out_width, at % out_width
+        winners[n, 0], winners[n, 1], winners[n, 2] = winner, row, column
+        winner_potentials[n] = best
+        pair = rates[0] if classes[winner] == labels[image] else rates[1]
+        on, off = pair[0] * plasticity[winner], pair[1] * plasticity[winner]
+        patch[:] = off
+        for place in range(height * width):
+            i, j = place // width + padding - row, place % width + padding - column
+            if 0 <= i < kernel and 0 <= j < kernel:
+                for e in range(starts[image, place], starts[image, place + 1]):
+                    patch[channels[e], i * kernel + j] = on
+        weights = learned[winner]
+        for c in range(inputs):
+            for s in range(synapses):
+                weights[c, s] = min(max(weights[c, s] + patch[c, s], lower), upper)
+        rise[winner] += max(on, off, np.float32(0))
+        changed[winner] = True
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _refresh(learned, changed, tiles):
+    """Copy the features that changed into their tiles."""
+    kernel = tiles.shape[2]
+    for tile in prange(len(tiles)):
+        for f in range(tile * LANES, min(len(learned), (tile + 1) * LANES)):
+            if changed[f]:
+                for c in range(learned.shape[1]):
+                    for i in range(kernel):
+                        for j in range(kernel):
+                            at = (kernel - 1 - j) * LANES + f % LANES
+                            tiles[tile, c, i, at] = learned[f, c, i * kernel + j]
+
+
+def _pack_tiles(weights):
+    features, channels, kernel, _ = weights.shape
+    tiles = -(-features // LANES)
+    padded = np.zeros((tiles * LANES, channels, kernel, kernel), np.float32)
+    padded[:features] = weights[..., ::-1]
+    grouped = padded.reshape(tiles, LANES, channels, kernel, kernel).transpose(0, 2, 3, 4, 1)
+    return np.ascontiguousarray(grouped).reshape(tiles, channels, kernel, kernel * LANES)
+
+
+def feature_potentials(spikes, weights, padding):
+    """See `spikelore.kernels.reward_stdp.feature_potentials`."""
+    tiles = _pack_tiles(weights)
+    out = np.empty((len(spikes), len(tiles) * LANES), np.float32)
+    _, height, width = spikes.shape
+    _block_potentials(
+        spikes.starts, spikes.channels, np.arange(len(spikes)), tiles, height, width, padding, out
+    )
+    return out[:, : len(weights)]
+
+
+def train(spikes, order, labels, weights, feature_classes, padding, rates, lower, upper, plasticity):
+    """See `spikelore.kernels.reward_stdp.train`."""
+    features, channels, kernel, _ = weights.shape
+    _, height, width = spikes.shape
+    lower, upper = np.float32(lower), np.float32(upper)
+    synapses = -(-kernel * kernel // LANES) * LANES
+    learned = np.zeros((features, channels, synapses), np.float32)
+    learned[:, :, : kernel * kernel] = weights.reshape(features, channels, -1)
+    tiles = _pack_tiles(weights)
+    winners = np.full((len(order), 3), -1, np.int16)
+    winner_potentials = np.zeros(len(order), np.float32)
+    clipped = weights.min() >= lower and weights.max() <= upper
+    start = 0
+    while start < len(order):
+        stop = min(len(order), start + (BLOCK if clipped else 1))
+        block = np.empty((stop - start, len(tiles) * LANES), np.float32)
+        images = order[start:stop]
+        _block_potentials(spikes.starts, spikes.channels, images, tiles, height, width, padding, block)
+        changed = np.zeros(features, np.bool_)
+        _walk(
+            spikes.starts, spikes.channels, images, labels, feature_classes, learned, kernel, height, width,
+            padding, block, rates, lower, upper, plasticity, changed,
+            winners[start:stop], winner_potentials[start:stop],
+        )  # fmt: skip
+        if not clipped and changed.any():
+            np.clip(learned, lower, upper, out=learned)
+            changed[:] = clipped = True
+        _refresh(learned, changed, tiles)
+        start = stop
+    return learned[:, :, : kernel * kernel].reshape(weights.shape), winners, winner_potentials
