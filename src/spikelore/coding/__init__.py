@@ -1,1 +1,1 @@
-"""."""
+"""Pixels to spikes."""

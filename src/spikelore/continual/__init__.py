@@ -1,1 +1,1 @@
-"""."""
+"""What keeps knowledge, written against the protocols of `spikelore.networks.protocol`."""

@@ -1,1 +1,1 @@
-"""."""
+"""Configuration, the runner, the run folder, and the published experiments."""

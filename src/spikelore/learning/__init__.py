@@ -1,1 +1,1 @@
-"""."""
+"""How a network changes: one module a learning rule."""

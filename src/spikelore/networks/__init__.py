@@ -1,1 +1,1 @@
-"""."""
+"""Networks: parameters, state and forward pass."""

@@ -36,17 +36,17 @@ class Rates:
 def feature_potentials(
     spikes: SpikeLists, weights: Weights, *, padding: int, backend: str = DEFAULT_BACKEND
 ) -> NDArray[np.float32]:
-    """Return each feature's largest potential over the layer's places, (N,F) float32, at least 0."""
+    """Return each feature's largest potential over the layer's places, (N,F) float32."""
     return select(_BACKENDS, backend).feature_potentials(spikes, weights, padding)
 
 
 def decide(potentials: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return the winning feature of each image, (N,) int64, -1 where no potential is positive.
+    """Return the winning feature of each image, (N,) int64, -1 where every potential is 0 (no spike).
 
     Args:
         potentials: (N,F) as from `feature_potentials`.
     """
-    return np.where(potentials.max(axis=1) > 0, potentials.argmax(axis=1), -1)
+    return np.where(potentials.any(axis=1), potentials.argmax(axis=1), -1)
 
 
 def train(

@@ -68,8 +68,8 @@ def _block_potentials(starts, channels, images, tiles, height, width, padding, o
                         stop = min(last, e + _RUN)
                         _add_runs(right - left, potentials, at, table, offset, stride, channels, e, stop)
             for f in range(LANES):
-                best = np.float32(0)
-                for place in range(out_height * out_width):
+                best = potentials[f]
+                for place in range(1, out_height * out_width):
                     best = max(best, potentials[place * LANES + f])
                 out[n, tile * LANES + f] = best
 

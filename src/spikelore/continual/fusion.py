@@ -1,0 +1,187 @@
+"""Knowledge fusion by pruning: the most important output units of several networks become one network.
+
+Written against `spikelore.networks.protocol.OutputUnits`. Source: Antonov & Sukhov 2022
+(doi 10.1109/ITNT55410.2022.9848660).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.continual import importance as ranking
+from spikelore.errors import InputError
+from spikelore.networks.protocol import OutputUnits
+
+Network = TypeVar("Network", bound=OutputUnits)
+Budget = Mapping[int, int]
+"""Units to keep of each class."""
+
+
+def _norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sqrt((rows**2).sum(axis=1))
+
+
+def _centred(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return rows - rows.mean(axis=1, keepdims=True)
+
+
+SCORES: dict[str, Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]] = {
+    "raw": lambda rows: (np.ones(len(rows)), np.zeros(len(rows))),
+    "over sum": lambda rows: (1 / rows.sum(axis=1), np.zeros(len(rows))),
+    "over norm": lambda rows: (1 / _norms(rows), np.zeros(len(rows))),
+    "centred": lambda rows: (np.ones(len(rows)), rows.mean(axis=1)),
+    "centred over root norm": lambda rows: (_norms(_centred(rows)) ** -0.5, rows.mean(axis=1)),
+    "correlation": lambda rows: (1 / _norms(_centred(rows)), rows.mean(axis=1)),
+}
+"""Data-free scales between units: name to (gain, centre) of each unit from its weights (F, inputs).
+
+A unit competes with ``gain (V - centre n)``, n = its input spikes. ``raw`` is what the authors compare.
+``correlation`` is, up to a factor that all units at a place share, Pearson's correlation of weights and input.
+"""
+
+
+def scaled(network: Network, score: str) -> Network:
+    """Return the network with its units competing by another score (a name in `SCORES`)."""
+    if score not in SCORES:
+        raise InputError(f"score {score!r} is not one of: {', '.join(SCORES)}")
+    weights = network.unit_weights
+    gains, centres = SCORES[score](weights.reshape(len(weights), -1).astype(np.float64))
+    return network.with_units(
+        weights, network.unit_classes, gains.astype(np.float32), centres.astype(np.float32)
+    )
+
+
+def check_fusible(networks: Sequence[OutputUnits]) -> None:
+    """Raise `InputError` unless there are two networks or more with the same features and unit shape."""
+    if len(networks) < 2:
+        raise InputError(f"fusion got {len(networks)} network; it needs two or more")
+    first = networks[0]
+    for n, other in enumerate(networks[1:], start=2):
+        if other.unit_weights.shape[1:] != first.unit_weights.shape[1:]:
+            raise InputError(
+                f"network {n} has units of shape {other.unit_weights.shape[1:]}, network 1 of "
+                f"{first.unit_weights.shape[1:]}; only networks of one shape can be fused"
+            )
+        if other.features_digest != first.features_digest:
+            raise InputError(
+                f"network {n} does not share its feature layers with network 1; train it on network 1's "
+                "frozen layers (their decision units read the same inputs only then)"
+            )
+
+
+def equal_budgets(networks: Sequence[OutputUnits], size: int) -> list[dict[int, int]]:
+    """Share ``size`` units equally among all classes, and each class among the networks that know it.
+
+    A class's odd units go to the earlier networks.
+
+    Raises:
+        InputError: a class would get no unit from a network that knows it.
+    """
+    known = [set(network.unit_classes.tolist()) for network in networks]
+    classes = sorted(set().union(*known))
+    budgets: list[dict[int, int]] = [{} for _ in networks]
+    shares, extra = divmod(size, len(classes))
+    for rank, one in enumerate(classes):
+        owners = [n for n, classes_known in enumerate(known) if one in classes_known]
+        units, odd = divmod(shares + (rank < extra), len(owners))
+        if not units:
+            raise InputError(
+                f"a fused network of {size} units has too few for class {one}, which {len(owners)} networks "
+                f"know; allow at least {len(owners) * len(classes)} units"
+            )
+        for position, n in enumerate(owners):
+            budgets[n][one] = units + (position < odd)
+    return budgets
+
+
+def _check_budgets(networks: Sequence[OutputUnits], budgets: Sequence[Budget]) -> None:
+    if len(budgets) != len(networks):
+        raise InputError(f"there are {len(budgets)} budgets for {len(networks)} networks; give one each")
+    for n, (network, budget) in enumerate(zip(networks, budgets, strict=True), start=1):
+        for one, units in budget.items():
+            have = int((network.unit_classes == one).sum())
+            if not 0 <= units <= have:
+                raise InputError(
+                    f"budget of network {n} asks for {units} units of class {one}; it has {have} of that class"
+                )
+
+
+def select(network: OutputUnits, importance: NDArray[np.float64], budget: Budget) -> NDArray[np.int64]:
+    """Return the units to keep: per class of ``budget`` its most important ones (ties: the lower index)."""
+    kept = []
+    for one in sorted(budget):
+        units = np.flatnonzero(network.unit_classes == one)
+        kept.append(units[np.argsort(-importance[units], kind="stable")[: budget[one]]])
+    return np.concatenate(kept) if kept else np.empty(0, np.int64)
+
+
+def _join(networks: Sequence[Network], kept: Sequence[NDArray[np.int64]], score: str) -> Network:
+    weights = np.concatenate([net.unit_weights[units] for net, units in zip(networks, kept, strict=True)])
+    classes = np.concatenate([net.unit_classes[units] for net, units in zip(networks, kept, strict=True)])
+    order = np.argsort(classes, kind="stable")
+    return scaled(networks[0].with_units(weights[order], classes[order]), score)
+
+
+def fuse(
+    networks: Sequence[Network],
+    *,
+    importances: Sequence[NDArray[np.float64]] | None = None,
+    budgets: Sequence[Budget] | None = None,
+    size: int | None = None,
+    score: str = "raw",
+) -> Network:
+    """Return one network made of the most important units of several.
+
+    Args:
+        networks: two or more with equal feature layers.
+        importances: (F,) per network, larger = keep; `importance.top_fraction` if not given.
+        budgets: units to keep, per network and class; `equal_budgets` if not given.
+        size: units of the fused network when ``budgets`` is not given; the first network's size if neither is.
+        score: how units compete in the fused network, a name in `SCORES`.
+
+    Raises:
+        InputError: features not shared, shapes differ, a budget that cannot be met.
+
+    Example:
+        >>> from spikelore.continual.fusion import fuse
+        >>> from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
+        >>> low = FirstSpikeNetwork.create(FirstSpikeConfig(), classes=(0, 1, 2, 3, 4), seed=0)
+        >>> high = low.with_units(low.unit_weights, low.unit_classes + 5)
+        >>> one = fuse([low, high])
+        >>> len(one.unit_weights), one.classes
+        (200, (0, 1, 2, 3, 4, 5, 6, 7, 8, 9))
+    """
+    check_fusible(networks)
+    if importances is None:
+        importances = [ranking.top_fraction(network.unit_weights) for network in networks]
+    if budgets is None:
+        budgets = equal_budgets(networks, len(networks[0].unit_weights) if size is None else size)
+    _check_budgets(networks, budgets)
+    kept = [select(*each) for each in zip(networks, importances, budgets, strict=True)]
+    return _join(networks, kept, score)
+
+
+def fuse_by_assignment(a: Network, b: Network, *, score: str = "raw") -> Network:
+    """Return one network of two with the same classes, one unit of each Hungarian pair (see `ranking`).
+
+    Raises:
+        InputError: features not shared, shapes or classes differ.
+    """
+    check_fusible([a, b])
+    if not np.array_equal(np.unique(a.unit_classes), np.unique(b.unit_classes)):
+        raise InputError("fusion by assignment pairs units of one class; both networks must know the same classes")
+    kept: tuple[list, list] = ([], [])
+    for one in np.unique(a.unit_classes):
+        units_a, units_b = (np.flatnonzero(net.unit_classes == one) for net in (a, b))
+        from_a, from_b = ranking.assignment(a.unit_weights[units_a], b.unit_weights[units_b])
+        kept[0].append(units_a[from_a])
+        kept[1].append(units_b[from_b])
+    return _join([a, b], [np.concatenate(units) for units in kept], score)
+
+
+def bagging(networks: Sequence[Network], *, score: str = "raw") -> Network:
+    """Return the ensemble as one network of all units: the largest winning score decides."""
+    check_fusible(networks)
+    return _join(networks, [np.arange(len(network.unit_weights)) for network in networks], score)

@@ -1,0 +1,119 @@
+"""The run folder: everything a run leaves behind, written so that a crash at any moment loses little.
+
+``config.yaml`` (resolved; reruns the run), ``environment.json``, ``metrics.jsonl`` (appended as it runs),
+``checkpoints/*.safetensors``, ``arrays.safetensors`` (what the figures draw), ``results.json``, ``figures/``
+and ``report.html``.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from spikelore.errors import InputError, SpikeloreError
+from spikelore.files import (
+    load_tensors,
+    save_tensors,
+    write_json_atomic,
+    write_text_atomic,
+)
+
+_LIBRARIES = ("spikelore", "numpy", "numba", "scipy")
+_STATE = "state"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that decide a result."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+
+
+class RunFolder:
+    """One run's files."""
+
+    def __init__(self, path: Path, config: Mapping[str, Any], *, resume: bool) -> None:
+        """Create the folder, or open it again to go on.
+
+        Args:
+            path: the folder.
+            config: the resolved configuration, plain values only.
+            resume: go on with a run that was interrupted.
+
+        Raises:
+            InputError: a new run in a folder that already holds one, or a resumed one with another
+                configuration.
+        """
+        self.path = path
+        saved = path / "config.yaml"
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        if saved.exists():
+            if not resume:
+                raise InputError(
+                    f"{path} already holds a run; pass --resume to go on with it, or another --out"
+                )
+            if saved.read_text() != text:
+                changed = _difference(yaml.safe_load(saved.read_text()), dict(config))
+                raise InputError(
+                    f"{path} was run with another configuration ({changed}); resume with the same one, "
+                    "or choose another --out"
+                )
+        else:
+            write_text_atomic(saved, text)
+            write_json_atomic(
+                path / "environment.json",
+                {"versions": versions(), "platform": platform.platform(), "cores": os.cpu_count()},
+            )
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the path of a named checkpoint."""
+        return self.path / "checkpoints" / f"{name}.safetensors"
+
+    def append_metrics(self, **values: Any) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        try:
+            with (self.path / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(values, allow_nan=False) + "\n")
+        except OSError as error:
+            raise SpikeloreError(f"could not write {self.path / 'metrics.jsonl'}: {error.strerror}") from error
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return all lines of ``metrics.jsonl``."""
+        file = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def save_state(self, arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any]) -> None:
+        """Remember how far the run has come: ``arrays``, ``progress`` and the lines of metrics so far."""
+        text = json.dumps({**progress, "lines": len(self.metrics())})
+        save_tensors(self.checkpoint(_STATE), arrays, {"progress": text})
+
+    def load_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Return what `save_state` remembered last, or None; metrics written after it are dropped."""
+        if not self.checkpoint(_STATE).exists():
+            write_text_atomic(self.path / "metrics.jsonl", "")
+            return None
+        arrays, metadata = load_tensors(self.checkpoint(_STATE))
+        progress = json.loads(metadata["progress"])
+        kept = (self.path / "metrics.jsonl").read_text().splitlines(keepends=True)[: progress.pop("lines")]
+        write_text_atomic(self.path / "metrics.jsonl", "".join(kept))
+        return arrays, progress
+
+    def write_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep the arrays that the figures draw."""
+        save_tensors(self.path / "arrays.safetensors", arrays, {})
+
+    def write_results(self, results: Mapping[str, Any]) -> None:
+        """Write ``results.json``."""
+        write_json_atomic(self.path / "results.json", results)
+
+
+def _difference(old: Any, new: Any, name: str = "") -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *new]:
+            if old.get(key) != new.get(key):
+                return _difference(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+    return f"{name} was {old!r}, now {new!r}"

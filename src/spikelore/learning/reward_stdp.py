@@ -1,0 +1,92 @@
+"""Rewarded learning of the first-spike network's decision layer, with rates that follow its success."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.kernels import DEFAULT_BACKEND, reward_stdp
+from spikelore.kernels.reward_stdp import Rates, SpikeLists
+from spikelore.networks.first_spike import FirstSpikeNetwork
+from spikelore.shapes import Labels
+
+
+@dataclass(frozen=True)
+class RewardStdpConfig:
+    """Base rates of rewarded learning; the defaults are the published ones.
+
+    Attributes:
+        reward_on: change of an input that spiked, when the decision was right.
+        reward_off: change of an input that did not.
+        punish_on: change of an input that spiked, when the decision was wrong.
+        punish_off: change of an input that did not.
+        adaptive_scale: factor of the shares in `adapt`: 1 for the published digits, 0.5 for the letters.
+    """
+
+    reward_on: float = 0.004
+    reward_off: float = -0.003
+    punish_on: float = -0.004
+    punish_off: float = 0.0005
+    adaptive_scale: float = 1.0
+
+    def base(self) -> Rates:
+        """Return the rates of the first epoch."""
+        return Rates((self.reward_on, self.reward_off), (self.punish_on, self.punish_off))
+
+    def adapt(self, right: float, wrong: float) -> Rates:
+        """Return the rates after an epoch with these shares of right and wrong decisions.
+
+        Rewards shrink with success and punishments grow with it:
+        reward pair x wrong x adaptive_scale, punish pair x right x adaptive_scale.
+        """
+        reward, punish = wrong * self.adaptive_scale, right * self.adaptive_scale
+        return Rates(
+            (self.reward_on * reward, self.reward_off * reward),
+            (self.punish_on * punish, self.punish_off * punish),
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Shares of right, wrong and silent decisions; they add up to 1."""
+
+    right: float
+    wrong: float
+    silent: float
+
+    @classmethod
+    def of(cls, decisions: Labels, labels: Labels) -> "Outcome":
+        """Count decisions (-1 = silent) against labels."""
+        right, silent = float((decisions == labels).mean()), float((decisions < 0).mean())
+        return cls(right, 1.0 - right - silent, silent)
+
+
+def learn_epoch(
+    network: FirstSpikeNetwork,
+    features: SpikeLists,
+    labels: Labels,
+    order: NDArray[np.int64],
+    rates: Rates,
+    *,
+    plasticity: NDArray[np.float32] | None = None,
+    backend: str = DEFAULT_BACKEND,
+) -> tuple[FirstSpikeNetwork, Outcome]:
+    """Train the decision layer on the images ``order`` and return the network and how it decided meanwhile.
+
+    Args:
+        network: to start from; not changed. Raw potentials compete while it learns.
+        features: from `FirstSpikeNetwork.features`.
+        labels: (N,) class of each image.
+        order: (M,) which image comes when.
+        rates: of this epoch.
+        plasticity: (F,) in 0..1, factor of each feature's rates (0 protects it); all 1 if not given.
+        backend: ``numba_cpu`` or ``reference``.
+    """
+    decision = network.config.decision
+    weights, winners, _ = reward_stdp.train(
+        features, order, labels, network.unit_weights, network.unit_classes, padding=decision.padding,
+        rates=rates, lower=decision.lower, upper=decision.upper, plasticity=plasticity, backend=backend,
+    )  # fmt: skip
+    winner = winners[:, 0].astype(np.int64)
+    decisions = np.where(winner < 0, -1, network.unit_classes[winner])
+    return replace(network, unit_weights=weights), Outcome.of(decisions, labels[order])

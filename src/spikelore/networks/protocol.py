@@ -1,0 +1,66 @@
+"""What methods may ask of a network, so that a method is written once and not per network."""
+
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.shapes import Images, Labels
+
+
+class Classifier(Protocol):
+    """A network that decides."""
+
+    def class_scores(self, images: Images) -> NDArray[np.float32]:
+        """Return (N, classes) scores, columns in the order of ``classes``; a silent image has zeros."""
+        ...
+
+    def predict(self, images: Images) -> Labels:
+        """Return the decided class of each image, (N,) int64, -1 where the network stays silent."""
+        ...
+
+    def state_dict(self) -> dict[str, NDArray]:
+        """Return every learned array by name."""
+        ...
+
+
+class OutputUnits(Protocol):
+    """A network whose output units each stand for a class and read the same frozen features.
+
+    What fusion needs: units can be taken from one network and put into another that shares its features.
+    """
+
+    @property
+    def unit_classes(self) -> NDArray[np.int64]:
+        """(F,) class of each output unit."""
+        ...
+
+    @property
+    def unit_weights(self) -> NDArray[np.float32]:
+        """(F, ...) incoming weights of each output unit."""
+        ...
+
+    @property
+    def unit_gains(self) -> NDArray[np.float32]:
+        """(F,) factor of each unit's potential where units compete."""
+        ...
+
+    @property
+    def unit_centres(self) -> NDArray[np.float32]:
+        """(F,) weight that is subtracted from each of a unit's weights where units compete."""
+        ...
+
+    @property
+    def features_digest(self) -> str:
+        """Hash of everything below the output units; equal digests mean equal features."""
+        ...
+
+    def with_units(
+        self,
+        weights: NDArray[np.float32],
+        classes: NDArray[np.int64],
+        gains: NDArray[np.float32] | None = None,
+        centres: NDArray[np.float32] | None = None,
+    ) -> Self:
+        """Return the same network with other output units."""
+        ...
