@@ -1,1 +1,1 @@
-"""."""
+"""The published experiments, one module each."""

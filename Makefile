@@ -1,0 +1,34 @@
+# Every target sets up what it needs in .venv; delete .venv to start afresh.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test check bench docs clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check,docs]'
+	touch $@
+
+demo: $(INSTALLED)  ## train a 0-4 and a 5-9 digit network, fuse them, print the table
+	$(BIN)/spikelore reproduce fusion --scale quick
+
+test: $(INSTALLED)  ## run all tests
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## lint, types, imports between rooms, documentation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+bench: $(INSTALLED)  ## measure speed, checking results in the same run
+	$(BIN)/spikelore bench first-spike
+
+docs: $(INSTALLED)  ## serve the documentation while writing it
+	$(BIN)/mkdocs serve
+
+clean:
+	rm -rf .venv site

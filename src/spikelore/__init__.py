@@ -1,0 +1,1 @@
+"""Spiking neural networks that keep what they learn."""

@@ -1,0 +1,5 @@
+"""The ``spikelore`` command: arguments only."""
+
+
+def main() -> None:
+    """Run the command."""

@@ -1,0 +1,94 @@
+"""Experiments as YAML: which kinds there are, reading one with overrides, and running it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from spikelore.errors import InputError
+from spikelore.experiments.reproduce import fusion
+from spikelore.experiments.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of experiment: its configuration and what runs it."""
+
+    config: type
+    run: Callable[[Any, RunFolder, Path | None], dict[str, Any]]
+
+
+KINDS: dict[str, Kind] = {"fusion": Kind(fusion.FusionExperiment, fusion.run)}
+"""The value of ``experiment:`` in a YAML file, to what it means."""
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Return a configuration dataclass as plain values, tuples as lists."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: convert(each) for key, each in value.items()}
+        return [convert(each) for each in value] if isinstance(value, list | tuple) else value
+
+    return convert(asdict(config))
+
+
+def kind_of(config: Any) -> str:
+    """Return the name of a configuration's kind."""
+    return next(name for name, kind in KINDS.items() if isinstance(config, kind.config))
+
+
+def _parser(kind: str) -> ArgumentParser:
+    parser = ArgumentParser(prog=f"spikelore run ({kind})", exit_on_error=False)
+    parser.add_argument("--experiment", type=str)
+    parser.add_class_arguments(KINDS[kind].config, None)
+    return parser
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> Any:
+    """Return the configuration in a YAML file, with command-line overrides such as ``--seed 3``.
+
+    Raises:
+        InputError: no such file, not YAML, an unknown experiment, an unknown key, a value of another type.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict) or raw.get("experiment") not in KINDS:
+        found = raw.get("experiment") if isinstance(raw, dict) else raw
+        raise InputError(
+            f"{path}: experiment is {found!r}; the first line must be 'experiment: NAME' with one of {', '.join(KINDS)}"
+        )
+    return build(raw["experiment"], raw, overrides)
+
+
+def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Any:
+    """Return the configuration of ``kind`` from nested plain values and overrides; strict about keys."""
+    parser = _parser(kind)
+    try:
+        base = parser.parse_object(dict(values))
+        namespace: Namespace = parser.parse_args(list(overrides), namespace=base)
+        built = parser.instantiate_classes(namespace)
+    except InputError:
+        raise
+    except Exception as error:  # jsonargparse raises several kinds, all about the given values
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from error
+        raise InputError(" ".join(str(error).split())) from error
+    arguments = {key: value for key, value in vars(built).items() if key != "experiment"}
+    return KINDS[kind].config(**arguments)
+
+
+def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = False) -> dict[str, Any]:
+    """Run an experiment into a run folder and return its results."""
+    kind = kind_of(config)
+    folder = RunFolder(out, {"experiment": kind, **plain(config)}, resume=resume)
+    results = KINDS[kind].run(config, folder, data_dir)
+    folder.write_results(results)
+    return results
