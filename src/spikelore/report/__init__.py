@@ -1,1 +1,97 @@
-"""."""
+"""Figures and an HTML page from a run folder alone.
+
+Example:
+    >>> from pathlib import Path
+    >>> from spikelore.report import write
+    >>> write(Path("runs/fusion"))  # doctest: +SKIP
+    PosixPath('runs/fusion/report.html')
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from spikelore.errors import InputError
+from spikelore.report import fusion, style
+from spikelore.report.page import Content, Run, read, write_page
+
+__all__ = ["compare", "write"]
+
+
+class _Report(Protocol):
+    """What a module of this room offers for its experiment."""
+
+    def single(self, run: Run) -> Content:
+        """Return the page of one run."""
+        ...
+
+    def several(self, runs: Sequence[Run]) -> Content:
+        """Return the page of several runs of one kind."""
+        ...
+
+
+_REPORTS: dict[str, _Report] = {"fusion": fusion}
+
+
+def _report(run: Run) -> _Report:
+    name = run.results.get("experiment")
+    if name not in _REPORTS:
+        raise InputError(
+            f"{run.path} is a run of experiment {name!r}; reports are drawn for: {', '.join(sorted(_REPORTS))}"
+        )
+    return _REPORTS[name]
+
+
+def write(run: Path) -> Path:
+    """Draw a run's figures into ``run/figures`` and its page into ``run/report.html``.
+
+    Args:
+        run: folder of a finished run.
+
+    Returns:
+        The page: one file that needs no other and no network.
+
+    Raises:
+        InputError: not a run folder, not finished, broken, or of an experiment without a report.
+        SpikeloreError: a file could not be written.
+    """
+    found = read(run)
+    with style.applied():
+        return write_page(run, _report(found).single(found), [found])
+
+
+def compare(runs: Sequence[Path], out: Path) -> Path:
+    """Write one page for several runs of one kind, such as seeds: means and standard deviations.
+
+    Rows are matched by what they are (name, preset, importance, score, features), never by position.
+
+    Args:
+        runs: folders of two or more finished runs of one experiment on the same data.
+        out: folder for ``report.html`` and ``figures``; not itself a run.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: fewer than two runs, one given twice, one that `write` would refuse, runs of different
+            experiments or data, or ``out`` is a run.
+        SpikeloreError: a file could not be written.
+    """
+    if len(runs) < 2:
+        raise InputError(f"a comparison needs two runs or more; it got {len(runs)}")
+    paths = [path.resolve() for path in runs]
+    for path in runs:
+        if paths.count(path.resolve()) > 1:
+            raise InputError(f"{path} is given twice; name each run once")
+    if (out / "config.yaml").exists() or (out / "results.json").exists():
+        raise InputError(f"{out} is a run folder; choose another folder for the comparison")
+    found = [read(path) for path in runs]
+    for other in found[1:]:
+        for key in ("experiment", "data"):
+            ours, theirs = found[0].results.get(key), other.results.get(key)
+            if ours != theirs:
+                raise InputError(
+                    f"{found[0].path} and {other.path} cannot be averaged: {key} is {ours!r} and {theirs!r}"
+                )
+    with style.applied():
+        return write_page(out, _report(found[0]).several(found), found)

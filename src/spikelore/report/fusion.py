@@ -1,0 +1,617 @@
+"""The report of the fusion experiment (Antonov & Sukhov 2022, doi 10.1109/ITNT55410.2022.9848660)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig
+from spikelore.report import style
+from spikelore.report.page import (
+    Cell, Content, Drawing, Row, Run, Spread, Table, over_runs, percent,
+)  # fmt: skip
+
+_KEYS = ("name", "preset", "importance", "score", "features")
+_PRESETS = {"published": "As published", "best": "Ours"}
+_IMPORTANCES = {
+    "top_fraction": "sum of the largest 10 % of its weights",
+    "full_sum": "sum of all its weights",
+    "spread": "standard deviation of its weights",
+}
+_SAMPLE = 30
+
+
+def _letters(results: Row) -> list[str]:
+    """Return the networks' letters, one for each data set."""
+    return [chr(ord("a") + n) for n in range(len(results["data"]))]
+
+
+def _preset(name: str) -> str:
+    return _PRESETS.get(name, name.capitalize())
+
+
+def _data_columns(results: Row) -> list[str]:
+    return [f"{letter}: {data}" for letter, data in zip(_letters(results), results["data"], strict=True)]
+
+
+# Tables -------------------------------------------------------------------------------------------------
+
+
+def _spreads(row: Row, names: Sequence[str]) -> Row:
+    """Return a row of one run in the form that `over_runs` gives rows of several."""
+    return {**row, **{name: Spread((float(row[name]),)) for name in names if row.get(name) is not None}}
+
+
+def _numbers(results: Row) -> list[str]:
+    return [*_letters(results), "mean", "silent"]
+
+
+def _rows_table(results: Row, rows: list[Row], note: str) -> Table:
+    """Rows grouped by preset: the networks, bagging, and below it what is to equal it, the fused ones."""
+    letters = _letters(results)
+    silent = any(row["silent"].mean > 0 for row in rows)
+    numbers = [*letters, "mean", *(["silent"] if silent else [])]
+    groups = []
+    for preset in dict.fromkeys(row["preset"] for row in rows):
+        mine = [row for row in rows if row["preset"] == preset]
+        best = {
+            name: max((row[name].mean for row in mine if row["name"] in ("bagging", "fused")), default=None)
+            for name in (*letters, "mean")
+        }
+        lines = []
+        for row in mine:
+            joined = row["name"] in ("bagging", "fused")
+            lines.append(
+                [
+                    Cell(row["name"]),
+                    Cell(row["importance"] or "–"),
+                    Cell(row["score"]),
+                    Cell(str(row["features"])),
+                    *(
+                        Cell(row[name].percent(), strong=joined and best.get(name) == row[name].mean)
+                        for name in numbers
+                    ),
+                ]
+            )
+        groups.append((_preset(preset), lines))
+    columns = [
+        "",
+        "kept by",
+        "score",
+        "features",
+        *_data_columns(results),
+        "mean",
+        *(["silent"] if silent else []),
+    ]
+    return Table("Accuracy on the test sets", note, columns, groups, text_columns=3)
+
+
+def _training_table(training: list[Row]) -> Table:
+    names = ("train", "validation", "test", "silent", "train_last_epoch", "test_last_epoch")
+    headings = ("train", "validation", "test", "silent on test", "train, last epoch", "test, last epoch")
+    rows = [
+        [
+            Cell(row["network"]),
+            Cell(row["best_epoch"] if isinstance(row["best_epoch"], str) else str(row["best_epoch"])),
+            *(Cell(row[name].percent()) for name in names),
+        ]
+        for row in training
+    ]
+    return Table(
+        "Training",
+        "Each network on its own data, %; the epoch that was best on the validation images was kept, the test "
+        "images never chose anything.",
+        ["network", "best epoch", *headings],
+        [("", rows)],
+    )
+
+
+def _comparison_axes(comparison: list[Row]) -> tuple[list[str], list[str | None]]:
+    """Return scores (rows) and importances (columns; None is bagging, last)."""
+    scores = list(dict.fromkeys(row["score"] for row in comparison))
+    importances = list(dict.fromkeys(row["importance"] for row in comparison))
+    return scores, sorted(importances, key=lambda name: name is None)
+
+
+def _comparison_table(results: Row, comparison: list[Row]) -> Table:
+    scores, importances = _comparison_axes(comparison)
+    found = {(row["score"], row["importance"]): row for row in comparison}
+    letters = _letters(results)
+    best = max((row["mean"].mean for row in comparison if row["importance"] is not None), default=None)
+    lines = []
+    for score in scores:
+        line = [Cell(score)]
+        for importance in importances:
+            row = found.get((score, importance))
+            if row is None:
+                line.append(Cell("–"))
+                continue
+            detail = " / ".join(percent(row[letter].mean) for letter in letters)
+            strong = importance is not None and row["mean"].mean == best
+            line.append(Cell(row["mean"].percent(), detail, strong))
+        lines.append(line)
+    return Table(
+        "Every score with every importance",
+        "Mean accuracy of the fused network, %; below it in small type the accuracy on each data set, "
+        f"{' / '.join(letters)}. Rows: how features compete in the fused network. Columns: what decides which "
+        "features are kept; the last column is the ensemble of all features, with the same scores. Only "
+        "'activity' looks at (training) data; all else is read from the weights.",
+        ["score", *(importance or "bagging, all features" for importance in importances)],
+        [("", lines)],
+    )
+
+
+# Figures ------------------------------------------------------------------------------------------------
+
+
+def correlation(x: NDArray[Any], y: NDArray[Any]) -> float:
+    """Return Pearson's correlation, sum (x - mean x)(y - mean y) / (n s_x s_y); NaN where one is constant."""
+    x, y = (np.asarray(each, np.float64) - np.mean(each) for each in (x, y))
+    norm = np.sqrt((x**2).sum() * (y**2).sum())
+    return float((x * y).sum() / norm) if norm > 0 else float("nan")
+
+
+def _network_title(results: Row, index: int) -> str:
+    return f"Network {_letters(results)[index]}: {results['data'][index]}"
+
+
+def _histogram(run: Run) -> Drawing:
+    letters = _letters(run.results)
+    figure, axes = style.panels(len(letters), 3.0, share_y=True)
+    counts = [run.arrays[f"activity/{letter}"] for letter in letters]
+    most = max(float(each.max()) for each in counts)
+    width = max(1, round(most / 30))
+    edges = np.arange(0, most + 2 * width, width) - 0.5
+    for n, (panel, count) in enumerate(zip(axes, counts, strict=True)):
+        panel.hist(count, edges, color=style.colour(n), edgecolor="white", linewidth=0.6)
+        panel.set_title(_network_title(run.results, n))
+        panel.set_xlabel("test images a feature decided")
+        panel.grid(visible=False, axis="x")
+        panel.text(
+            0.98, 0.95, f"{int((count == 0).sum())} of {len(count)} never decide",
+            transform=panel.transAxes, ha="right", va="top", color=style.MUTED,
+        )  # fmt: skip
+    axes[0].set_ylabel("features")
+    return Drawing(
+        "activity_histogram",
+        "How often each feature decided",
+        "A few features decide most test images and many hardly any: those are what fusion prunes "
+        "(the paper's figure 2).",
+        figure,
+    )
+
+
+def _scatter(run: Run, kind: str) -> Drawing:
+    letters = _letters(run.results)
+    figure, axes = style.panels(len(letters), 3.3, share_y=True)
+    for n, (panel, letter) in enumerate(zip(axes, letters, strict=True)):
+        x, y = run.arrays[f"{kind}/{letter}"], run.arrays[f"activity/{letter}"]
+        r = correlation(x, y)
+        panel.scatter(x, y, s=22, color=style.colour(n), alpha=0.6, linewidths=0)
+        panel.set_title(f"Network {letter}: r = {'–' if np.isnan(r) else f'{r:.2f}'}")
+        panel.set_xlabel(_IMPORTANCES[kind].replace(" its", ""))
+    axes[0].set_ylabel("test images decided")
+    caption = {
+        "full_sum": "One point a feature, r is Pearson's correlation: the sum of all weights is a poor guide "
+        "to how often a feature decides (the paper's figure 3a).",
+        "top_fraction": "One point a feature: whether the strongest tenth of the weights tells how often a "
+        "feature decides, without data (the paper's figure 3b).",
+        "spread": "One point a feature: the spread of the weights, our measure of a sharp template, to be "
+        "compared with the paper's two measures above.",
+    }[kind]
+    return Drawing(f"activity_{kind}", f"Activity against the {_IMPORTANCES[kind]}", caption, figure)
+
+
+def _training_curves(run: Run) -> Drawing | None:
+    letters = _letters(run.results)
+    history = {
+        letter: [
+            row for row in run.metrics if row.get("stage") == "decision" and row.get("network") == letter
+        ]
+        for letter in letters
+    }
+    if not all(history.values()):
+        return None
+    figure, axes = style.panels(len(letters), 3.3, share_y=True)
+    best = {row["network"]: row["best_epoch"] for row in run.results.get("training", [])}
+    silent = any(row.get("silent", 0) > 0 for rows in history.values() for row in rows)
+    lines = [("train", "train", style.BLUE, "-"), ("validation", "validation", style.VERMILION, "-")]
+    if silent:
+        lines.append(("silent", "silent, share of train", style.MUTED, ":"))
+    lines.append(("first", f"validation of {letters[0]}, forgotten", style.GREEN, "--"))
+    for n, (panel, letter) in enumerate(zip(axes, letters, strict=True)):
+        rows = history[letter]
+        epochs = [row["epoch"] for row in rows]
+        for key, label, colour, dash in lines:
+            if key in rows[0]:
+                marker = "o" if len(rows) == 1 else None
+                panel.plot(epochs, [row[key] for row in rows], dash, color=colour, label=label, marker=marker)
+        if letter in best:
+            panel.axvline(best[letter], color=style.MUTED, linewidth=1, zorder=0, label="epoch kept")
+        panel.set_title(_network_title(run.results, n))
+        panel.set_xlabel("epoch")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        style.percent_axis(panel.yaxis)
+    axes[0].set_ylabel("share of images")
+    handles = {}
+    for panel in axes:
+        drawn, labels = panel.get_legend_handles_labels()
+        handles.update(zip(labels, drawn, strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    return Drawing(
+        "training",
+        "Learning the decision layer",
+        "A gap between train and validation is overfitting; where a later network's dashed line is low, it "
+        "has forgotten, or never knew, the first data set, which is what fusion must bring back.",
+        figure,
+    )
+
+
+def _confusion_panel(panel: Axes, counts: NDArray[np.int64], classes: NDArray[np.int64], cell: float) -> None:
+    shown = counts if counts[:, -1].any() else counts[:, :-1]
+    present = counts.any(axis=1)
+    shares = shown[present] / shown[present].sum(axis=1, keepdims=True)
+    names = [str(one) for one in classes]
+    columns = names if shown.shape[1] == len(names) else [*names, "silent"]
+    size = min(9.0, 72 * cell * 0.36)
+    style.heat(
+        panel, shares, [name for name, kept in zip(names, present, strict=True) if kept], columns, size
+    )
+    if columns[-1] == "silent":
+        panel.get_xticklabels()[-1].set_rotation(90)
+
+
+def _confusions(run: Run) -> Drawing:
+    """One row a data set: its own network on the left, the fused one on the right."""
+    letters = _letters(run.results)
+    titles = [
+        (f"{name} on {letter}", letter) for letter in letters for name in (f"network {letter}", "fused")
+    ]
+    widest = max(len(run.arrays[f"classes/{title}"]) for title, _ in titles) + 1
+    cell = (style.WIDTH / 2 - 0.6) / widest
+    rows = max(int(run.arrays[f"confusion/{title}"].any(axis=1).sum()) for title, _ in titles)
+    height = max(0.3, cell * 0.8) * rows + 0.9
+    figure = Figure(figsize=(style.WIDTH, height * len(letters)), layout="constrained")
+    grid = figure.subplots(len(letters), 2, squeeze=False)
+    for panel, (title, letter) in zip(grid.ravel(), titles, strict=True):
+        _confusion_panel(panel, run.arrays[f"confusion/{title}"], run.arrays[f"classes/{title}"], cell)
+        data = run.results["data"][letters.index(letter)]
+        panel.set_title(f"{title.split(' on ')[0].capitalize()} on {data}")
+        panel.set_ylabel("true class")
+    for panel in grid[-1]:
+        panel.set_xlabel("decided class")
+    return Drawing(
+        "confusion",
+        "Which classes are confused",
+        "Share of each true class in % (below 0.5 % is left empty): what is right for the network alone on "
+        "the left and lost on the right is the price of fusion (the fused network is the best preset's).",
+        figure,
+    )
+
+
+def _curve(results: Row, curve: list[Row], rows: list[Row]) -> Drawing:
+    """Accuracy of the fused network against its size, one panel a preset."""
+    letters = _letters(results)
+    presets = list(dict.fromkeys(row["preset"] for row in curve))
+    figure, axes = style.panels(len(presets), 3.8, share_y=True)
+    sizes = [row["features"] for row in rows if row["name"].startswith("network ")]
+    for panel, preset in zip(axes, presets, strict=True):
+        mine = sorted((row for row in curve if row["preset"] == preset), key=lambda row: row["features"])
+        features = [row["features"] for row in mine]
+        names = [*letters, "mean"]
+        labels = [*(f"fused, {column}" for column in _data_columns(results)), "fused, mean"]
+        for n, (name, label) in enumerate(zip(names, labels, strict=True)):
+            mean = name == "mean"
+            deviation = [row[name].deviation for row in mine]
+            panel.errorbar(
+                features, [row[name].mean for row in mine],
+                yerr=deviation if np.isfinite(deviation).all() else None,
+                marker="o", capsize=3, label=label, zorder=3 if mean else 2,
+                color=style.INK if mean else style.colour(n), linewidth=2.4 if mean else 1.6,
+            )  # fmt: skip
+        for row in rows:
+            if row["name"] == "bagging" and row["preset"] == preset:
+                panel.axhline(
+                    row["mean"].mean, color=style.INK, linestyle="--", linewidth=1.2,
+                    label="bagging, mean (all features)",
+                )  # fmt: skip
+        if sizes:
+            panel.axvline(
+                sizes[0], color=style.MUTED, linestyle=":", linewidth=1.2, label="size of one network"
+            )
+        how = f"{mine[0]['importance']}, {mine[0]['score']} score"
+        panel.set_title(f"{_preset(preset)} ({how})")
+        panel.set_xlabel("features of the fused network")
+        panel.set_xlim(left=0)
+        style.percent_axis(panel.yaxis)
+    axes[0].set_ylabel("accuracy")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    return Drawing(
+        "budget",
+        "How small the fused network may be",
+        "Where the black line meets the dashed one, the fused network is as good as the ensemble of all "
+        "features; the dotted line is the size of one network.",
+        figure,
+    )
+
+
+def _comparison(results: Row, comparison: list[Row]) -> Drawing:
+    scores, importances = _comparison_axes(comparison)
+    found = {(row["score"], row["importance"]): row for row in comparison}
+    names = ["mean", *_letters(results)]
+    titles = ["Mean of all data sets", *(f"On {column}" for column in _data_columns(results))]
+    columns = [name.replace(" ", "\n") if name else "bagging" for name in importances]
+    figure, axes = style.panels(len(names), 0.42 * len(scores) + 1.2, share_y=True)
+    for panel, name, title in zip(axes, names, titles, strict=True):
+        shares = np.full((len(scores), len(importances)), np.nan)
+        for (score, importance), row in found.items():
+            shares[scores.index(score), importances.index(importance)] = row[name].mean
+        style.heat(panel, shares, scores, columns, 9.0)
+        panel.set_title(title)
+        panel.tick_params(axis="x", labelsize=8)
+    return Drawing(
+        "comparison",
+        "Scores and importances",
+        "Accuracy in %, dark is good: rows are data-free scales between networks, columns what is kept; a "
+        "good row is dark on every data set, not on one.",
+        figure,
+    )
+
+
+# Learned features ---------------------------------------------------------------------------------------
+
+
+def _spread_out(maps: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Project maps one layer down: sum over f of ``maps[n,f]`` stamped with ``weights[f]``.
+
+    (N,F,H,W) and (F,C,K,K) give (N,C,H+K-1,W+K-1).
+    """
+    count, _, height, width = maps.shape
+    channels, kernel = weights.shape[1], weights.shape[2]
+    out = np.zeros((count, channels, height + kernel - 1, width + kernel - 1), np.float32)
+    for y, x in np.ndindex(kernel, kernel):
+        stamped = np.tensordot(maps, weights[:, :, y, x], axes=(1, 0))
+        out[:, :, y : y + height, x : x + width] += np.moveaxis(stamped, -1, 1)
+    return out
+
+
+def _unpooled(maps: NDArray[np.float32], pool: int) -> NDArray[np.float32]:
+    """Project maps through pooling: each place stands for all ``pool`` x ``pool`` places below it."""
+    return maps.repeat(pool, axis=2).repeat(pool, axis=3)
+
+
+def _kernels(network: Row) -> NDArray[np.float32]:
+    """Return the coding's kernels as (C,1,K,K), each over its norm, so that all weigh the same."""
+    coding = RankOrderConfig(
+        filters=tuple(DifferenceOfGaussians(**one) for one in network["coding"]["filters"])
+    )
+    kernels = coding.kernels()
+    return (kernels / np.linalg.norm(kernels, axis=(1, 2), keepdims=True))[:, None]
+
+
+def project(
+    layers: Sequence[tuple[NDArray[np.float32], int]], kernels: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return features as pictures by plain linear back-projection.
+
+    The weights of the top layer are maps of the layer below it. Each map value is stamped with that layer's
+    weights at its place (a transposed convolution), and so on down to the difference-of-Gaussians kernels;
+    through max pooling a value goes to all places it may have come from. Thresholds, inhibition and time are
+    left out, so the picture is what the weights add up to, not what makes the neuron fire first. Every
+    layer's weights are taken less their mean over its features: what all features share would hide what
+    each stands for.
+
+    Args:
+        layers: (weights (F,C,K,K), pooling below it) from the top layer to layer 1, whose pooling is 1.
+        kernels: (C,1,K,K) filters of the coding.
+
+    Returns:
+        (F,H,W), bright where the feature wants light, dark where it wants none.
+    """
+    maps, pool = layers[0]
+    for weights, pool_below in layers[1:]:
+        maps = _spread_out(_unpooled(maps, pool), weights)
+        pool = pool_below
+    return _spread_out(_unpooled(maps, pool), kernels)[:, 0].astype(np.float64)
+
+
+def _less_mean(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    return weights - weights.mean(axis=0)
+
+
+def _sample(count: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).round().astype(np.int64))
+
+
+def _feature_drawing(name: str, title: str, caption: str, pictures: NDArray[np.float64]) -> Drawing:
+    columns = min(len(pictures), 15 if name == "features_1" else 10)
+    pixels = style.mosaic(pictures, columns)
+    figure = Figure(
+        figsize=(style.WIDTH, style.WIDTH * pixels.shape[0] / pixels.shape[1]), layout="constrained"
+    )
+    style.image(figure.subplots(), pixels)
+    return Drawing(name, title, caption, figure)
+
+
+def _features(run: Run) -> list[Drawing]:
+    network = run.config["network"]
+    kernels = _kernels(network)
+    pool_1, pool_2 = network["layer_1"]["pool"], network["layer_2"]["pool"]
+    one, two = (_less_mean(run.arrays[f"weights_{layer}"]) for layer in (1, 2))
+    sample = _sample(len(two))
+    drawings = [
+        _feature_drawing(
+            "features_1",
+            "What layer 1 learned",
+            f"All {len(one)} features of layer 1, projected through the input filters: bright and dark bars "
+            "are edges of a stroke at different angles.",
+            project([(one, 1)], kernels),
+        ),
+        _feature_drawing(
+            "features_2",
+            "What layer 2 learned",
+            f"{len(sample)} of the {len(two)} features of layer 2, projected down: pieces of strokes, curves "
+            "and crossings.",
+            project([(two[sample], pool_1), (one, 1)], kernels),
+        ),
+    ]
+    tops, names = [], []
+    for letter in _letters(run.results):
+        units, classes = run.arrays[f"unit_weights/{letter}"], run.arrays[f"unit_classes/{letter}"]
+        activity = run.arrays[f"activity/{letter}"]
+        for label in np.unique(classes):
+            mine = np.flatnonzero(classes == label)
+            tops.append(units[mine[activity[mine].argmax()]] - units.mean(axis=0))
+            names.append(f"{letter}: {label}")
+    pictures = project([(np.stack(tops), pool_2), (two, pool_1), (one, 1)], kernels)
+    columns = min(len(names), 10)
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(style.WIDTH, rows * (style.WIDTH / columns + 0.3)), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, picture, name in zip(grid, pictures, names, strict=False):
+        style.image(panel, picture / (np.abs(picture).max() or 1))
+        panel.set_title(name, fontsize=9, loc="center")
+    for empty in grid[len(names) :]:
+        empty.remove()
+    drawings.append(
+        Drawing(
+            "features_decision",
+            "What the decision features look for",
+            "The feature of each class that decided most often, projected down through all layers (network: "
+            "class): the class's shape shows where the feature has learned one.",
+            figure,
+        )
+    )
+    return drawings
+
+
+# Pages --------------------------------------------------------------------------------------------------
+
+
+def _summary(results: Row) -> str:
+    data = results["data"]
+    count = {2: "Two", 3: "Three", 4: "Four"}.get(len(data), str(len(data)))
+    learned = [f"{letter} on {name}" for letter, name in zip(_letters(results), data, strict=True)]
+    return (
+        f"{count} spiking networks learned apart ({'; '.join(learned)}); their most important decision features "
+        "were then joined into one network, and all were tested on every data set beside the ensemble "
+        "(bagging) that keeps every feature."
+    )
+
+
+def _highlights(rows: list[Row]) -> list[tuple[str, str]]:
+    """Bagging and the first fused row of each preset."""
+    shown = []
+    for preset in dict.fromkeys(row["preset"] for row in rows):
+        for name in ("bagging", "fused"):
+            for row in rows:
+                if (row["name"], row["preset"]) == (name, preset):
+                    what = f"{_preset(preset).lower()}: {name}, {row['features']} features"
+                    shown.append((f"{row['mean'].percent()} %", what))
+                    break
+    return shown
+
+
+def single(run: Run) -> Content:
+    """Return the page of one run."""
+    results = run.results
+    numbers = _numbers(results)
+    rows, comparison, curve = (
+        [_spreads(row, numbers) for row in results.get(part, [])] for part in ("rows", "comparison", "curve")
+    )
+    training = [_spreads(row, _TRAINING) for row in results.get("training", [])]
+    note = (
+        "Accuracy in %. Bagging keeps all features and so is the mark for the fused network, which has the size "
+        "of one; the better of them in each group is coloured."
+    )
+    drawings = [_curve(results, curve, rows)] if curve else []
+    drawings += [_comparison(results, comparison)] if comparison else []
+    curves = _training_curves(run)
+    drawings += [curves] if curves else []
+    if run.arrays:
+        drawings += [_confusions(run), _histogram(run)]
+        drawings += [
+            _scatter(run, kind) for kind in _IMPORTANCES if f"{kind}/{_letters(results)[0]}" in run.arrays
+        ]
+        drawings += _features(run)
+    return Content(
+        title=f"Knowledge fusion: {' + '.join(results['data'])}",
+        summary=_summary(results),
+        highlights=_highlights(rows),
+        tables=_tables(results, rows, training, comparison, note),
+        drawings=drawings,
+    )
+
+
+_TRAINING = ("train", "validation", "test", "silent", "test_last_epoch", "train_last_epoch")
+
+
+def _tables(
+    results: Row, rows: list[Row], training: list[Row], comparison: list[Row], note: str
+) -> list[Table]:
+    tables = [_rows_table(results, rows, note)]
+    tables += [_training_table(training)] if training else []
+    tables += [_comparison_table(results, comparison)] if comparison else []
+    return tables
+
+
+def _each_run(results: Row, rows: list[Row]) -> Drawing:
+    """Every run's mean accuracy as a dot, one line a row of the table."""
+    figure = Figure(figsize=(style.WIDTH, 0.36 * len(rows) + 1.0), layout="constrained")
+    axes = figure.subplots()
+    presets = list(dict.fromkeys(row["preset"] for row in rows))
+    for y, row in enumerate(rows):
+        colour = style.colour(presets.index(row["preset"]))
+        values = row["mean"].values
+        axes.plot([row["mean"].mean], [y], "|", color=style.INK, markersize=16, markeredgewidth=2)
+        axes.scatter(values, [y] * len(values), s=30, color=colour, alpha=0.7, linewidths=0, zorder=3)
+    names = [
+        ", ".join(filter(None, (row["name"], row["importance"], row["score"])))
+        + f" ({_preset(row['preset'])})"
+        for row in rows
+    ]
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    style.percent_axis(axes.xaxis)
+    axes.set_xlabel("accuracy, mean of all data sets")
+    return Drawing(
+        "runs",
+        "Every run",
+        "One dot a run, the upright bar is their mean: rows whose dots overlap are not told apart by these runs.",
+        figure,
+    )
+
+
+def several(runs: Sequence[Run]) -> Content:
+    """Return the page of several runs: every number is a mean over them, with the standard deviation."""
+    results = runs[0].results
+    numbers = _numbers(results)
+    rows, comparison, curve = (
+        over_runs([run.results.get(part, []) for run in runs], _KEYS, numbers)
+        for part in ("rows", "comparison", "curve")
+    )
+    training = over_runs(
+        [run.results.get("training", []) for run in runs], ("network",), (*_TRAINING, "best_epoch")
+    )
+    for row in training:
+        row["best_epoch"] = ", ".join(f"{epoch:.0f}" for epoch in row["best_epoch"].values)
+    note = (
+        f"Accuracy in %, mean ± sample standard deviation over {len(runs)} runs. Bagging keeps all features and "
+        "so is the mark for the fused network, which has the size of one; the better of them in each group is "
+        "coloured."
+    )
+    drawings = [_each_run(results, rows)]
+    drawings += [_curve(results, curve, rows)] if curve else []
+    drawings += [_comparison(results, comparison)] if comparison else []
+    return Content(
+        title=f"Knowledge fusion, {len(runs)} runs: {' + '.join(results['data'])}",
+        summary=_summary(results),
+        highlights=_highlights(rows),
+        tables=_tables(results, rows, training, comparison, note),
+        drawings=drawings,
+    )

@@ -1,0 +1,285 @@
+"""What every report shares: reading a run folder, tables, rows averaged over runs, and the HTML page."""
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from spikelore.errors import InputError
+from spikelore.files import load_tensors, write_bytes_atomic, write_text_atomic
+from spikelore.report import style
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run left in its folder.
+
+    Attributes:
+        path: the folder.
+        results: ``results.json``.
+        config_text: ``config.yaml`` as written.
+        config: the same, read.
+        environment: ``environment.json``.
+        metrics: lines of ``metrics.jsonl``; none if it is not there.
+        arrays: ``arrays.safetensors``; none if it is not there.
+    """
+
+    path: Path
+    results: Row
+    config_text: str
+    config: Row
+    environment: Row
+    metrics: list[Row]
+    arrays: dict[str, NDArray]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path.parent} has no {path.name}, so it is no complete run; run it again"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+
+
+def _mapping(path: Path, value: Any) -> Row:
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is broken: it holds no table of names and values; run it again")
+    return value
+
+
+def read(path: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        InputError: no such folder, no run in it, a run that has not finished, or a broken file.
+    """
+    if not (path / "results.json").exists():
+        if (path / "config.yaml").exists():
+            raise InputError(
+                f"{path} holds a run that has not finished (no results.json); resume it first: "
+                f"spikelore run {path / 'config.yaml'} --resume"
+            )
+        raise InputError(
+            f"{path} is no run folder (no results.json in it); name the folder of a finished run"
+        )
+    part = path / "results.json"
+    try:
+        results = _mapping(part, json.loads(_text(part)))
+        part = path / "config.yaml"
+        config_text = _text(part)
+        config = _mapping(part, yaml.safe_load(config_text))
+        part = path / "environment.json"
+        environment = _mapping(part, json.loads(_text(part)))
+        part = path / "metrics.jsonl"
+        metrics = [json.loads(line) for line in _text(part).splitlines()] if part.exists() else []
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        detail = " ".join(str(error).split())
+        raise InputError(f"{part} is broken ({detail}); restore it or run again") from error
+    saved = path / "arrays.safetensors"
+    arrays = load_tensors(saved)[0] if saved.exists() else {}
+    return Run(path, results, config_text, config, environment, metrics, arrays)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One table cell: its text, a second line in small type, whether it stands out."""
+
+    text: str
+    detail: str = ""
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page.
+
+    Attributes:
+        title: heading.
+        note: a sentence under the heading.
+        columns: column headings.
+        groups: (heading, rows); an empty heading is not shown.
+        text_columns: how many of the first columns hold words; the others hold numbers.
+    """
+
+    title: str
+    note: str
+    columns: list[str]
+    groups: list[tuple[str, list[list[Cell]]]]
+    text_columns: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure, the name of its files and a sentence that says what to see."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one experiment has to say.
+
+    Attributes:
+        title: of the page.
+        summary: one plain sentence: what was done.
+        highlights: (number, what it is), shown large.
+        tables: in order.
+        drawings: in order.
+    """
+
+    title: str
+    summary: str
+    highlights: list[tuple[str, str]] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    drawings: list[Drawing] = field(default_factory=list)
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as per cent with one decimal, without the sign."""
+    return f"{100 * fraction:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words: ``43 s``, ``1 min 25 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A number over several runs.
+
+    Attributes:
+        values: one a run.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The arithmetic mean."""
+        return float(np.mean(self.values))
+
+    @property
+    def deviation(self) -> float:
+        """The sample standard deviation (n - 1 below the root); NaN for a single value."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
+
+    def percent(self) -> str:
+        """Return ``81.3 ± 0.4``, in per cent; the mean alone for a single value."""
+        if len(self.values) == 1:
+            return percent(self.mean)
+        return f"{percent(self.mean)} ± {percent(self.deviation)}"
+
+
+def over_runs(runs: Sequence[Sequence[Row]], keys: Sequence[str], numbers: Sequence[str]) -> list[Row]:
+    """Match the rows of several runs and gather their numbers.
+
+    Args:
+        runs: rows of each run.
+        keys: names of the values that must be equal in matching rows (a name a row lacks counts as None).
+        numbers: names of the values to gather; a row that lacks one is left out of that one.
+
+    Returns:
+        One row for each combination of ``keys``, in order of first appearance: the keys' values, and a
+        `Spread` for each number that any run has.
+    """
+    gathered: dict[tuple, dict[str, list[float]]] = {}
+    for rows in runs:
+        for row in rows:
+            values = gathered.setdefault(tuple(row.get(key) for key in keys), {})
+            for name in numbers:
+                if row.get(name) is not None:
+                    values.setdefault(name, []).append(float(row[name]))
+    return [
+        {
+            **dict(zip(keys, match, strict=True)),
+            **{name: Spread(tuple(each)) for name, each in values.items()},
+        }
+        for match, values in gathered.items()
+    ]
+
+
+def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What to know to trust or repeat the runs: data, seeds, time, versions, machine."""
+
+    def join(values: Sequence[str]) -> str:
+        return "; ".join(dict.fromkeys(values))
+
+    found: list[Mapping[str, Any]] = [run.results for run in runs]
+    return [
+        ("Data", join([", ".join(map(str, one.get("data", []))) for one in found])),
+        (
+            "Seed" if len(runs) == 1 else "Seeds",
+            ", ".join(str(one.get("seed", "not given")) for one in found),
+        ),
+        ("Time", ", ".join(duration(one["seconds"]) for one in found if "seconds" in one)),
+        (
+            "Versions",
+            join([", ".join(f"{name} {v}" for name, v in one.get("versions", {}).items()) for one in found]),
+        ),
+        (
+            "Machine",
+            join([f"{r.environment.get('platform')}, {r.environment.get('cores')} cores" for r in runs]),
+        ),
+    ]
+
+
+def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
+    """Write ``folder/figures/*.png`` and ``*.svg`` and the self-contained ``folder/report.html``.
+
+    Every file is whole or absent. Returns the page's path.
+    """
+    pictures = []
+    for drawing in content.drawings:
+        png = style.file_bytes(drawing.figure, "png")
+        write_bytes_atomic(folder / "figures" / f"{drawing.name}.png", png)
+        write_bytes_atomic(
+            folder / "figures" / f"{drawing.name}.svg", style.file_bytes(drawing.figure, "svg")
+        )
+        pictures.append(
+            {
+                "title": drawing.title,
+                "caption": drawing.caption,
+                "base64": base64.b64encode(png).decode(),
+                "width": round(96 * drawing.figure.get_figwidth()),
+            }
+        )
+    environment = Environment(
+        loader=PackageLoader("spikelore.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = folder / "report.html"
+    template = environment.get_template("page.html.jinja")
+    text = template.render(
+        content=content,
+        pictures=pictures,
+        facts=_facts(runs),
+        configs=[(run.path.resolve().name, run.config_text) for run in runs],
+    )
+    write_text_atomic(page, text)
+    return page

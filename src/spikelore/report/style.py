@@ -1,0 +1,133 @@
+"""One look for all figures: readable type, a colour-blind-safe palette, a light grid; no pyplot state."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+INK, MUTED, GRID = "#222222", "#6b7280", "#e5e7eb"
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+"""Okabe and Ito's colours, in the order they are given out."""
+
+WIDTH = 10.0
+"""Width of a full figure in inches."""
+
+_DPI = 150
+_SETTINGS = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10.0,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10.0,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.edgecolor": "#9ca3af",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9.0,
+    "ytick.labelsize": 9.0,
+    "legend.fontsize": 9.0,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
+    "svg.hashsalt": "spikelore",
+}
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """Draw and save in this look, whatever the user's own settings are; they are back afterwards."""
+    with matplotlib.style.context([_SETTINGS], after_reset=True):
+        yield
+
+
+def colour(index: int) -> str:
+    """Return the palette's colour at ``index``, from the start again after the last."""
+    return PALETTE[index % len(PALETTE)]
+
+
+def panels(count: int, height: float, *, share_y: bool = False) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``count`` panels, two or three a row, each ``height`` inches high."""
+    columns = min(count, 2 if count in (2, 4) else 3)
+    rows = -(-count // columns)
+    width = WIDTH if columns > 1 else 0.6 * WIDTH
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y).ravel()
+    for empty in grid[count:]:
+        empty.remove()
+    return figure, list(grid[:count])
+
+
+def percent_axis(axis: Axis) -> None:
+    """Let an axis show fractions as whole per cents, from 0 to 100 %."""
+    axis.set_view_interval(-0.02, 1.02, ignore=True)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+
+
+def heat(axes: Axes, shares: NDArray[np.float64], rows: list[str], columns: list[str], size: float) -> None:
+    """Draw fractions as a table of coloured cells with whole per cents in them; NaN stays empty.
+
+    Args:
+        axes: where to draw.
+        shares: (rows, columns), 0..1.
+        rows: names from top to bottom.
+        columns: names from left to right.
+        size: of the numbers, in points.
+    """
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (y, x), share in np.ndenumerate(shares):
+        if np.isfinite(share) and share >= 0.005:
+            shade = "white" if share > 0.55 else INK
+            axes.text(x, y, f"{100 * share:.0f}", ha="center", va="center", color=shade, fontsize=size)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xticks(np.arange(0.5, len(columns) - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, len(rows) - 1), minor=True)
+    axes.grid(visible=False, which="major")
+    axes.grid(visible=True, which="minor", color="white", linewidth=1)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+
+
+def mosaic(tiles: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
+    """Lay (N,H,W) tiles out in rows, one pixel of NaN between them; each over its own largest value."""
+    count, height, width = tiles.shape
+    rows = -(-count // columns)
+    out = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
+    for n, tile in enumerate(tiles):
+        y, x = (n // columns) * (height + 1), (n % columns) * (width + 1)
+        out[y : y + height, x : x + width] = tile / (np.abs(tile).max() or 1.0)
+    return out
+
+
+def image(axes: Axes, pixels: NDArray[np.float64]) -> None:
+    """Draw -1..1 as black to white, 0 mid-grey, NaN white, without axes."""
+    axes.imshow(pixels, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def file_bytes(figure: Figure, kind: str) -> bytes:
+    """Return the figure as a ``png`` or ``svg`` file; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    stamp = {"Date": None} if kind == "svg" else {"Software": None}
+    figure.savefig(buffer, format=kind, dpi=_DPI, metadata=stamp, facecolor="white")
+    return buffer.getvalue()
