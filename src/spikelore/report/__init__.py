@@ -37,7 +37,7 @@ def _report(run: Run) -> _Report:
     name = run.results.get("experiment")
     if name not in _REPORTS:
         raise InputError(
-            f"{run.path} is a run of experiment {name!r}; reports are drawn for: {', '.join(sorted(_REPORTS))}"
+            f"{run.path} is a run of experiment {name!r}; there are reports for: {', '.join(_REPORTS)}"
         )
     return _REPORTS[name]
 

@@ -6,17 +6,25 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig
 from spikelore.report import style
 from spikelore.report.page import (
-    Cell, Content, Drawing, Row, Run, Spread, Table, over_runs, percent,
+    Cell,
+    Content,
+    Drawing,
+    Row,
+    Run,
+    Spread,
+    Table,
+    over_runs,
+    percent,
 )  # fmt: skip
 
 _KEYS = ("name", "preset", "importance", "score", "features")
-_PRESETS = {"published": "As published", "best": "Ours"}
+_PRESETS = {"published": "As published", "best": "Best preset"}
 _IMPORTANCES = {
     "top_fraction": "sum of the largest 10 % of its weights",
     "full_sum": "sum of all its weights",
@@ -103,8 +111,8 @@ def _training_table(training: list[Row]) -> Table:
     ]
     return Table(
         "Training",
-        "Each network on its own data, %; the epoch that was best on the validation images was kept, the test "
-        "images never chose anything.",
+        "Each network on its own data, %; the epoch that was best on the validation images was kept, the "
+        "test images never chose anything.",
         ["network", "best epoch", *headings],
         [("", rows)],
     )
@@ -137,9 +145,9 @@ def _comparison_table(results: Row, comparison: list[Row]) -> Table:
     return Table(
         "Every score with every importance",
         "Mean accuracy of the fused network, %; below it in small type the accuracy on each data set, "
-        f"{' / '.join(letters)}. Rows: how features compete in the fused network. Columns: what decides which "
-        "features are kept; the last column is the ensemble of all features, with the same scores. Only "
-        "'activity' looks at (training) data; all else is read from the weights.",
+        f"{' / '.join(letters)}. Rows: how features compete in the fused network. Columns: what decides "
+        "which features are kept; the last column is the ensemble of all features, with the same scores. "
+        "Only 'activity' looks at (training) data; all else is read from the weights.",
         ["score", *(importance or "bagging, all features" for importance in importances)],
         [("", lines)],
     )
@@ -171,11 +179,15 @@ def _histogram(run: Run) -> Drawing:
         panel.set_title(_network_title(run.results, n))
         panel.set_xlabel("test images a feature decided")
         panel.grid(visible=False, axis="x")
+        panel.set_yscale("log")
+        panel.set_ylim(bottom=0.7)
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+        panel.yaxis.set_minor_formatter(NullFormatter())
         panel.text(
             0.98, 0.95, f"{int((count == 0).sum())} of {len(count)} never decide",
             transform=panel.transAxes, ha="right", va="top", color=style.MUTED,
         )  # fmt: skip
-    axes[0].set_ylabel("features")
+    axes[0].set_ylabel("features (log scale)")
     return Drawing(
         "activity_histogram",
         "How often each feature decided",
@@ -196,12 +208,12 @@ def _scatter(run: Run, kind: str) -> Drawing:
         panel.set_xlabel(_IMPORTANCES[kind].replace(" its", ""))
     axes[0].set_ylabel("test images decided")
     caption = {
-        "full_sum": "One point a feature, r is Pearson's correlation: the sum of all weights is a poor guide "
-        "to how often a feature decides (the paper's figure 3a).",
-        "top_fraction": "One point a feature: whether the strongest tenth of the weights tells how often a "
-        "feature decides, without data (the paper's figure 3b).",
-        "spread": "One point a feature: the spread of the weights, our measure of a sharp template, to be "
-        "compared with the paper's two measures above.",
+        "full_sum": "One point a feature, r is Pearson's correlation: in the paper's figure 3a the sum of "
+        "all weights does not tell how often a feature decides.",
+        "top_fraction": "One point a feature, r is Pearson's correlation: in the paper's figure 3b the "
+        "strongest tenth of the weights tells, without data, how often a feature decides.",
+        "spread": "One point a feature, r is Pearson's correlation: a feature that has learned a sharp "
+        "template has widely spread weights, a measure to set beside the paper's two above.",
     }[kind]
     return Drawing(f"activity_{kind}", f"Activity against the {_IMPORTANCES[kind]}", caption, figure)
 
@@ -235,10 +247,10 @@ def _training_curves(run: Run) -> Drawing | None:
         panel.set_title(_network_title(run.results, n))
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        style.percent_axis(panel.yaxis)
+        style.percent_axis(panel, "y")
     axes[0].set_ylabel("share of images")
     handles = {}
-    for panel in axes:
+    for panel in reversed(axes):
         drawn, labels = panel.get_legend_handles_labels()
         handles.update(zip(labels, drawn, strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
@@ -256,11 +268,9 @@ def _confusion_panel(panel: Axes, counts: NDArray[np.int64], classes: NDArray[np
     present = counts.any(axis=1)
     shares = shown[present] / shown[present].sum(axis=1, keepdims=True)
     names = [str(one) for one in classes]
+    rows = [names[n] for n in np.flatnonzero(present)]
     columns = names if shown.shape[1] == len(names) else [*names, "silent"]
-    size = min(9.0, 72 * cell * 0.36)
-    style.heat(
-        panel, shares, [name for name, kept in zip(names, present, strict=True) if kept], columns, size
-    )
+    style.heat(panel, shares, rows, columns, size=min(9.0, 72 * cell * 0.36), least=0.005)
     if columns[-1] == "silent":
         panel.get_xticklabels()[-1].set_rotation(90)
 
@@ -306,13 +316,15 @@ def _curve(results: Row, curve: list[Row], rows: list[Row]) -> Drawing:
         labels = [*(f"fused, {column}" for column in _data_columns(results)), "fused, mean"]
         for n, (name, label) in enumerate(zip(names, labels, strict=True)):
             mean = name == "mean"
-            deviation = [row[name].deviation for row in mine]
-            panel.errorbar(
-                features, [row[name].mean for row in mine],
-                yerr=deviation if np.isfinite(deviation).all() else None,
-                marker="o", capsize=3, label=label, zorder=3 if mean else 2,
-                color=style.INK if mean else style.colour(n), linewidth=2.4 if mean else 1.6,
-            )  # fmt: skip
+            means, deviations = [row[name].mean for row in mine], [row[name].deviation for row in mine]
+            colour, above = (style.INK, 3) if mean else (style.colour(n), 2)
+            panel.plot(
+                features, means, marker="o", label=label, zorder=above, color=colour, linewidth=1.4 + mean
+            )
+            if np.isfinite(deviations).all():
+                panel.errorbar(
+                    features, means, deviations, fmt="none", capsize=3, ecolor=colour, zorder=above
+                )
         for row in rows:
             if row["name"] == "bagging" and row["preset"] == preset:
                 panel.axhline(
@@ -327,7 +339,7 @@ def _curve(results: Row, curve: list[Row], rows: list[Row]) -> Drawing:
         panel.set_title(f"{_preset(preset)} ({how})")
         panel.set_xlabel("features of the fused network")
         panel.set_xlim(left=0)
-        style.percent_axis(panel.yaxis)
+        style.percent_axis(panel, "y")
     axes[0].set_ylabel("accuracy")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
@@ -351,7 +363,7 @@ def _comparison(results: Row, comparison: list[Row]) -> Drawing:
         shares = np.full((len(scores), len(importances)), np.nan)
         for (score, importance), row in found.items():
             shares[scores.index(score), importances.index(importance)] = row[name].mean
-        style.heat(panel, shares, scores, columns, 9.0)
+        style.heat(panel, shares, scores, columns, size=9.0, least=0)
         panel.set_title(title)
         panel.tick_params(axis="x", labelsize=8)
     return Drawing(
@@ -402,22 +414,25 @@ def project(
     The weights of the top layer are maps of the layer below it. Each map value is stamped with that layer's
     weights at its place (a transposed convolution), and so on down to the difference-of-Gaussians kernels;
     through max pooling a value goes to all places it may have come from. Thresholds, inhibition and time are
-    left out, so the picture is what the weights add up to, not what makes the neuron fire first. Every
-    layer's weights are taken less their mean over its features: what all features share would hide what
-    each stands for.
+    left out, so the picture is what the weights add up to, not what makes the neuron fire first.
 
     Args:
         layers: (weights (F,C,K,K), pooling below it) from the top layer to layer 1, whose pooling is 1.
         kernels: (C,1,K,K) filters of the coding.
 
     Returns:
-        (F,H,W), bright where the feature wants light, dark where it wants none.
+        (F,H,W), bright where the feature wants light, dark where it wants none; without the border that
+        only the tails of the widest filter reach.
     """
     maps, pool = layers[0]
     for weights, pool_below in layers[1:]:
         maps = _spread_out(_unpooled(maps, pool), weights)
         pool = pool_below
-    return _spread_out(_unpooled(maps, pool), kernels)[:, 0].astype(np.float64)
+    border = kernels.shape[-1] // 4
+    pictures = _spread_out(_unpooled(maps, pool), kernels)[:, 0]
+    return pictures[:, border : pictures.shape[1] - border, border : pictures.shape[2] - border].astype(
+        np.float64
+    )
 
 
 def _less_mean(weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -439,6 +454,11 @@ def _feature_drawing(name: str, title: str, caption: str, pictures: NDArray[np.f
 
 
 def _features(run: Run) -> list[Drawing]:
+    """Every layer's features by `project`.
+
+    Weights are taken less their mean over the features of their layer: what all features share would hide
+    what each stands for.
+    """
     network = run.config["network"]
     kernels = _kernels(network)
     pool_1, pool_2 = network["layer_1"]["pool"], network["layer_2"]["pool"]
@@ -466,7 +486,7 @@ def _features(run: Run) -> list[Drawing]:
         activity = run.arrays[f"activity/{letter}"]
         for label in np.unique(classes):
             mine = np.flatnonzero(classes == label)
-            tops.append(units[mine[activity[mine].argmax()]] - units.mean(axis=0))
+            tops.append(_less_mean(units)[mine[activity[mine].argmax()]])
             names.append(f"{letter}: {label}")
     pictures = project([(np.stack(tops), pool_2), (two, pool_1), (one, 1)], kernels)
     columns = min(len(names), 10)
@@ -498,9 +518,9 @@ def _summary(results: Row) -> str:
     count = {2: "Two", 3: "Three", 4: "Four"}.get(len(data), str(len(data)))
     learned = [f"{letter} on {name}" for letter, name in zip(_letters(results), data, strict=True)]
     return (
-        f"{count} spiking networks learned apart ({'; '.join(learned)}); their most important decision features "
-        "were then joined into one network, and all were tested on every data set beside the ensemble "
-        "(bagging) that keeps every feature."
+        f"{count} spiking networks learned apart ({'; '.join(learned)}); their most important decision "
+        "features were then joined into one network, and all were tested on every data set beside the "
+        "ensemble (bagging) that keeps every feature."
     )
 
 
@@ -511,7 +531,7 @@ def _highlights(rows: list[Row]) -> list[tuple[str, str]]:
         for name in ("bagging", "fused"):
             for row in rows:
                 if (row["name"], row["preset"]) == (name, preset):
-                    what = f"{_preset(preset).lower()}: {name}, {row['features']} features"
+                    what = f"mean accuracy of {name}, {row['features']} features, {_preset(preset).lower()}"
                     shown.append((f"{row['mean'].percent()} %", what))
                     break
     return shown
@@ -526,8 +546,8 @@ def single(run: Run) -> Content:
     )
     training = [_spreads(row, _TRAINING) for row in results.get("training", [])]
     note = (
-        "Accuracy in %. Bagging keeps all features and so is the mark for the fused network, which has the size "
-        "of one; the better of them in each group is coloured."
+        "Accuracy in %. Bagging keeps all features and so is the mark for the fused networks; the best of "
+        "them in each group is coloured."
     )
     drawings = [_curve(results, curve, rows)] if curve else []
     drawings += [_comparison(results, comparison)] if comparison else []
@@ -577,12 +597,13 @@ def _each_run(results: Row, rows: list[Row]) -> Drawing:
     ]
     axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    style.percent_axis(axes.xaxis)
+    style.percent_axis(axes, "x")
     axes.set_xlabel("accuracy, mean of all data sets")
     return Drawing(
         "runs",
         "Every run",
-        "One dot a run, the upright bar is their mean: rows whose dots overlap are not told apart by these runs.",
+        "One dot a run, the upright bar is their mean: rows whose dots overlap are not told apart by these "
+        "runs.",
         figure,
     )
 
@@ -601,9 +622,8 @@ def several(runs: Sequence[Run]) -> Content:
     for row in training:
         row["best_epoch"] = ", ".join(f"{epoch:.0f}" for epoch in row["best_epoch"].values)
     note = (
-        f"Accuracy in %, mean ± sample standard deviation over {len(runs)} runs. Bagging keeps all features and "
-        "so is the mark for the fused network, which has the size of one; the better of them in each group is "
-        "coloured."
+        f"Accuracy in %, mean ± sample standard deviation over {len(runs)} runs. Bagging keeps all features "
+        "and so is the mark for the fused networks; the best of them in each group is coloured."
     )
     drawings = [_each_run(results, rows)]
     drawings += [_curve(results, curve, rows)] if curve else []

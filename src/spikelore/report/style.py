@@ -3,11 +3,11 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ _SETTINGS = {
     "ytick.color": INK,
     "xtick.labelsize": 9.0,
     "ytick.labelsize": 9.0,
+    "text.parse_math": False,
     "legend.fontsize": 9.0,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
@@ -73,13 +74,16 @@ def panels(count: int, height: float, *, share_y: bool = False) -> tuple[Figure,
     return figure, list(grid[:count])
 
 
-def percent_axis(axis: Axis) -> None:
+def percent_axis(axes: Axes, which: Literal["x", "y"]) -> None:
     """Let an axis show fractions as whole per cents, from 0 to 100 %."""
-    axis.set_view_interval(-0.02, 1.02, ignore=True)
+    axes.set(**{f"{which}lim": (-0.03, 1.03)})
+    axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
 
 
-def heat(axes: Axes, shares: NDArray[np.float64], rows: list[str], columns: list[str], size: float) -> None:
+def heat(
+    axes: Axes, shares: NDArray[np.float64], rows: list[str], columns: list[str], *, size: float, least: float
+) -> None:
     """Draw fractions as a table of coloured cells with whole per cents in them; NaN stays empty.
 
     Args:
@@ -88,11 +92,12 @@ def heat(axes: Axes, shares: NDArray[np.float64], rows: list[str], columns: list
         rows: names from top to bottom.
         columns: names from left to right.
         size: of the numbers, in points.
+        least: smaller fractions get no number.
     """
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (y, x), share in np.ndenumerate(shares):
-        if np.isfinite(share) and share >= 0.005:
-            shade = "white" if share > 0.55 else INK
+        if np.isfinite(share) and share >= least:
+            shade = "white" if share > 0.6 else INK
             axes.text(x, y, f"{100 * share:.0f}", ha="center", va="center", color=shade, fontsize=size)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
