@@ -1,0 +1,340 @@
+import json
+import math
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import yaml
+
+from spikelore.coding.rank_order import RankOrderConfig
+from spikelore.errors import InputError
+from spikelore.files import save_tensors, write_json_atomic
+from spikelore.report import compare, write
+from spikelore.report.fusion import correlation, project
+from spikelore.report.page import Spread, duration, over_runs, read
+
+CLASSES = (0, 1, 7)
+UNITS = 6
+FILTERS = [
+    {"size": one.size, "sigma_1": one.sigma_1, "sigma_2": one.sigma_2} for one in RankOrderConfig().filters
+]
+
+
+def row(
+    name: str, letters: str, base: float, importance=None, score="raw", preset="published", features=UNITS
+):
+    values = {letter: round(base + 0.01 * n, 5) for n, letter in enumerate(letters)}
+    mean = round(sum(values.values()) / len(values), 5)
+    known = {"name": name, "preset": preset, "importance": importance, "score": score}
+    return {**known, **values, "mean": mean, "silent": 0.0, "features": features}
+
+
+def fused(letters: str, base: float, preset: str, features=UNITS):
+    kept = {"published": ("top fraction", "raw"), "best": ("spread", "correlation")}[preset]
+    return row("fused", letters, base, *kept, preset, features)
+
+
+def make_run(folder: Path, *, seed=0, shift=0.0, data=("digits", "letters"), silent=0, extras=True) -> Path:
+    """Write a run folder as the fusion experiment leaves it, small; ``extras`` are metrics and arrays."""
+    rng = np.random.default_rng(seed)
+    letters = "abc"[: len(data)]
+    both = len(data) * UNITS
+    rows = [row(f"network {letter}", letters, 0.4 + shift) for letter in letters]
+    rows += [
+        row("bagging", letters, 0.7123 + shift, features=both),
+        fused(letters, 0.6234 + shift, "published"),
+    ]
+    rows += [row("bagging", letters, 0.8111 + shift, None, "correlation", "best", both)]
+    rows += [fused(letters, 0.8456 + shift, "best")]
+    comparison = [
+        row(
+            "bagging" if kept is None else "fused",
+            letters,
+            0.1 * n + 0.05 * m + shift,
+            kept,
+            score,
+            "comparison",
+        )
+        for n, score in enumerate(("raw", "correlation"))
+        for m, kept in enumerate(("top fraction", "activity", None))
+    ]
+    curve = [
+        fused(letters, 0.5 + 0.02 * size, preset, size)
+        for size in (3, 6, 12)
+        for preset in ("published", "best")
+    ]
+    training = [
+        {
+            "network": letter, "best_epoch": 2, "train": 0.9712 + shift, "validation": 0.96, "test": 0.9333,
+            "silent": 0.0, "test_last_epoch": 0.95, "train_last_epoch": 0.97,
+        }
+        for letter in letters
+    ]  # fmt: skip
+    results = {
+        "experiment": "fusion", "seed": seed, "seconds": 85.3, "data": list(data),
+        "versions": {"python": "3.11.7", "numpy": "2.4.6"}, "rows": rows, "comparison": comparison,
+        "curve": curve, "training": training,
+    }  # fmt: skip
+    write_json_atomic(folder / "results.json", results)
+    write_json_atomic(folder / "environment.json", {"versions": {}, "platform": "Linux-test", "cores": 2})
+    network = {"coding": {"filters": FILTERS}, "layer_1": {"pool": 2}, "layer_2": {"pool": 3}}
+    config = {"experiment": "fusion", "seed": seed, "network": network}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    if extras:
+        lines = [
+            {"stage": "decision", "network": letter, "epoch": epoch, "train": 0.3 * epoch,
+             "validation": 0.2 * epoch, "silent": silent / 100, **({"first": 0.1} if letter != "a" else {})}
+            for letter in letters for epoch in (1, 2, 3)
+        ]  # fmt: skip
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        save_tensors(folder / "arrays.safetensors", make_arrays(rng, letters, silent), {})
+    return folder
+
+
+def make_arrays(rng: np.random.Generator, letters: str, silent: int) -> dict[str, np.ndarray]:
+    def weights(*shape: int) -> np.ndarray:
+        return rng.uniform(0.2, 0.8, shape).astype(np.float32)
+
+    arrays = {"weights_1": weights(5, 6, 5, 5), "weights_2": weights(7, 5, 3, 3)}
+    for letter in letters:
+        arrays[f"activity/{letter}"] = rng.integers(0, 40, UNITS).astype(np.float64)
+        arrays[f"unit_weights/{letter}"] = weights(UNITS, 7, 5, 5)
+        arrays[f"unit_classes/{letter}"] = np.repeat(CLASSES, UNITS // len(CLASSES))
+        for kind in ("full_sum", "top_fraction", "spread"):
+            arrays[f"{kind}/{letter}"] = rng.uniform(1, 2, UNITS)
+        for name in (f"network {letter}", "fused"):
+            counts = rng.integers(0, 30, (len(CLASSES), len(CLASSES) + 1))
+            counts[:, -1] = silent
+            counts[1] = 0
+            arrays[f"confusion/{name} on {letter}"] = counts
+            arrays[f"classes/{name} on {letter}"] = np.array(CLASSES)
+    return arrays
+
+
+FIGURES = {
+    "activity_full_sum", "activity_histogram", "activity_spread", "activity_top_fraction", "budget",
+    "comparison", "confusion", "features_1", "features_2", "features_decision", "training",
+}  # fmt: skip
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+
+
+def words(page: Path) -> str:
+    """Return the page without its pictures."""
+    return re.sub(r"base64,[A-Za-z0-9+/=]+", "", page.read_text())
+
+
+def test_write_draws_every_figure_and_a_page_that_needs_no_other_file(tmp_path: Path):
+    page = write(make_run(tmp_path / "run"))
+    assert page == tmp_path / "run" / "report.html"
+    figures = tmp_path / "run" / "figures"
+    assert {path.name for path in figures.iterdir()} == {
+        f"{n}.{kind}" for n in FIGURES for kind in ("png", "svg")
+    }
+    for name in FIGURES:
+        width, height = png_size(figures / f"{name}.png")
+        assert 880 <= width <= 1520
+        assert 150 <= height <= 1800
+    text = words(page)
+    assert page.read_text().count("data:image/png;base64,") == len(FIGURES)
+    assert not re.search(r"https?:|<script|<link|src=\"(?!data:)|url\(", text)
+
+
+def test_the_page_shows_the_numbers_of_the_results(tmp_path: Path):
+    text = words(write(make_run(tmp_path / "run", seed=41)))
+    for shown in (
+        "71.2",
+        "62.3",
+        "84.6",
+        "85.1 %",
+        "97.1",
+        "93.3",
+        "1 min 25 s",
+        "numpy 2.4.6",
+        "Linux-test",
+    ):
+        assert shown in text, shown
+    for name in (
+        "network a",
+        "network b",
+        "bagging",
+        "top fraction",
+        "As published",
+        "Best preset",
+        "digits",
+    ):
+        assert name in text, name
+    assert "spikelore run config.yaml" in text
+    assert "<dt>Seed</dt><dd>41</dd>" in text
+    assert "sigma_1" in text
+    assert re.search(r"71\.2.*62\.3", text, re.DOTALL), (
+        "bagging stands above the fused network it is the mark for"
+    )
+
+
+def test_three_networks_silent_images_and_one_epoch(tmp_path: Path):
+    run = make_run(tmp_path / "run", data=("x", "y", "z"), silent=3)
+    first = [line for line in (run / "metrics.jsonl").read_text().splitlines() if '"epoch": 1' in line]
+    (run / "metrics.jsonl").write_text("\n".join(first) + "\n")
+    assert "c: z" in words(write(run))
+    assert len(list((run / "figures").iterdir())) == 2 * len(FIGURES)
+
+
+def test_without_metrics_and_arrays_the_tables_and_their_figures_remain(tmp_path: Path):
+    run = make_run(tmp_path / "run", extras=False)
+    assert "84.6" in words(write(run))
+    assert {path.stem for path in (run / "figures").iterdir()} == {"budget", "comparison"}
+
+
+def test_writing_twice_gives_the_same_bytes_and_leaves_settings_alone(tmp_path: Path):
+    run = make_run(tmp_path / "run")
+    before = dict(mpl.rcParams)
+    write(run)
+    first = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    write(run)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == first
+    assert dict(mpl.rcParams) == before
+
+
+def test_names_from_files_are_shown_not_run(tmp_path: Path):
+    text = words(write(make_run(tmp_path / "run", data=("<script>$x", "a$b_c"), extras=False)))
+    assert "<script>" not in text
+    assert "&lt;script&gt;$x" in text
+
+
+def test_correlation_is_numpys():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=50)
+    y = 0.5 * x + rng.normal(size=50)
+    assert correlation(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-12)
+    assert math.isnan(correlation(x, np.ones(50)))
+
+
+def test_projection_through_one_layer_stamps_the_filters_where_the_weights_are():
+    weights = np.zeros((1, 2, 3, 3), np.float32)
+    weights[0, 1, 0, 2] = 2.0
+    kernels = np.zeros((2, 1, 3, 3), np.float32)
+    kernels[0, 0] = 5.0
+    kernels[1, 0, 1, 1] = 1.0
+    picture = project([(weights, 1)], kernels)
+    assert picture.shape == (1, 5, 5)
+    assert np.argwhere(picture[0]).tolist() == [[1, 3]]
+    assert picture[0, 1, 3] == 2.0
+
+
+def test_projection_through_pooling_fills_the_pooled_places():
+    top = np.zeros((1, 1, 2, 2), np.float32)
+    top[0, 0, 1, 0] = 1.0
+    one = np.full((1, 1, 1, 1), 3.0, np.float32)
+    picture = project([(top, 2), (one, 1)], np.ones((1, 1, 1, 1), np.float32))
+    np.testing.assert_array_equal(picture[0], [[0] * 4, [0] * 4, [3, 3, 0, 0], [3, 3, 0, 0]])
+
+
+def test_rows_are_matched_by_what_they_are_not_by_place():
+    first = [
+        {"name": "fused", "score": "raw", "mean": 0.5},
+        {"name": "fused", "score": "centred", "mean": 0.1},
+    ]
+    second = [
+        {"name": "fused", "score": "centred", "mean": 0.3},
+        {"name": "fused", "score": "raw", "mean": 0.8},
+    ]
+    rows = over_runs([first, second], ("name", "score"), ("mean",))
+    assert [(each["score"], each["mean"].values) for each in rows] == [
+        ("raw", (0.5, 0.8)),
+        ("centred", (0.1, 0.3)),
+    ]
+    spread = rows[0]["mean"]
+    assert spread.mean == pytest.approx(0.65)
+    assert spread.deviation == pytest.approx(0.3 / math.sqrt(2))
+    assert spread.percent() == "65.0 ± 21.2"
+    assert Spread((0.5,)).percent() == "50.0"
+
+
+def test_compare_shows_mean_and_standard_deviation(tmp_path: Path):
+    shifts = (0.0, 0.03, 0.09)
+    runs = [make_run(tmp_path / f"seed{n}", seed=n, shift=shift) for n, shift in enumerate(shifts)]
+    page = compare(runs, tmp_path / "all")
+    assert page == tmp_path / "all" / "report.html"
+    text = words(page)
+    values = 100 * (0.6234 + np.array(shifts))
+    assert f"{values.mean():.1f} ± {values.std(ddof=1):.1f}" in text
+    assert "<dt>Seeds</dt><dd>0, 1, 2</dd>" in text
+    assert {path.stem for path in (tmp_path / "all" / "figures").iterdir()} == {
+        "runs",
+        "budget",
+        "comparison",
+    }
+    assert not (runs[0] / "report.html").exists()
+
+
+def test_runs_that_cannot_be_averaged(tmp_path: Path):
+    one, other = make_run(tmp_path / "one"), make_run(tmp_path / "other", data=("digits", "clothes"))
+    with pytest.raises(InputError, match="two runs or more; it got 1"):
+        compare([one], tmp_path / "out")
+    with pytest.raises(InputError, match="given twice"):
+        compare([one, tmp_path / "other" / ".." / "one"], tmp_path / "out")
+    with pytest.raises(InputError, match=r"cannot be averaged: data is .*letters.* and .*clothes"):
+        compare([one, other], tmp_path / "out")
+    twin = make_run(tmp_path / "twin", seed=1)
+    with pytest.raises(InputError, match="is a run folder; choose another"):
+        compare([one, twin], one)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_run_and_one_that_has_not_finished(tmp_path: Path):
+    with pytest.raises(InputError, match="is no run folder"):
+        write(tmp_path / "missing")
+    with pytest.raises(InputError, match="is no run folder"):
+        write(tmp_path)
+    (tmp_path / "config.yaml").write_text("experiment: fusion\n")
+    with pytest.raises(InputError, match=r"has not finished .*--resume"):
+        write(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("results.json", "{", r"results.json is broken \(.*\); restore it"),
+        ("results.json", "[1]", "results.json is broken: it holds no table"),
+        (
+            "results.json",
+            '{"experiment": "sorcery"}',
+            "experiment 'sorcery'; there are reports for: .*fusion",
+        ),
+        ("config.yaml", "a: [", r"config.yaml is broken \("),
+        ("metrics.jsonl", '{"stage": ', r"metrics.jsonl is broken \("),
+        ("environment.json", None, "has no environment.json, so it is no complete run"),
+        ("arrays.safetensors", "nonsense", r"arrays.safetensors is broken"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, name: str, content: str | None, message: str):
+    run = make_run(tmp_path / "run")
+    if content is None:
+        (run / name).unlink()
+    else:
+        (run / name).write_text(content)
+    with pytest.raises(InputError, match=message) as caught:
+        write(run)
+    assert "\n" not in str(caught.value)
+    assert not (run / "report.html").exists()
+
+
+def test_read_returns_what_is_there(tmp_path: Path):
+    run = read(make_run(tmp_path / "run", seed=5))
+    assert run.results["seed"] == run.config["seed"] == 5
+    assert len(run.metrics) == 6
+    assert run.arrays["weights_1"].shape == (5, 6, 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(42.6, "43 s"), (85.3, "1 min 25 s"), (59.7, "1 min 0 s"), (7501, "2 h 5 min")]
+)
+def test_durations_in_words(seconds: float, text: str):
+    assert duration(seconds) == text
