@@ -6,11 +6,12 @@ is drawn: the number of steps up to and including it is geometric,
 
     gap = 1 + floor(log(u) / log(1 - p)),   u uniform in (0, 1],
 
-so the work grows with the number of spikes, not with inputs times steps.
+so the work grows with the number of spikes, not with inputs times steps. The logarithm is a written series,
+not the C library's, so that streams are the same on every machine.
 
-The numbers come from SplitMix64 (Steele, Lea and Flood 2014, doi 10.1145/2714064.2660195), a counter-based
-generator: draw ``n`` of the stream with key ``k`` is ``mix(k + n * 0x9E3779B97F4A7C15)``, and its 53 high bits
-plus one over 2**53 are the uniform number. An image's key is a mix of the seed, a stream number and the
+The numbers come from SplitMix64 (Steele, Lea and Flood 2014, doi 10.1145/2714064.2660195), a generator that
+counts: draw ``n`` of the stream with key ``k`` is ``mix(k + n * 0x9E3779B97F4A7C15)``, and its 53 high bits
+plus one, over 2**53, are the uniform number. An image's key is a mix of the seed, a stream number and the
 image's index, so the spikes of an image depend neither on the other images nor on the number of cores.
 Within an image the inputs draw in ascending order.
 """
@@ -26,6 +27,9 @@ from spikelore.units import hz_to_probability
 
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 """The step of SplitMix64's counter: 2**64 over the golden ratio, odd."""
+LOG_2 = 0.6931471805599453
+SQRT_HALF = 0.7071067811865476
+LOG_SERIES = tuple(2.0 / (2 * k + 1) for k in range(11))
 _MASK = (1 << 64) - 1
 
 
@@ -47,23 +51,40 @@ def mix(value: int) -> int:
 
 
 def stream_key(seed: int, stream: int, image: int) -> int:
-    """Return the key of the random stream of ``image`` in stream number ``stream`` under the root ``seed``."""
+    """Return the key of the stream of ``image`` in the family ``stream`` under the root ``seed``."""
     return mix(mix(mix(seed + GOLDEN_GAMMA) + stream + GOLDEN_GAMMA) + image + GOLDEN_GAMMA)
 
 
+def log_uniform(key: int, draw: int) -> float:
+    """Return log(u) of draw number ``draw`` (from 1) of the stream ``key``: u = (53 high bits + 1) / 2**53.
+
+    With u 2**53 = m 2**e, m from sqrt(1/2) to sqrt(2), and s = (m - 1) / (m + 1):
+    ``log(u) = 2 s (1 + s**2/3 + s**4/5 + ... + s**20/21) + (e - 53) log(2)``, to 1e-15 of the true value.
+    """
+    mantissa, exponent = math.frexp((mix(key + draw * GOLDEN_GAMMA) >> 11) + 1)
+    if mantissa < SQRT_HALF:
+        mantissa, exponent = 2 * mantissa, exponent - 1
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    square = s * s
+    series = LOG_SERIES[-1]
+    for coefficient in LOG_SERIES[-2::-1]:
+        series = series * square + coefficient
+    return s * series + (exponent - 53) * LOG_2
+
+
 def level_probabilities(rate_hz_per_level: float, dt_ms: float) -> NDArray[np.float64]:
-    """Return the spike probability a step of each grey level: (256,), ``level * rate_hz_per_level * dt_ms / 1000``.
+    """Return each grey level's spike probability a step, ``level rate_hz_per_level dt_ms / 1000``: (256,).
 
     Raises:
         InputError: the rate is negative or not a number, or level 255 would spike more than once a step.
     """
     if not (math.isfinite(rate_hz_per_level) and rate_hz_per_level >= 0):
         raise InputError(
-            f"rate_hz_per_level is {rate_hz_per_level}, expected a rate of 0 or more; 0.25 is the published one"
+            f"rate_hz_per_level is {rate_hz_per_level}, expected 0 or more; 0.25 is the published rate"
         )
     if 255 * rate_hz_per_level * dt_ms > 1000:
         raise InputError(
-            f"rate_hz_per_level {rate_hz_per_level} at dt_ms {dt_ms} means more than one spike a step at grey "
+            f"rate_hz_per_level {rate_hz_per_level} at dt_ms {dt_ms} means more than one spike a step at "
             "level 255, expected at most one; lower the rate or the time step"
         )
     return np.array([hz_to_probability(level * rate_hz_per_level, dt_ms) for level in range(256)])
@@ -98,8 +119,7 @@ def poisson_spikes(probabilities: NDArray[np.float64], steps: int, key: int) -> 
         t = -1
         while True:
             drawn += 1
-            uniform = ((mix(key + drawn * GOLDEN_GAMMA) >> 11) + 1) / 2**53
-            gap = math.log(uniform) * scale
+            gap = log_uniform(key, drawn) * scale
             if gap >= steps - 1 - t:
                 break
             t += 1 + int(gap)

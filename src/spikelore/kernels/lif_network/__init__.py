@@ -1,0 +1,160 @@
+"""A rate-coded network of leaky integrate-and-fire neurons with supervised STDP.
+
+Excitatory neurons (potential v, conductances ge from inputs and gi from inhibition, adaptive threshold vt)
+have one inhibitory partner each (potential u, conductance d). Clock-driven Euler integration; a step does
+
+1. state update: ``v += dt/tau_e (ge (E_e - v) + gi (E_i - v) + (v_rest - v))``, ``ge -= dt/tau_ge ge``,
+   ``gi -= dt/tau_gi gi``, ``vt += dt/tau_vt (vt_rest - vt)``, ``u += dt/tau_i (d (E_e - u) + (u_rest - u))``,
+   ``d -= dt/tau_ge d``; refractory neurons go on integrating and only cannot fire;
+2. thresholds: a neuron fires when v exceeds the firing threshold: vt as it was when the image began
+   (``hold``), or vt now (``continuous``); an inhibitory one when u exceeds a constant;
+3. input spikes: [``w *= exp(-((t - t_pre)/tau_prune)**2)``], ``ge += w``, ``A_pre += a_pre``,
+   ``w = clip(w + lr_pre A_post, 0, w_max)``, ``t_pre = t``;
+4. output spikes: ``A_post += a_post`` (negative), ``w = clip(w + lr_post A_pre, 0, w_max)``; arrivals of
+   delayed spikes: partner ``d += w_ei``, all other excitatory neurons ``gi += w_ie``;
+5. resets: ``v = v_reset``, ``vt += step``; ``u = u_reset``.
+
+A_pre and A_post decay exponentially. STDP: lr_post = 1; all-LTD: lr_post = -1, so a neuron that fires for
+another class loses the weights that made it fire.
+
+Sources: Diehl and Cook 2015 (doi 10.3389/fncom.2015.00099); Antonov and Sukhov 2024 ("Weight regularization
+in spiking neural networks", Neuroinformatics) for the supervised rule; order inside a step as in Brian2.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.kernels import DEFAULT_BACKEND, select
+from spikelore.kernels.lif_network import numba_cpu, reference
+from spikelore.kernels.lif_network.model import (
+    Constants,
+    Delays,
+    Events,
+    Plasticity,
+    Presentation,
+    Rule,
+    Spikes,
+    State,
+    initial_state,
+)
+from spikelore.shapes import Images
+
+__all__ = [
+    "Constants",
+    "Delays",
+    "Events",
+    "Plasticity",
+    "Presentation",
+    "Rule",
+    "Spikes",
+    "State",
+    "count_spikes",
+    "initial_state",
+    "run_",
+    "train_",
+]
+
+_BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
+
+
+def run_(
+    state: State,
+    constants: Constants,
+    delays: Delays,
+    events: Events,
+    plasticity: Plasticity,
+    *,
+    backend: str = DEFAULT_BACKEND,
+) -> Spikes:
+    """Advance ``state`` by the steps of ``events`` and return every spike.
+
+    Args:
+        state: changed in place.
+        constants: see `Constants`.
+        delays: see `Delays`.
+        events: input spikes by step.
+        plasticity: learning rates of the neurons.
+        backend: ``numba_cpu`` or ``reference``.
+
+    Returns:
+        excitatory and inhibitory spikes, rows of (step, neuron).
+    """
+    return select(_BACKENDS, backend).run_(state, constants, delays, events, plasticity)
+
+
+def train_(
+    state: State,
+    constants: Constants,
+    delays: Delays,
+    presentation: Presentation,
+    rule: Rule,
+    images: Images,
+    targets: NDArray[np.int64],
+    neuron_class: NDArray[np.int64],
+    *,
+    seed: int,
+    stream: int,
+    first_image: int,
+    backend: str = DEFAULT_BACKEND,
+) -> NDArray[np.int64]:
+    """Show ``images`` one after another to a learning network, whose state goes on from each to the next.
+
+    Each is shown for ``active_steps`` and followed by ``silent_steps``; with ``hold`` the firing threshold is
+    sampled when it begins.
+
+    Args:
+        state: changed in place.
+        constants: see `Constants`.
+        delays: see `Delays`.
+        presentation: see `Presentation`.
+        rule: see `Rule`.
+        images: (N,H,W) uint8; inputs are pixels in row order.
+        targets: (N,), index of each image's class.
+        neuron_class: (number of neurons,), index of the class that each neuron stands for.
+        seed: root seed of the spike trains, see `spikelore.coding.poisson`.
+        stream: number of the family of spike trains.
+        first_image: index of the first image in the family.
+        backend: ``numba_cpu`` or ``reference``.
+
+    Returns:
+        (N, number of neurons) excitatory spikes.
+    """
+    return select(_BACKENDS, backend).train_(
+        state, constants, delays, presentation, rule, images, targets, neuron_class, seed, stream, first_image
+    )
+
+
+def count_spikes(
+    state: State,
+    constants: Constants,
+    delays: Delays,
+    presentation: Presentation,
+    images: Images,
+    *,
+    seed: int,
+    stream: int,
+    first_image: int,
+    backend: str = DEFAULT_BACKEND,
+) -> NDArray[np.int64]:
+    """Return the excitatory spikes that each image causes when it is shown to a network in ``state``.
+
+    Every image starts from ``state``, which does not change, so the counts depend neither on the order of
+    the images nor on the number of cores. No learning, no silence after the image.
+
+    Args:
+        state: as for `train_`; its firing threshold holds (``hold``) or is left at once (``continuous``).
+        constants: see `Constants`.
+        delays: see `Delays`.
+        presentation: see `Presentation`.
+        images: (N,H,W) uint8.
+        seed: as for `train_`.
+        stream: as for `train_`.
+        first_image: as for `train_`.
+        backend: ``numba_cpu`` or ``reference``.
+
+    Returns:
+        (N, number of neurons) excitatory spikes.
+    """
+    return select(_BACKENDS, backend).count_spikes(
+        state, constants, delays, presentation, images, seed, stream, first_image
+    )

@@ -14,7 +14,7 @@ LONG_AGO = -(10**12)
 
 
 class Constants(NamedTuple):
-    """The constants of `spikelore.kernels.lif_network`; potentials in mV, times in ms, weights without unit."""
+    """The constants of `spikelore.kernels.lif_network`; potentials in mV, times in ms, weights unitless."""
 
     dt_ms: float
     continuous_threshold: bool
@@ -62,8 +62,6 @@ class State:
     """(N,), opened on the excitatory neuron by inhibitory ones."""
     adaptive_threshold: Floats
     """(N,) mV."""
-    threshold_offset: Floats
-    """(N,) mV, added to the firing threshold; changed by homeostasis alone."""
     firing_threshold: Floats
     """(N,) mV, what the potential must exceed; with a continuous threshold it follows the adaptive one."""
     exc_last_spike: Integers
@@ -124,30 +122,23 @@ class Plasticity(NamedTuple):
 
 
 class Presentation(NamedTuple):
-    """How an image is shown; attempt ``a`` is made while fewer than ``enough_spikes`` have come."""
+    """How an image is shown."""
 
     active_steps: int
     silent_steps: int
     probabilities: Floats
-    """(A,256), spike probability a step of each grey level."""
+    """(256,), spike probability a step of each grey level."""
     scales: Floats
-    """(A,256), 1 / log(1 - probability); 0 where the probability is 0 or 1."""
-    enough_spikes: int
-    """Excitatory spikes that end the attempts."""
+    """(256,), 1 / log(1 - probability); 0 where the probability is 0 or 1."""
 
 
 class Rule(NamedTuple):
-    """How training changes the network; rates as in `Plasticity`."""
+    """How training teaches: rates of `Plasticity.post`; those of `Plasticity.pre` are 1."""
 
-    target_pre_rate: float
     target_post_rate: float
-    other_pre_rate: float
+    """In the neurons of the image's class; 1 is STDP."""
     other_post_rate: float
-    weight_sum: float
-    """Weights of a neuron that fired are scaled to this sum after the image; 0 = not."""
-    offset_step_mv: float
-    """Homeostasis: the threshold offset moves by this times (spikes - target_spikes) an image; 0 = not."""
-    target_spikes: float
+    """In all others; -1 is all-LTD."""
 
 
 class Spikes(NamedTuple):
@@ -157,7 +148,9 @@ class Spikes(NamedTuple):
     inh: Integers
 
 
-def initial_state(weights: Floats, constants: Constants, delays: Delays, potential_mv: tuple[float, float]) -> State:
+def initial_state(
+    weights: Floats, constants: Constants, delays: Delays, potential_mv: tuple[float, float]
+) -> State:
     """Return the state before the first step, with excitatory and inhibitory potentials ``potential_mv``."""
     inputs, neurons = weights.shape
     return State(
@@ -166,7 +159,6 @@ def initial_state(weights: Floats, constants: Constants, delays: Delays, potenti
         exc_conductance=np.zeros(neurons),
         inh_conductance=np.zeros(neurons),
         adaptive_threshold=np.full(neurons, constants.threshold_rest_mv, np.float64),
-        threshold_offset=np.zeros(neurons),
         firing_threshold=np.full(neurons, constants.threshold_rest_mv, np.float64),
         exc_last_spike=np.full(neurons, LONG_AGO, np.int64),
         post_trace=np.zeros(neurons),

@@ -14,20 +14,20 @@ from dataclasses import fields
 import numpy as np
 from numba import njit, prange
 
-from spikelore.coding.poisson import GOLDEN_GAMMA
+from spikelore.coding.poisson import GOLDEN_GAMMA, LOG_2, LOG_SERIES, SQRT_HALF
 from spikelore.kernels.lif_network.model import (
     Constants,
     Delays,
     Events,
     Plasticity,
-    Presentation,
-    Rule,
     Spikes,
     State,
 )
 
 _Arrays = namedtuple("_Arrays", [field.name for field in fields(State)])  # Numba takes no dataclass
 _LANES = 8
+_BLOCK = 256  # logarithms drawn at once
+_C = LOG_SERIES
 _FORGOTTEN = 40.0  # time constants after which a trace counts as zero
 _NEGLIGIBLE = 1e-100  # conductances below it cannot change a potential; cleared before they become denormal
 
@@ -46,9 +46,40 @@ def _stream_key(seed, stream, image):
 
 
 @njit(cache=True, nogil=True)
+def _logs_(key, draw, values, mantissas, logs):
+    """Fill ``logs`` with log(u) of the draws from ``draw`` on, as `spikelore.coding.poisson.log_uniform`."""
+    bits, mantissa_bits = values.view(np.int64), mantissas.view(np.int64)
+    for k in range(logs.size):
+        counter = key + np.uint64(draw + k) * np.uint64(GOLDEN_GAMMA)
+        values[k] = np.float64(np.int64(_mix(counter) >> np.uint64(11)) + 1)
+    for k in range(logs.size):
+        mantissa_bits[k] = (bits[k] & 0x000FFFFFFFFFFFFF) | 0x3FE0000000000000
+    for k in range(logs.size):
+        exponent = np.float64((bits[k] >> 52) - 1022 - 53)
+        m = mantissas[k]
+        low = m < SQRT_HALF
+        m = 2.0 * m if low else m
+        exponent = exponent - 1.0 if low else exponent
+        s = (m - 1.0) / (m + 1.0)
+        square = s * s
+        series = _C[10] * square + _C[9]
+        series = series * square + _C[8]
+        series = series * square + _C[7]
+        series = series * square + _C[6]
+        series = series * square + _C[5]
+        series = series * square + _C[4]
+        series = series * square + _C[3]
+        series = series * square + _C[2]
+        series = series * square + _C[1]
+        series = series * square + _C[0]
+        logs[k] = s * series + exponent * LOG_2
+
+
+@njit(cache=True, nogil=True)
 def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, inputs):
-    """Draw the spikes of an image as `spikelore.coding.poisson` defines, sorted by step; return ``inputs``."""
-    counter = key
+    """Draw the spikes of an image as `spikelore.coding.poisson` does, by step; return the buffers."""
+    logs, values, mantissas = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    drawn = 0
     count = 0
     starts[:] = 0
     for i in range(pixels.size):
@@ -58,9 +89,10 @@ def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, 
         scale = scales[level]
         t = -1
         while True:
-            counter += np.uint64(GOLDEN_GAMMA)
-            uniform = np.float64((_mix(counter) >> np.uint64(11)) + np.uint64(1)) / 9007199254740992.0
-            gap = math.log(uniform) * scale
+            if drawn % _BLOCK == 0:
+                _logs_(key, drawn + 1, values, mantissas, logs)
+            gap = logs[drawn % _BLOCK] * scale
+            drawn += 1
             if gap >= steps - 1 - t:
                 break
             t += 1 + int(gap)
@@ -113,12 +145,12 @@ def _clear_negligible_(conductance):
 
 @njit(cache=True, nogil=True)
 def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, spikes, counts):
-    """Run the steps of ``starts``; ``plasticity`` None leaves out weights and traces, ``spikes`` None the record.
+    """Run the steps of ``starts``, without learning if ``plasticity`` is None, unrecorded if ``spikes`` is.
 
     Returns the number of excitatory and inhibitory spikes recorded.
     """
     v, g, h = state.exc_potential, state.exc_conductance, state.inh_conductance
-    vt, firing, offset = state.adaptive_threshold, state.firing_threshold, state.threshold_offset
+    vt, firing = state.adaptive_threshold, state.firing_threshold
     u, d = state.inh_potential, state.inh_drive
     neurons = v.size
     exc_rate, inh_rate = c.dt_ms / c.exc_tau_ms, c.dt_ms / c.inh_tau_ms
@@ -164,7 +196,7 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
                 vt[j] += vt_rate * (c.threshold_rest_mv - vt[j])
         if c.continuous_threshold:
             for j in range(neurons):
-                firing[j] = vt[j] + offset[j]
+                firing[j] = vt[j]
         above = 0
         for j in range(neurons):
             above += v[j] > firing[j]
@@ -176,7 +208,7 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
             d[j] -= g_rate * d[j]
         exc_fired = 0
         if above > 0:
-            for j in range(neurons):
+            for j in range(delays.exc_to_inh.size):  # without the padding
                 if v[j] > firing[j] and step >= exc_ready[j]:
                     fired[exc_fired] = j
                     exc_fired += 1
@@ -284,77 +316,55 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
 
 
 @njit(cache=True, nogil=True)
-def _homeostasis_(state, c, rule, counts):
-    """Between images: move threshold offsets, and scale the weights of the neurons that fired to their sum."""
-    for j in range(counts.size):
-        if rule.offset_step_mv > 0:
-            state.threshold_offset[j] += rule.offset_step_mv * (counts[j] - rule.target_spikes)
-            state.threshold_offset[j] = max(state.threshold_offset[j], 0.0)
-        if rule.weight_sum > 0 and counts[j] > 0:
-            total = 0.0
-            for i in range(state.weights.shape[0]):
-                total += state.weights[i, j]
-            if total > 0:
-                scale = rule.weight_sum / total
-                for i in range(state.weights.shape[0]):
-                    state.weights[i, j] = min(state.weights[i, j] * scale, c.weight_max)
-
-
-@njit(cache=True, nogil=True)
-def _train_(state, c, delays, shown, rule, images, targets, classes, seed, stream, first, pre_decay, post_decay, counts):
+def _train_(
+    state, c, delays, shown, rule, images, targets, classes, key, first, pre_decay, post_decay, counts
+):
     starts = np.zeros(shown.active_steps + 1, np.int64)
     silence = np.zeros(shown.silent_steps + 1, np.int64)
-    times, sources, inputs = np.empty(8192, np.int32), np.empty(8192, np.int32), np.empty(8192, np.int32)
-    plasticity = Plasticity(np.empty(classes.size), np.empty(classes.size))
+    times, sources, inputs = _buffers()
+    plasticity = Plasticity(np.ones(state.exc_potential.size), np.zeros(state.exc_potential.size))
     for n in range(len(images)):
         for j in range(classes.size):
-            hit = classes[j] == targets[n]
-            plasticity.pre[j] = rule.target_pre_rate if hit else rule.other_pre_rate
-            plasticity.post[j] = rule.target_post_rate if hit else rule.other_post_rate
-        key = _stream_key(seed, stream, first + n)
-        for attempt in range(shown.probabilities.shape[0]):
-            times, sources, inputs = _poisson(
-                images[n],
-                shown.probabilities[attempt],
-                shown.scales[attempt],
-                shown.active_steps,
-                _mix(key + np.uint64(attempt)),
-                starts,
-                times,
-                sources,
-                inputs,
-            )
-            if not c.continuous_threshold:
-                state.firing_threshold[:] = state.adaptive_threshold + state.threshold_offset
-            _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, None, counts[n])
-            _run_(state, c, delays, silence, inputs, plasticity, pre_decay, post_decay, None, counts[n])
-            if counts[n].sum() >= shown.enough_spikes:
-                break
-        _homeostasis_(state, c, rule, counts[n])
+            plasticity.post[j] = rule.target_post_rate if classes[j] == targets[n] else rule.other_post_rate
+        times, sources, inputs = _poisson(
+            images[n],
+            shown.probabilities,
+            shown.scales,
+            shown.active_steps,
+            _stream_key(key[0], key[1], first + n),
+            starts,
+            times,
+            sources,
+            inputs,
+        )
+        if not c.continuous_threshold:
+            state.firing_threshold[:] = state.adaptive_threshold
+        _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, None, counts[n])
+        _run_(state, c, delays, silence, inputs, plasticity, pre_decay, post_decay, None, counts[n])
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _count(arrays, c, delays, shown, images, seed, stream, first, unused, counts):
+def _count(arrays, c, delays, shown, images, key, first, unused, counts):
     for n in prange(len(images)):
         starts = np.zeros(shown.active_steps + 1, np.int64)
-        times, sources, inputs = np.empty(8192, np.int32), np.empty(8192, np.int32), np.empty(8192, np.int32)
-        key = _stream_key(seed, stream, first + n)
-        for attempt in range(shown.probabilities.shape[0]):
-            times, sources, inputs = _poisson(
-                images[n],
-                shown.probabilities[attempt],
-                shown.scales[attempt],
-                shown.active_steps,
-                _mix(key + np.uint64(attempt)),
-                starts,
-                times,
-                sources,
-                inputs,
-            )
-            state = _copy(arrays)
-            _run_(state, c, delays, starts, inputs, None, unused, unused, None, counts[n])
-            if counts[n].sum() >= shown.enough_spikes:
-                break
+        times, sources, inputs = _buffers()
+        times, sources, inputs = _poisson(
+            images[n],
+            shown.probabilities,
+            shown.scales,
+            shown.active_steps,
+            _stream_key(key[0], key[1], first + n),
+            starts,
+            times,
+            sources,
+            inputs,
+        )
+        _run_(_copy(arrays), c, delays, starts, inputs, None, unused, unused, None, counts[n])
+
+
+@njit(cache=True, nogil=True)
+def _buffers():
+    return np.empty(8192, np.int32), np.empty(8192, np.int32), np.empty(8192, np.int32)
 
 
 @njit(cache=True, nogil=True)
@@ -366,7 +376,6 @@ def _copy(a):
         a.exc_conductance.copy(),
         a.inh_conductance.copy(),
         a.adaptive_threshold.copy(),
-        a.threshold_offset,
         a.firing_threshold.copy(),
         a.exc_last_spike.copy(),
         a.post_trace,
@@ -388,8 +397,8 @@ def _padded(state: State, constants: Constants) -> _Arrays:
     fill = {
         "exc_potential": constants.exc_rest_mv,
         "inh_potential": constants.inh_rest_mv,
-        "threshold_offset": np.inf,
         "firing_threshold": np.inf,
+        "adaptive_threshold": constants.threshold_rest_mv,
     }
     arrays = {}
     for name, array in state.arrays().items():
@@ -415,7 +424,9 @@ def _pad_rates(rates: np.ndarray, length: int) -> np.ndarray:
     return np.pad(np.asarray(rates, np.float64), (0, length - len(rates)))
 
 
-def run_(state: State, constants: Constants, delays: Delays, events: Events, plasticity: Plasticity) -> Spikes:
+def run_(
+    state: State, constants: Constants, delays: Delays, events: Events, plasticity: Plasticity
+) -> Spikes:
     """See `spikelore.kernels.lif_network.run_`."""
     arrays = _padded(state, constants)
     length = len(arrays.exc_potential)
@@ -440,46 +451,42 @@ def run_(state: State, constants: Constants, delays: Delays, events: Events, pla
     return Spikes(spikes.exc[:exc_count].copy(), spikes.inh[:inh_count].copy())
 
 
-def train_(state, constants, delays, presentation, rule, images, targets, classes, seed, stream, first):
+def train_(state, constants, delays, presentation, rule, images, targets, neuron_class, seed, stream, first):
     """See `spikelore.kernels.lif_network.train_`."""
     arrays = _padded(state, constants)
-    length = len(arrays.exc_potential)
-    counts = np.zeros((len(images), length), np.int64)
+    counts = np.zeros((len(images), len(arrays.exc_potential)), np.int64)
     _train_(
         arrays,
         constants,
         delays,
         presentation,
         rule,
-        images.reshape(len(images), -1),
+        np.ascontiguousarray(images).reshape(len(images), -1),
         targets,
-        np.pad(classes, (0, length - len(classes)), constant_values=-1),
-        np.uint64(seed),
-        np.uint64(stream),
-        np.uint64(first),
+        neuron_class,
+        (np.uint64(seed), np.uint64(stream)),
+        first,
         _decay(constants.pre_trace_tau_ms, constants.dt_ms),
         _decay(constants.post_trace_tau_ms, constants.dt_ms),
         counts,
     )
     _copy_back_(state, arrays)
-    return counts[:, : len(classes)].copy()
+    return counts[:, : len(neuron_class)].copy()
 
 
 def count_spikes(state, constants, delays, presentation, images, seed, stream, first):
     """See `spikelore.kernels.lif_network.count_spikes`."""
     arrays = _padded(state, constants)
     counts = np.zeros((len(images), len(arrays.exc_potential)), np.int64)
-    unused = np.ones(1)
     _count(
         arrays,
         constants,
         delays,
         presentation,
-        images.reshape(len(images), -1),
-        np.uint64(seed),
-        np.uint64(stream),
-        np.uint64(first),
-        unused,
+        np.ascontiguousarray(images).reshape(len(images), -1),
+        (np.uint64(seed), np.uint64(stream)),
+        first,
+        np.ones(1),
         counts,
     )
     return counts[:, : len(state.exc_potential)].copy()

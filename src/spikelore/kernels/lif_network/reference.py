@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from spikelore.kernels.lif_network.model import Constants, Delays, Events, Floats, Integers, Plasticity, Spikes, State
+from spikelore.coding.poisson import poisson_spikes, stream_key
+from spikelore.kernels.lif_network.model import (
+    Constants,
+    Delays,
+    Events,
+    Floats,
+    Integers,
+    Plasticity,
+    Spikes,
+    State,
+)
 
 
 def _pre_traces(state: State, c: Constants, step: int, inputs: Integers | slice) -> Floats:
@@ -29,8 +39,10 @@ def _update_neurons(state: State, c: Constants) -> None:
 
 def _fire(state: State, c: Constants, step: int) -> tuple[Integers, Integers]:
     if c.continuous_threshold:
-        state.firing_threshold = state.adaptive_threshold + state.threshold_offset
-    exc = (state.exc_potential > state.firing_threshold) & (step - state.exc_last_spike >= c.exc_refractory_steps)
+        state.firing_threshold = state.adaptive_threshold.copy()
+    exc = (state.exc_potential > state.firing_threshold) & (
+        step - state.exc_last_spike >= c.exc_refractory_steps
+    )
     inh = (state.inh_potential > c.inh_threshold_mv) & (step - state.inh_last_spike >= c.inh_refractory_steps)
     return np.flatnonzero(exc), np.flatnonzero(inh)
 
@@ -72,7 +84,9 @@ def _deliver(state: State, c: Constants, delays: Delays, step: int, exc: Integer
             arriving[arriving > 0] -= 1
 
 
-def run_(state: State, constants: Constants, delays: Delays, events: Events, plasticity: Plasticity) -> Spikes:
+def run_(
+    state: State, constants: Constants, delays: Delays, events: Events, plasticity: Plasticity
+) -> Spikes:
     """See `spikelore.kernels.lif_network.run_`."""
     c = constants
     exc_spikes, inh_spikes = [], []
@@ -91,3 +105,35 @@ def run_(state: State, constants: Constants, delays: Delays, events: Events, pla
         inh_spikes += [(step, k) for k in inh]
         state.step += 1
     return Spikes(*(np.array(spikes, np.int64).reshape(-1, 2) for spikes in (exc_spikes, inh_spikes)))
+
+
+def train_(state, constants, delays, presentation, rule, images, targets, neuron_class, seed, stream, first):
+    """See `spikelore.kernels.lif_network.train_`."""
+    neurons = len(neuron_class)
+    counts = np.zeros((len(images), neurons), np.int64)
+    silence = Events(np.zeros(presentation.silent_steps + 1, np.int64), np.zeros(0, np.int32))
+    for n, image in enumerate(images):
+        post = np.where(neuron_class == targets[n], rule.target_post_rate, rule.other_post_rate)
+        plasticity = Plasticity(np.ones(neurons), post)
+        if not constants.continuous_threshold:
+            state.firing_threshold = state.adaptive_threshold.copy()
+        for events in (_events(presentation, image, stream_key(seed, stream, first + n)), silence):
+            spikes = run_(state, constants, delays, events, plasticity)
+            counts[n] += np.bincount(spikes.exc[:, 1], minlength=neurons)
+    return counts
+
+
+def count_spikes(state, constants, delays, presentation, images, seed, stream, first):
+    """See `spikelore.kernels.lif_network.count_spikes`."""
+    neurons = len(state.exc_potential)
+    counts = np.zeros((len(images), neurons), np.int64)
+    nothing = Plasticity(np.zeros(neurons), np.zeros(neurons))
+    for n, image in enumerate(images):
+        events = _events(presentation, image, stream_key(seed, stream, first + n))
+        spikes = run_(state.copy(), constants._replace(tau_prune_ms=0.0), delays, events, nothing)
+        counts[n] = np.bincount(spikes.exc[:, 1], minlength=neurons)
+    return counts
+
+
+def _events(presentation, image, key) -> Events:
+    return Events(*poisson_spikes(presentation.probabilities[image.ravel()], presentation.active_steps, key))
