@@ -130,52 +130,42 @@ def words(page: Path) -> str:
     return re.sub(r"base64,[A-Za-z0-9+/=]+", "", page.read_text())
 
 
-def test_write_draws_every_figure_and_a_page_that_needs_no_other_file(tmp_path: Path):
-    page = write(make_run(tmp_path / "run"))
-    assert page == tmp_path / "run" / "report.html"
-    figures = tmp_path / "run" / "figures"
-    assert {path.name for path in figures.iterdir()} == {
-        f"{n}.{kind}" for n in FIGURES for kind in ("png", "svg")
-    }
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of a run with everything in it."""
+    return write(make_run(tmp_path_factory.mktemp("runs") / "run", seed=41))
+
+
+def test_write_draws_every_figure_and_a_page_that_needs_no_other_file(page: Path):
+    assert page.name == "report.html"
+    figures = page.parent / "figures"
+    expected = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    assert {path.name for path in figures.iterdir()} == expected
     for name in FIGURES:
         width, height = png_size(figures / f"{name}.png")
         assert 880 <= width <= 1520
         assert 150 <= height <= 1800
-    text = words(page)
     assert page.read_text().count("data:image/png;base64,") == len(FIGURES)
-    assert not re.search(r"https?:|<script|<link|src=\"(?!data:)|url\(", text)
+    assert not re.search(r"https?:|<script|<link|src=\"(?!data:)|url\(", words(page))
 
 
-def test_the_page_shows_the_numbers_of_the_results(tmp_path: Path):
-    text = words(write(make_run(tmp_path / "run", seed=41)))
-    for shown in (
-        "71.2",
-        "62.3",
-        "84.6",
-        "85.1 %",
-        "97.1",
-        "93.3",
-        "1 min 25 s",
-        "numpy 2.4.6",
-        "Linux-test",
-    ):
+def test_the_page_shows_the_numbers_of_the_results(page: Path):
+    text = words(page)
+    numbers = ("71.2", "62.3", "84.6", "85.1 %", "97.1", "93.3")
+    names = ("network a", "network b", "bagging", "top fraction", "As published", "Best preset", "digits")
+    facts = ("1 min 25 s", "numpy 2.4.6", "Linux-test", "spikelore run config.yaml", "sigma_1")
+    for shown in (*numbers, *names, *facts):
         assert shown in text, shown
-    for name in (
-        "network a",
-        "network b",
-        "bagging",
-        "top fraction",
-        "As published",
-        "Best preset",
-        "digits",
-    ):
-        assert name in text, name
-    assert "spikelore run config.yaml" in text
     assert "<dt>Seed</dt><dd>41</dd>" in text
-    assert "sigma_1" in text
-    assert re.search(r"71\.2.*62\.3", text, re.DOTALL), (
-        "bagging stands above the fused network it is the mark for"
-    )
+    assert re.search(r"71\.2.*62\.3", text, re.DOTALL), "bagging stands above the fused network"
+
+
+def test_writing_again_gives_the_same_bytes_and_leaves_settings_alone(page: Path):
+    files = [path for path in page.parent.rglob("*") if path.is_file()]
+    before, settings = [path.read_bytes() for path in files], dict(mpl.rcParams)
+    write(page.parent)
+    assert [path.read_bytes() for path in files] == before
+    assert dict(mpl.rcParams) == settings
 
 
 def test_three_networks_silent_images_and_one_epoch(tmp_path: Path):
@@ -190,16 +180,6 @@ def test_without_metrics_and_arrays_the_tables_and_their_figures_remain(tmp_path
     run = make_run(tmp_path / "run", extras=False)
     assert "84.6" in words(write(run))
     assert {path.stem for path in (run / "figures").iterdir()} == {"budget", "comparison"}
-
-
-def test_writing_twice_gives_the_same_bytes_and_leaves_settings_alone(tmp_path: Path):
-    run = make_run(tmp_path / "run")
-    before = dict(mpl.rcParams)
-    write(run)
-    first = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    write(run)
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == first
-    assert dict(mpl.rcParams) == before
 
 
 def test_names_from_files_are_shown_not_run(tmp_path: Path):

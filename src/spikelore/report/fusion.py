@@ -173,7 +173,7 @@ def _histogram(run: Run) -> Drawing:
     counts = [run.arrays[f"activity/{letter}"] for letter in letters]
     most = max(float(each.max()) for each in counts)
     width = max(1, round(most / 30))
-    edges = np.arange(0, most + 2 * width, width) - 0.5
+    edges = (np.arange(0, most + 2 * width, width) - 0.5).tolist()
     for n, (panel, count) in enumerate(zip(axes, counts, strict=True)):
         panel.hist(count, edges, color=style.colour(n), edgecolor="white", linewidth=0.6)
         panel.set_title(_network_title(run.results, n))

@@ -253,16 +253,14 @@ def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
     """
     pictures = []
     for drawing in content.drawings:
-        png = style.file_bytes(drawing.figure, "png")
-        write_bytes_atomic(folder / "figures" / f"{drawing.name}.png", png)
-        write_bytes_atomic(
-            folder / "figures" / f"{drawing.name}.svg", style.file_bytes(drawing.figure, "svg")
-        )
+        files = style.files(drawing.figure)
+        for kind, picture in files.items():
+            write_bytes_atomic(folder / "figures" / f"{drawing.name}.{kind}", picture)
         pictures.append(
             {
                 "title": drawing.title,
                 "caption": drawing.caption,
-                "base64": base64.b64encode(png).decode(),
+                "base64": base64.b64encode(files["png"]).decode(),
                 "width": round(96 * drawing.figure.get_figwidth()),
             }
         )

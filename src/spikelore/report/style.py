@@ -130,9 +130,12 @@ def image(axes: Axes, pixels: NDArray[np.float64]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def file_bytes(figure: Figure, kind: str) -> bytes:
-    """Return the figure as a ``png`` or ``svg`` file; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    stamp = {"Date": None} if kind == "svg" else {"Software": None}
-    figure.savefig(buffer, format=kind, dpi=_DPI, metadata=stamp, facecolor="white")
-    return buffer.getvalue()
+def files(figure: Figure) -> dict[str, bytes]:
+    """Return the figure as a ``png`` and an ``svg`` file; the same figure gives the same bytes."""
+    out = {}
+    for kind, stamp in (("png", {"Software": None}), ("svg", {"Date": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, dpi=_DPI, metadata=stamp, facecolor="white")
+        figure.set_layout_engine("none")  # laid out by the first file; no need to do it again
+        out[kind] = buffer.getvalue()
+    return out
