@@ -26,8 +26,8 @@ from spikelore.report.page import (
 _KEYS = ("name", "preset", "importance", "score", "features")
 _PRESETS = {"published": "As published", "best": "Best preset"}
 _IMPORTANCES = {
-    "top_fraction": "sum of the largest 10 % of its weights",
     "full_sum": "sum of all its weights",
+    "top_fraction": "sum of the largest 10 % of its weights",
     "spread": "standard deviation of its weights",
 }
 _SAMPLE = 30
@@ -204,7 +204,7 @@ def _scatter(run: Run, kind: str) -> Drawing:
         x, y = run.arrays[f"{kind}/{letter}"], run.arrays[f"activity/{letter}"]
         r = correlation(x, y)
         panel.scatter(x, y, s=22, color=style.colour(n), alpha=0.6, linewidths=0)
-        panel.set_title(f"Network {letter}: r = {'–' if np.isnan(r) else f'{r:.2f}'}")
+        panel.set_title(f"Network {letter}: r = {'–' if np.isnan(r) else f'{r:.2f}'.replace('-', '−')}")
         panel.set_xlabel(_IMPORTANCES[kind].replace(" its", ""))
     axes[0].set_ylabel("test images decided")
     caption = {
@@ -243,7 +243,7 @@ def _training_curves(run: Run) -> Drawing | None:
                 marker = "o" if len(rows) == 1 else None
                 panel.plot(epochs, [row[key] for row in rows], dash, color=colour, label=label, marker=marker)
         if letter in best:
-            panel.axvline(best[letter], color=style.MUTED, linewidth=1, zorder=0, label="epoch kept")
+            panel.axvline(best[letter], color=style.MUTED, linewidth=1, zorder=1, label="epoch kept")
         panel.set_title(_network_title(run.results, n))
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
