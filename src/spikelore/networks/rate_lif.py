@@ -346,7 +346,7 @@ class RateLIFNetwork:
     @property
     def last_presynaptic_spike_ms(self) -> NDArray[np.float64]:
         """(I,1) when each input last spiked in training, 0 at the start; broadcasts to the weights."""
-        return self._state.last_input_spike[:, None] * self.config.dt_ms
+        return self._state.last_input_spike[:, None].astype(np.float64) * self.config.dt_ms
 
     @property
     def now_ms(self) -> float:
@@ -486,7 +486,7 @@ class RateLIFNetwork:
             np.stack([when, events.inputs], 1).astype(np.int64),
             np.concatenate([part.exc for part in parts]),
             np.concatenate([part.inh for part in parts]),
-            np.arange(0, steps, stride) * self.config.dt_ms,
+            np.arange(0, steps, stride, dtype=np.float64) * self.config.dt_ms,
             np.array(potentials),
             np.array(thresholds),
         )

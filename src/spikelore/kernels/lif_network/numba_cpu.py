@@ -168,6 +168,7 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
     post = np.zeros(neurons)  # post traces, decayed to step post_step
     post_step = state.step[0]
     tracing = False  # whether any post trace is left
+    active = np.empty(0, np.int64)
     if plasticity is not None:
         active = _active_inputs(state, starts, inputs, pre_decay.size)
         for j in range(neurons):

@@ -1,6 +1,7 @@
 """The LIF network in plain NumPy, one step at a time: the definition of the operation."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikelore.coding.poisson import poisson_spikes, stream_key
 from spikelore.kernels.lif_network.model import (
@@ -47,7 +48,9 @@ def _fire(state: State, c: Constants, step: int) -> tuple[Integers, Integers]:
     return np.flatnonzero(exc), np.flatnonzero(inh)
 
 
-def _input_spikes(state: State, c: Constants, plasticity: Plasticity, step: int, inputs: Integers) -> None:
+def _input_spikes(
+    state: State, c: Constants, plasticity: Plasticity, step: int, inputs: NDArray[np.int32]
+) -> None:
     for i in inputs:
         elapsed_ms = (step - state.last_input_spike[i]) * c.dt_ms
         if c.tau_prune_ms > 0:
