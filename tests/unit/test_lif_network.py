@@ -87,6 +87,22 @@ def test_calls_and_chunks_do_not_change_the_result():
     assert equal(one.state_dict(), many.state_dict())
 
 
+def test_the_learning_rate_falls_at_its_image_however_training_is_cut():
+    images, labels = bars(10)
+    fine = RateLIFConfig(**{**vars(CONFIG), "fine_after_images": 7, "fine_learning_rate": 0.0})
+    whole, cut = RateLIFNetwork(fine, seed=1), RateLIFNetwork(fine, seed=1)
+    whole.train(images, labels, every_images=5)
+    for part in (slice(0, 2), slice(2, 7)):
+        cut.train(images[part], labels[part])
+    at_7 = cut.weights.copy()
+    cut.train(images[7:], labels[7:])
+    assert equal(whole.state_dict(), cut.state_dict())
+    usual = RateLIFNetwork(CONFIG, seed=1)
+    usual.train(images, labels)
+    moved, moved_usually = np.abs(cut.weights - at_7).max(), np.abs(usual.weights - at_7).max()
+    assert moved < 0.05 * moved_usually  # what the traces of image 7 still do
+
+
 def test_between_and_progress_come_at_multiples_of_images_seen():
     images, labels = bars(10)
     network = RateLIFNetwork(CONFIG, seed=1)
@@ -206,6 +222,8 @@ def test_decay_at_every_spike_kills_the_weights_that_online_decay_keeps():
         ({"threshold_mode": "drift"}, "threshold_mode is 'drift'"),
         ({"decay_each_spike_tau_ms": 0.0}, "decay_each_spike_tau_ms is 0"),
         ({"weight_max": 0.0}, "weight_max is 0"),
+        ({"fine_after_images": -1}, "fine_after_images is -1"),
+        ({"fine_learning_rate": -1.0}, "fine_learning_rate is -1"),
     ],
 )
 def test_bad_configurations_get_a_sentence(change, message):
