@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from spikelore.coding.poisson import level_probabilities, mix, poisson_spikes, stream_key
+from spikelore.coding.poisson import level_probabilities, poisson_spikes, stream_key
 from spikelore.errors import InputError
+from spikelore.kernels.lif_network.spike_trains import mix
 
 
 def test_mix_is_splitmix64():

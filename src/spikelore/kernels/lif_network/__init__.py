@@ -111,7 +111,7 @@ def train_(
         images: (N,H,W) uint8; inputs are pixels in row order.
         targets: (N,), index of each image's class.
         neuron_class: (number of neurons,), index of the class that each neuron stands for.
-        seed: root seed of the spike trains, see `spikelore.coding.poisson`.
+        seed: root seed of the spike trains, see `spikelore.kernels.lif_network.spike_trains`.
         stream: number of the family of spike trains.
         first_image: index of the first image in the family.
         backend: ``numba_cpu`` or ``reference``.

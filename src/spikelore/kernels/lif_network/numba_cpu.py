@@ -14,7 +14,6 @@ from dataclasses import fields
 import numpy as np
 from numba import njit, prange
 
-from spikelore.coding.poisson import GOLDEN_GAMMA, LOG_2, LOG_SERIES, SQRT_HALF
 from spikelore.kernels.lif_network.model import (
     Constants,
     Delays,
@@ -23,6 +22,7 @@ from spikelore.kernels.lif_network.model import (
     Spikes,
     State,
 )
+from spikelore.kernels.lif_network.spike_trains import GOLDEN_GAMMA, LOG_2, LOG_SERIES, SQRT_HALF
 
 _Arrays = namedtuple("_Arrays", [field.name for field in fields(State)])  # Numba takes no dataclass
 _LANES = 8
@@ -47,7 +47,7 @@ def _stream_key(seed, stream, image):
 
 @njit(cache=True, nogil=True)
 def _logs_(key, draw, values, mantissas, logs):
-    """Fill ``logs`` with log(u) of the draws from ``draw`` on, as `spikelore.coding.poisson.log_uniform`."""
+    """Fill ``logs`` with log(u) of the draws from ``draw`` on, as `spike_trains.log_uniform`."""
     bits, mantissa_bits = values.view(np.int64), mantissas.view(np.int64)
     for k in range(logs.size):
         counter = key + np.uint64(draw + k) * np.uint64(GOLDEN_GAMMA)
@@ -77,7 +77,7 @@ def _logs_(key, draw, values, mantissas, logs):
 
 @njit(cache=True, nogil=True)
 def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, inputs):
-    """Draw the spikes of an image as `spikelore.coding.poisson` does, by step; return the buffers."""
+    """Draw the spikes of an image as `spike_trains.poisson_spikes` does, by step; return the buffers."""
     logs, values, mantissas = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
     drawn = 0
     count = 0

@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.coding.poisson import poisson_spikes, stream_key
 from spikelore.kernels.lif_network.model import (
     Constants,
     Delays,
@@ -14,6 +13,7 @@ from spikelore.kernels.lif_network.model import (
     Spikes,
     State,
 )
+from spikelore.kernels.lif_network.spike_trains import poisson_spikes, stream_key
 
 
 def _pre_traces(state: State, c: Constants, step: int, inputs: Integers | slice) -> Floats:
