@@ -1,5 +1,351 @@
 """The ``spikelore`` command: arguments only."""
 
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.table import Table
+
+from spikelore.errors import InputError, SpikeloreError
+
+
+class _OneLineParser(ArgumentParser):
+    """Says what is wrong in one line and exits with 2."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        del ex
+        sys.stderr.write(f"spikelore: {' '.join(message.split())} (see: {self.prog} --help)\n")
+        raise SystemExit(2)
+
+
+def _parser(description: str) -> _OneLineParser:
+    return _OneLineParser(description=description, formatter_class=argparse.HelpFormatter)
+
+
+def _add_common(parser: ArgumentParser, *, seed: bool = True, out: str | None = None) -> None:
+    parser.add_argument("--data-dir", type=Path, help="folder of datasets (else SPIKELORE_DATA, else the cache)")
+    if seed:
+        parser.add_argument("--seed", type=int, default=0, help="root seed (default: 0)")
+    if out:
+        parser.add_argument("--out", type=Path, help=out)
+    parser.add_argument("--device", choices=["cpu"], default="cpu", help="where to compute (only cpu so far)")
+    parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str = "") -> None:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="left" if isinstance(rows[0].get(name), str) else "right")
+    for row in rows:
+        table.add_row(*(_cell(row.get(name)) for name in columns))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{100 * value:.1f} %"
+    return "" if value is None else str(value)
+
+
+def _finish(out: Path, results: dict[str, Any]) -> None:
+    from spikelore import report
+
+    page = report.write(out)
+    rows = results["rows"]
+    columns = [name for name in rows[0] if name not in ("mean", "silent")]
+    _table(rows, columns, f"{results['experiment']}: accuracy on {', '.join(results['data'])}")
+    print(f"{results['seconds']:.0f} s; report: {page}")
+
+
+def _data_parser() -> _OneLineParser:
+    parser = _parser("List, download and check datasets.")
+    commands = parser.add_subcommands(dest="action")
+    for name, text in (("list", "what there is"), ("check", "verify every dataset that is there")):
+        one = _parser(f"Datasets: {text}.")
+        _add_common(one, seed=False)
+        commands.add_subcommand(name, one, help=text)
+    fetch = _parser("Download a dataset, with checksums.")
+    fetch.add_argument("name", type=str, help="a name from: spikelore data list")
+    _add_common(fetch, seed=False)
+    commands.add_subcommand("fetch", fetch, help="download a dataset")
+    return parser
+
+
+def _data(arguments: Namespace) -> int:
+    from spikelore import data
+
+    action = arguments.action
+    options = arguments[action]
+    if action == "list":
+        rows = [vars(info) for info in data.available(options.data_dir)]
+        _table(rows, ["name", "where", "train_images", "test_images", "description"])
+    elif action == "fetch":
+        print(data.fetch(options.name, options.data_dir))
+    else:
+        results = data.check(options.data_dir)
+        for result in results:
+            print(f"{'ok     ' if result.ok else 'PROBLEM'} {result.name}: {result.message}")
+        return 0 if all(result.ok for result in results) else 1
+    return 0
+
+
+def _reproduce_parser() -> _OneLineParser:
+    parser = _parser("Run a published experiment.")
+    commands = parser.add_subcommands(dest="experiment")
+    for name, text in (
+        ("fusion", "two networks trained apart become one (Antonov & Sukhov 2022)"),
+        ("all", "every published experiment there is"),
+    ):
+        one = _parser(f"Reproduce {name}: {text}.")
+        one.add_argument("--scale", choices=["quick", "paper"], default="quick", help="sizes (default: quick)")
+        one.add_argument("--data-a", dest="data_a", type=str, help="dataset of network a (a folder name or a known one)")
+        one.add_argument("--data-b", dest="data_b", type=str, help="dataset of network b")
+        one.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+        _add_common(one, out="run folder (default: a new one under runs/)")
+        commands.add_subcommand(name, one, help=text)
+    return parser
+
+
+def _new_folder(stem: str, resume: bool) -> Path:
+    """Return runs/STEM, or STEM-2, -3 ... when it is taken; with ``resume`` the newest one."""
+    folder, number = Path("runs") / stem, 1
+    while folder.exists():
+        following = Path("runs") / f"{stem}-{number + 1}"
+        if resume and not following.exists():
+            return folder
+        folder, number = following, number + 1
+    return Path("runs") / stem if resume else folder
+
+
+def _reproduce(arguments: Namespace) -> int:
+    from spikelore.experiments import config_file
+    from spikelore.experiments.reproduce.fusion import at_scale
+
+    options = arguments[arguments.experiment]
+    config = at_scale(options.scale, data_a=options.data_a, data_b=options.data_b, seed=options.seed)
+    pair = "-".join(name for name in (options.data_a, options.data_b) if name)
+    stem = "-".join(filter(None, ["fusion", options.scale, pair, f"seed{options.seed}"]))
+    out = options.out or _new_folder(stem, options.resume)
+    _finish(out, config_file.execute(config, out, options.data_dir, resume=options.resume))
+    return 0
+
+
+def _fuse_parser() -> _OneLineParser:
+    parser = _parser("Fuse trained networks that share their feature layers into one, without data.")
+    parser.add_argument("networks", type=Path, nargs="+", help="checkpoints (.safetensors), two or more")
+    parser.add_argument("--out", type=Path, required=True, help="folder for fused.safetensors")
+    parser.add_argument(
+        "--importance", choices=["merge", "top fraction", "spread", "full sum"], default="merge",
+        help="how units are chosen: merge similar ones, or keep the most important by a score (default: merge)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--score", type=str, default="correlation", help="how units compete; raw as published (default: correlation)"
+    )
+    parser.add_argument("--size", type=int, help="units of the fused network (default: as the first)")
+    parser.add_argument(
+        "--budget", type=str, action="append", default=[], metavar="N:CLASS=UNITS",
+        help="units to keep of a class of network N (1, 2 ...); repeat for each; if given, all must be",
+    )  # fmt: skip
+    parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
+    return parser
+
+
+def _budgets(texts: Sequence[str], networks: int) -> list[dict[int, int]] | None:
+    if not texts:
+        return None
+    budgets: list[dict[int, int]] = [{} for _ in range(networks)]
+    for text in texts:
+        try:
+            network, rest = text.split(":")
+            one, units = rest.split("=")
+            index, label, count = int(network) - 1, int(one), int(units)
+        except ValueError:
+            raise InputError(f"--budget {text!r} is not of the form N:CLASS=UNITS, as in 1:3=10") from None
+        if not 0 <= index < networks:
+            raise InputError(f"--budget {text!r} names network {index + 1}; there are {networks}")
+        if label in budgets[index]:
+            raise InputError(f"--budget repeats class {label} of network {index + 1}; give each class once")
+        budgets[index][label] = count
+    return budgets
+
+
+def _fuse(arguments: Namespace) -> int:
+    from spikelore.continual import fusion, importance
+    from spikelore.networks.first_spike import FirstSpikeNetwork
+
+    networks = [FirstSpikeNetwork.load(path) for path in arguments.networks]
+    common: dict[str, Any] = {
+        "budgets": _budgets(arguments.budget, len(networks)), "size": arguments.size, "score": arguments.score,
+    }  # fmt: skip
+    if arguments.importance == "merge":
+        fused = fusion.merge(networks, **common)
+    else:
+        score = importance.FROM_WEIGHTS[arguments.importance]
+        fused = fusion.fuse(networks, importances=[score(net.unit_weights) for net in networks], **common)
+    path = arguments.out / "fused.safetensors"
+    fused.save(path)
+    print(f"{path}: {len(fused.unit_weights)} units, classes {', '.join(map(str, fused.classes))}")
+    return 0
+
+
+def _run_parser() -> _OneLineParser:
+    parser = _parser("Run an experiment from a YAML file; any value can be overridden, e.g. --seed 3 or --network.layer_1.threshold 12.")
+    parser.add_argument("config", type=Path, help="YAML file, e.g. one of configs/ or a run's config.yaml")
+    parser.add_argument("--out", type=Path, help="run folder (default: a new one under runs/)")
+    parser.add_argument("--data-dir", type=Path, help="folder of datasets")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
+    return parser
+
+
+def _run(arguments: Namespace, overrides: Sequence[str]) -> int:
+    from spikelore.experiments import config_file
+
+    config = config_file.read(arguments.config, overrides)
+    out = arguments.out or _new_folder(arguments.config.stem, arguments.resume)
+    _finish(out, config_file.execute(config, out, arguments.data_dir, resume=arguments.resume))
+    return 0
+
+
+def _evaluate_parser() -> _OneLineParser:
+    parser = _parser("Measure a checkpoint, or every checkpoint of a run, on a dataset's test set.")
+    parser.add_argument("run", type=Path, help="a run folder or a checkpoint (.safetensors)")
+    parser.add_argument("--data", type=str, required=True, help="dataset name")
+    _add_common(parser, seed=False)
+    return parser
+
+
+def _evaluate(arguments: Namespace) -> int:
+    from spikelore.data import load
+    from spikelore.metrics import accuracy, silence
+    from spikelore.networks.first_spike import FirstSpikeNetwork
+
+    path: Path = arguments.run
+    found = sorted(path.glob("checkpoints/*.safetensors")) if path.is_dir() else [path]
+    checkpoints = [one for one in found if one.name != "state.safetensors"]
+    if not checkpoints:
+        raise InputError(f"{path} holds no checkpoints; give a run folder or a .safetensors file")
+    test = load(arguments.data, arguments.data_dir).test
+    rows = []
+    for checkpoint in checkpoints:
+        decisions = FirstSpikeNetwork.load(checkpoint).predict(test.images)
+        values = {"accuracy": accuracy(decisions, test.labels), "silent": silence(decisions)}
+        rows.append({"checkpoint": checkpoint.stem, **values})
+    _table(rows, list(rows[0]), f"{arguments.data}: {len(test)} test images")
+    return 0
+
+
+def _sweep_parser() -> _OneLineParser:
+    parser = _parser("Run an experiment over a grid of values and seeds, then compare the runs in one report.")
+    parser.add_argument("config", type=Path, help="YAML file")
+    parser.add_argument("--grid", type=str, action="append", default=[], help="key=value,value,...; may be repeated")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds 0 .. SEEDS-1 (default: 1)")
+    parser.add_argument("--ray", type=str, help="spread runs with Ray: local, or the address of a cluster")
+    parser.add_argument("--resume", action="store_true", help="go on: finished runs are kept")
+    _add_common(parser, seed=False, out="folder of the runs (default: a new one under runs/)")
+    return parser
+
+
+def _sweep(arguments: Namespace) -> int:
+    from spikelore.experiments.sweep import sweep
+
+    out = arguments.out or _new_folder(f"{arguments.config.stem}-sweep", arguments.resume)
+    pages = sweep(
+        arguments.config, arguments.grid, arguments.seeds, out, arguments.data_dir,
+        resume=arguments.resume, ray=arguments.ray,
+    )  # fmt: skip
+    for page in pages:
+        print(page)
+    return 0
+
+
+def _report_parser() -> _OneLineParser:
+    parser = _parser("Write a run's report again, or one report that compares several runs.")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
+    parser.add_argument("--out", type=Path, default=Path("comparison"), help="folder of a comparison")
+    parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
+    return parser
+
+
+def _report(arguments: Namespace) -> int:
+    from spikelore import report
+
+    runs = arguments.runs
+    print(report.write(runs[0]) if len(runs) == 1 else report.compare(runs, arguments.out))
+    return 0
+
+
+def _bench_parser() -> _OneLineParser:
+    parser = _parser("Measure speed, checking results in the same run; prints JSON.")
+    parser.add_argument("what", choices=["first-spike"], help="which network")
+    parser.add_argument("--images", type=int, default=512, help="images a measurement (default: 512)")
+    _add_common(parser)
+    return parser
+
+
+def _bench(arguments: Namespace) -> int:
+    from spikelore.experiments.bench import first_spike
+
+    print(json.dumps(first_spike(arguments.images, arguments.seed), indent=2))
+    return 0
+
+
+_COMMANDS = {
+    "data": (_data_parser, _data, "list, download and check datasets"),
+    "run": (_run_parser, _run, "run an experiment from a YAML file"),
+    "reproduce": (_reproduce_parser, _reproduce, "run a published experiment"),
+    "evaluate": (_evaluate_parser, _evaluate, "measure checkpoints on a test set"),
+    "fuse": (_fuse_parser, _fuse, "fuse trained networks into one"),
+    "sweep": (_sweep_parser, _sweep, "run a grid of values and seeds"),
+    "report": (_report_parser, _report, "write or compare reports"),
+    "bench": (_bench_parser, _bench, "measure speed"),
+}
+
+
+def _usage() -> str:
+    lines = [f"  {name:<10} {text}" for name, (_, _, text) in _COMMANDS.items()]
+    return "\n".join(["usage: spikelore COMMAND ...", "", *lines, "", "spikelore COMMAND --help tells more."])
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if words else 2
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("spikelore"))
+        return 0
+    if words[0] not in _COMMANDS:
+        raise InputError(f"no command {words[0]!r}; the commands are {', '.join(_COMMANDS)}")
+    make_parser, action, _ = _COMMANDS[words[0]]
+    parser = make_parser()
+    parser.prog = f"spikelore {words[0]}"
+    if action is _run:
+        arguments, overrides = parser.parse_known_args(words[1:])
+        return _run(arguments, overrides)
+    return action(parser.parse_args(words[1:]))
+
 
 def main() -> None:
-    """Run the command."""
+    """Run the command; one line on stderr and exit code 1 or 2 when it fails."""
+    words = sys.argv[1:]
+    try:
+        code = _dispatch(words)
+    except SpikeloreError as error:
+        if "--debug" in words:
+            raise
+        sys.stderr.write(f"spikelore: {error}\n")
+        code = error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("spikelore: interrupted; go on with the same command and --resume\n")
+        code = 130
+    except MemoryError:
+        sys.stderr.write("spikelore: out of memory; use fewer images (train_per_class)\n")
+        code = 1
+    sys.exit(code)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, ward
 
 from spikelore.continual import importance as ranking
 from spikelore.errors import InputError
@@ -179,6 +180,59 @@ def fuse_by_assignment(a: Network, b: Network, *, score: str = "raw") -> Network
         kept[0].append(units_a[from_a])
         kept[1].append(units_b[from_b])
     return _join([a, b], [np.concatenate(units) for units in kept], score)
+
+
+DEAD_SPREAD = 0.4
+"""`merge` leaves out a unit whose spread is below this share of its class's well-trained units."""
+
+
+def merge(
+    networks: Sequence[Network],
+    *,
+    budgets: Sequence[Budget] | None = None,
+    size: int | None = None,
+    score: str = "correlation",
+) -> Network:
+    """Return one network whose units are means of similar units, so that little of any unit is thrown away.
+
+    Within each network and class, the units' centred weights are clustered by Ward's method into as many
+    clusters as the budget has units; a cluster's mean weights become one unit. Units that never learned a
+    template (spread below `DEAD_SPREAD` times the median spread of the upper half of their class) are left
+    out first. Needs no data and no randomness.
+
+    Args:
+        networks: two or more with equal feature layers.
+        budgets: most units of each network and class; `equal_budgets` if not given.
+        size: units of the fused network when ``budgets`` is not given; the first network's size if neither is.
+        score: how units compete in the fused network, a name in `SCORES`.
+
+    Raises:
+        InputError: features not shared, shapes differ, a budget that cannot be met.
+    """
+    check_fusible(networks)
+    if budgets is None:
+        budgets = equal_budgets(networks, len(networks[0].unit_weights) if size is None else size)
+    _check_budgets(networks, budgets)
+    weights, classes = [], []
+    for network, budget in zip(networks, budgets, strict=True):
+        for one in sorted(budget):
+            means = _merged(network.unit_weights[network.unit_classes == one], budget[one])
+            weights.append(means)
+            classes.append(np.full(len(means), one, np.int64))
+    joined, owners = np.concatenate(weights), np.concatenate(classes)
+    order = np.argsort(owners, kind="stable")
+    return scaled(networks[0].with_units(joined[order], owners[order]), score)
+
+
+def _merged(weights: NDArray[np.float32], units: int) -> NDArray[np.float32]:
+    spread = ranking.spread(weights)
+    upper_half = np.sort(spread)[-max(1, len(spread) // 2) :]
+    alive = weights[spread >= DEAD_SPREAD * np.median(upper_half)]
+    if units == 0 or len(alive) <= units:
+        return alive[:units]
+    clusters = fcluster(ward(_centred(alive.reshape(len(alive), -1).astype(np.float64))), units, "maxclust")
+    means = [alive[clusters == each].mean(axis=0, dtype=np.float64) for each in np.unique(clusters)]
+    return np.array(means, np.float32)
 
 
 def bagging(networks: Sequence[Network], *, score: str = "raw") -> Network:

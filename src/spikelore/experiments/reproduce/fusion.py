@@ -307,7 +307,7 @@ def _work_done(progress: _Progress, config: FusionExperiment, images: list[tuple
     return work + (sizes[progress.stage] * progress.epoch if progress.stage < len(sizes) else 0)
 
 
-_SELECTIONS = ("top fraction", "spread", "full sum", "activity", "assignment")
+_SELECTIONS = ("top fraction", "spread", "full sum", "activity", "merge", "assignment")
 
 
 class _Bench:
@@ -342,6 +342,8 @@ class _Bench:
         """Fuse the networks by one importance and one score."""
         if selection == "assignment":
             return fusion.fuse_by_assignment(*self.networks, score=score)
+        if selection == "merge":
+            return fusion.merge(self.networks, size=size or self.size, score=score)
         weights = [net.unit_weights for net in self.networks]
         if selection == "activity":
             importances = self.active
@@ -350,7 +352,7 @@ class _Bench:
         return fusion.fuse(self.networks, importances=importances, size=size or self.size, score=score)
 
 
-_BEST_SELECTION, _BEST_SCORE = "spread", "correlation"
+_BEST_SELECTION, _BEST_SCORE = "merge", "correlation"
 
 
 def _measure(
@@ -363,7 +365,7 @@ def _measure(
     rows += [
         bench.row("fused", bench.fuse(selection, "raw"), "published", selection, "raw")
         for selection in bench.selections
-        if selection != "spread"
+        if selection not in ("spread", "merge")
     ]
     best_bagging = fusion.bagging(networks, score=_BEST_SCORE)
     best = bench.fuse(_BEST_SELECTION, _BEST_SCORE)

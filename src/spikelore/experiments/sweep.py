@@ -1,0 +1,75 @@
+"""The same experiment over a grid of values and seeds."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from spikelore import report
+from spikelore.errors import InputError
+from spikelore.experiments import config_file
+
+
+def _points(grid: Sequence[str]) -> list[list[tuple[str, str]]]:
+    axes = []
+    for text in grid:
+        key, equals, values = text.partition("=")
+        if not equals or not key or not values:
+            raise InputError(f"--grid {text!r} is not of the form key=value,value, as in train_per_class=200,400")
+        axes.append([(key, value) for value in values.split(",")])
+    return [list(point) for point in itertools.product(*axes)]
+
+
+def _one(path: Path, overrides: list[str], out: Path, data_dir: Path | None) -> None:
+    if not (out / "results.json").exists():
+        config_file.execute(config_file.read(path, overrides), out, data_dir, resume=True)
+        report.write(out)
+
+
+def sweep(
+    path: Path, grid: Sequence[str], seeds: int, out: Path, data_dir: Path | None, *, resume: bool, ray: str | None
+) -> list[Path]:
+    """Run every point of the grid with every seed and return the reports: one a point, over its seeds.
+
+    Args:
+        path: YAML file of the experiment.
+        grid: texts ``key=value,value``.
+        seeds: number of seeds, 0 .. seeds-1.
+        out: folder of the runs.
+        data_dir: folder of datasets.
+        resume: go on in ``out``; finished runs are kept.
+        ray: None for one run after the other, ``local`` or a cluster's address to spread them with Ray.
+    """
+    if seeds < 1:
+        raise InputError(f"--seeds is {seeds}; it must be at least 1")
+    if out.exists() and not resume:
+        raise InputError(f"{out} already exists; pass --resume to go on with it, or another --out")
+    jobs, groups = [], []
+    for point in _points(grid):
+        name = "_".join(f"{key}={value}" for key, value in point) or "all"
+        overrides = [word for key, value in point for word in (f"--{key}", value)]
+        folders = [out / name / f"seed{seed}" for seed in range(seeds)]
+        jobs += [(path, [*overrides, "--seed", str(n)], folder, data_dir) for n, folder in enumerate(folders)]
+        groups.append((out / name, folders))
+    for job in jobs:
+        config_file.read(job[0], job[1])  # every point is checked before the first run
+    if ray is None:
+        for job in jobs:
+            _one(*job)
+    else:
+        _with_ray(jobs, ray)
+    return [
+        report.compare(folders, folder) if len(folders) > 1 else folders[0] / "report.html"
+        for folder, folders in groups
+    ]
+
+
+def _with_ray(jobs: list[tuple], address: str) -> None:
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("--ray needs Ray; install it with: pip install 'spikelore[ray]'") from error
+    ray.init(address=None if address == "local" else address, include_dashboard=False)
+    try:
+        ray.get([ray.remote(num_cpus=2)(_one).remote(*job) for job in jobs])
+    finally:
+        ray.shutdown()
