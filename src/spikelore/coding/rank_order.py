@@ -114,7 +114,8 @@ def encode(images: Images, config: RankOrderConfig, *, backend: str = DEFAULT_BA
     """
     if images.ndim != 3 or images.dtype != np.uint8:
         raise InputError(
-            f"images have shape {images.shape} and type {images.dtype}; expected (images, rows, columns) of uint8"
+            f"images have shape {images.shape} and type {images.dtype}; "
+            "expected (images, rows, columns) of uint8"
         )
     kernels = config.kernels()
     out = np.empty((len(images), len(kernels), *images.shape[1:]), np.int8)

@@ -93,7 +93,8 @@ class FirstSpikeConfig:
                     raise InputError(f"network.{name}.{key} is {value}; it must be {kind}")
         if self.decision.lower >= self.decision.upper:
             raise InputError(
-                f"network.decision.lower is {self.decision.lower}; it must be below upper ({self.decision.upper})"
+                f"network.decision.lower is {self.decision.lower}; "
+                f"it must be below upper ({self.decision.upper})"
             )
 
 
@@ -234,9 +235,17 @@ class FirstSpikeNetwork:
         parts = []
         for part in chunks(len(bins)):
             spiked = bins[part] < self.config.coding.total_bins
-            for layer, weights in ((self.config.layer_1, self.weights_1), (self.config.layer_2, self.weights_2)):
+            for layer, weights in (
+                (self.config.layer_1, self.weights_1),
+                (self.config.layer_2, self.weights_2),
+            ):
                 spiked = convolution.spikes(
-                    spiked, weights, padding=layer.padding, threshold=layer.threshold, pool=layer.pool, backend=backend
+                    spiked,
+                    weights,
+                    padding=layer.padding,
+                    threshold=layer.threshold,
+                    pool=layer.pool,
+                    backend=backend,
                 )
             parts.append(SpikeLists.from_spikes(spiked))
         return SpikeLists.concatenate(parts)
@@ -249,7 +258,9 @@ class FirstSpikeNetwork:
     def scores(self, features: SpikeLists, *, backend: str = DEFAULT_BACKEND) -> NDArray[np.float32]:
         """Return each decision feature's largest score over its places, (N,F) float32."""
         padding = self.config.decision.padding
-        return reward_stdp.feature_potentials(features, self.competing_weights(), padding=padding, backend=backend)
+        return reward_stdp.feature_potentials(
+            features, self.competing_weights(), padding=padding, backend=backend
+        )
 
     def winners(self, features: SpikeLists, *, backend: str = DEFAULT_BACKEND) -> NDArray[np.int64]:
         """Return the feature that decides each image, (N,) int64, -1 for a silent image."""
@@ -318,7 +329,8 @@ class FirstSpikeNetwork:
         for name, array in self.state_dict().items():
             if array.shape != expected[name]:
                 raise InputError(
-                    f"checkpoint {path}: {name} has shape {array.shape}, but its configuration says {expected[name]}"
+                    f"checkpoint {path}: {name} has shape {array.shape}, "
+                    f"but its configuration says {expected[name]}"
                 )
             if not np.isfinite(array).all():
                 raise InputError(f"checkpoint {path}: {name} holds NaN or infinite values; train it again")

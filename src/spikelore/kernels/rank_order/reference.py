@@ -20,8 +20,8 @@ def first_spike_bins(intensity, total_bins):
     """See `spikelore.kernels.rank_order.first_spike_bins`."""
     flat = intensity.reshape(len(intensity), -1)
     out = np.full(flat.shape, total_bins, np.int8)
-    for row, bins in zip(flat, out, strict=True):
+    for n, row in enumerate(flat):
         size = np.count_nonzero(row) // total_bins
         largest = np.argsort(-row, kind="stable")[: size * total_bins]
-        bins[largest] = np.repeat(np.arange(total_bins), size)
+        out[n, largest] = np.repeat(np.arange(total_bins), size)
     return out.reshape(intensity.shape)

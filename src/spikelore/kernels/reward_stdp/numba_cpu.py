@@ -123,7 +123,9 @@ def _walk(
                     best, winner = potential, f
         if winner < 0:
             continue
-        _one_potential(starts, channels, image, learned[winner], kernel, height, width, padding, potentials, sums)
+        _one_potential(
+            starts, channels, image, learned[winner], kernel, height, width, padding, potentials, sums
+        )
         at = potentials.argmax()
         row, column = at // out_width, at % out_width
         winners[n, 0], winners[n, 1], winners[n, 2] = winner, row, column

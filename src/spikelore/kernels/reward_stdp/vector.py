@@ -1,5 +1,7 @@
 """The one hand-made vector loop: a sum of table rows that stays in registers."""
 
+from collections.abc import Callable
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -9,8 +11,8 @@ LANES = 16
 """float32 in one vector."""
 
 
-def make_add_rows(vectors):
-    """Make ``add_rows(target, at, table, offset, stride, rows, first, last)`` for runs of ``vectors`` vectors.
+def make_add_rows(vectors) -> Callable[..., None]:
+    """Make ``add_rows(target, at, table, offset, stride, rows, first, last)`` for ``vectors`` vectors.
 
     In a compiled function it does, for n in 0 .. 16*vectors - 1,
 

@@ -65,5 +65,17 @@ def train(
     Source: Mozafari et al. 2019 (doi 10.1016/j.patcog.2019.05.015), sections 2.2 and 2.3.
     """
     return select(_BACKENDS, backend).train(
-        bins, order, weights, padding, threshold, total_bins, winners, radius, ltp, ltd, stabilizer, lower, upper
+        bins,
+        order,
+        weights,
+        padding,
+        threshold,
+        total_bins,
+        winners,
+        radius,
+        ltp,
+        ltd,
+        stabilizer,
+        lower,
+        upper,
     )

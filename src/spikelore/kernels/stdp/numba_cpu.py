@@ -102,7 +102,9 @@ def _train(
                         packed[c, i, at] = min(max(old + change, lower), upper)
 
 
-def train(bins, order, weights, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper):
+def train(
+    bins, order, weights, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper
+):
     """See `spikelore.kernels.stdp.train`."""
     winners = np.full((len(order), k, 3), -1, np.int16)
     features = len(weights)

@@ -33,7 +33,9 @@ def update(weights, wave, winner, padding, ltp, ltd, stabilizer, lower, upper):
     feature, row, column, first = winner[:4]
     kernel = weights.shape[2]
     padded = np.pad(
-        wave.astype(np.int16), ((0, 0), (padding, padding), (padding, padding)), constant_values=np.iinfo(np.int16).max
+        wave.astype(np.int16),
+        ((0, 0), (padding, padding), (padding, padding)),
+        constant_values=np.iinfo(np.int16).max,
     )
     early = padded[:, row : row + kernel, column : column + kernel] <= first
     old = weights[feature]
@@ -43,7 +45,9 @@ def update(weights, wave, winner, padding, ltp, ltd, stabilizer, lower, upper):
     return np.clip(old + change, np.float32(lower), np.float32(upper))
 
 
-def train(bins, order, weights, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper):
+def train(
+    bins, order, weights, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper
+):
     """See `spikelore.kernels.stdp.train`."""
     weights = weights.copy()
     winners = np.full((len(order), k, 3), -1, np.int16)
