@@ -1,0 +1,211 @@
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikelore.kernels import convolution, rank_order, reward_stdp, stdp
+from spikelore.kernels.reward_stdp import Rates, SpikeLists
+
+BOTH = ("reference", "numba_cpu")
+seeds = st.integers(0, 2**32 - 1)
+few = settings(max_examples=30, deadline=None)
+
+
+def both(operation, *arguments, **settings):
+    return [operation(*arguments, **settings, backend=backend) for backend in BOTH]
+
+
+@st.composite
+def layers(draw):
+    """Draw random input bins and weights of a small layer, with some silent images."""
+    rng = np.random.default_rng(draw(seeds))
+    total_bins = draw(st.integers(1, 6))
+    images, channels, features = draw(st.integers(1, 5)), draw(st.integers(1, 3)), draw(st.integers(1, 20))
+    kernel, padding = draw(st.integers(1, 3)), draw(st.integers(0, 2))
+    height, width = draw(st.integers(4, 8)), draw(st.integers(4, 8))
+    bins = rng.integers(0, total_bins, (images, channels, height, width))
+    bins[rng.random(bins.shape) > draw(st.sampled_from([0.2, 0.6, 1.0]))] = total_bins
+    bins[rng.random(images) < 0.2] = total_bins
+    weights = rng.uniform(0.1, 0.9, (features, channels, kernel, kernel)).astype(np.float32)
+    threshold = float(rng.uniform(0.05, 0.6) * channels * kernel**2)
+    return rng, bins.astype(np.int8), weights, padding, threshold, total_bins
+
+
+@few
+@given(
+    seeds, st.integers(1, 3), st.integers(1, 3), st.integers(1, 7), st.integers(1, 7), st.integers(1, 15),
+    st.sampled_from([0.0, 0.1, 1.0]), st.booleans(),
+)  # fmt: skip
+def test_rank_order_bins(seed, images, channels, height, width, total_bins, density, coarse):
+    rng = np.random.default_rng(seed)
+    intensity = rng.uniform(1e-6, 400, (images, channels, height, width)).astype(np.float32)
+    if coarse:  # equal intensities keep array order in both
+        intensity = np.ceil(intensity / 100).astype(np.float32)
+    intensity[rng.random(intensity.shape) >= density] = 0
+    slow, fast = both(rank_order.first_spike_bins, intensity, total_bins=total_bins)
+    assert np.array_equal(slow, fast)
+    assert fast.dtype == np.int8
+    for one, bins in zip(intensity, fast, strict=True):
+        counts = np.bincount(bins.ravel(), minlength=total_bins + 1)[:total_bins]
+        assert (counts == np.count_nonzero(one) // total_bins).all()
+        spiked = [one[bins == t] for t in range(total_bins)]
+        assert all(a.min() >= b.max() for a, b in pairwise(spiked) if a.size)
+
+
+@few
+@given(layers(), st.integers(1, 3))
+def test_convolution_bins_and_spikes(layer, pool):
+    _, bins, weights, padding, threshold, total_bins = layer
+    common = {"padding": padding, "threshold": threshold, "pool": pool}
+    slow, fast = both(convolution.first_spike_bins, bins, weights, total_bins=total_bins, **common)
+    assert np.array_equal(slow, fast)
+    sides = [(side + 2 * padding - weights.shape[2] + 1) // pool for side in bins.shape[2:]]
+    assert fast.shape == (len(bins), len(weights), *sides)
+    ever_slow, ever_fast = both(convolution.spikes, bins < total_bins, weights, **common)
+    assert np.array_equal(ever_slow, ever_fast)
+    assert np.array_equal(ever_fast, fast < total_bins)
+
+
+def test_a_convolution_by_hand():
+    bins = np.array([[[[0, 2], [1, 3]]]], np.int8)
+    weights = np.ones((1, 1, 2, 2), np.float32)
+    for backend in BOTH:
+        settings = {"padding": 0, "total_bins": 3, "backend": backend}
+        found = [
+            convolution.first_spike_bins(bins, weights, threshold=v, **settings).item() for v in (0, 1, 2, 3)
+        ]
+        assert found == [0, 1, 2, 3]
+        assert found[2] == 2  # a potential equal to the threshold does not fire
+
+
+def on_grid(weights):
+    """Round to multiples of 2**-10: their sums are exact in float32, so that ties are ties in both."""
+    return (np.round(weights * 1024) / 1024).astype(np.float32)
+
+
+def check_winners(winners, bins, order, total_bins):
+    for each, image in zip(winners, order, strict=True):
+        chosen = each[each[:, 0] >= 0, 0]
+        assert len(set(chosen.tolist())) == len(chosen)
+        if (bins[image] == total_bins).all():
+            assert (each == -1).all()
+
+
+@few
+@given(layers(), st.integers(1, 4), st.integers(0, 2), st.sampled_from([0.0, 0.3]))
+def test_stdp_training(layer, k, radius, outside):
+    rng, bins, weights, padding, threshold, total_bins = layer
+    weights.flat[rng.integers(0, weights.size, 2)] += outside  # may start above the upper bound
+    weights = on_grid(weights)
+    start = weights.copy()
+    order = rng.integers(0, len(bins), 6)
+    ltp, ltd = on_grid(rng.uniform(0.01, 0.08, 6)), on_grid(rng.uniform(-0.08, -0.01, 6))
+    (slow, slow_winners), (fast, fast_winners) = both(
+        stdp.train, bins, order, weights, padding=padding, threshold=threshold, total_bins=total_bins,
+        winners=k, radius=radius, ltp=ltp, ltd=ltd, stabilizer=False,
+    )  # fmt: skip
+    assert np.array_equal(slow_winners, fast_winners)
+    np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-6)
+    assert np.array_equal(weights, start)
+    assert fast.min() >= 0
+    assert fast.max() <= 1
+    check_winners(fast_winners, bins, order, total_bins)
+    never = np.setdiff1d(np.arange(len(weights)), fast_winners[:, :, 0])
+    assert np.array_equal(fast[never], np.clip(start[never], 0, 1))
+
+
+@few
+@given(layers(), st.integers(1, 4), st.integers(0, 2))
+def test_stdp_training_with_the_stabilizer(layer, k, radius):
+    rng, bins, weights, padding, threshold, total_bins = layer
+    for image in range(len(bins)):
+        weights = on_grid(weights)
+        ltp, ltd = (rng.uniform(*ends, 1).astype(np.float32) for ends in ((0.01, 0.3), (-0.3, -0.01)))
+        (slow, slow_winners), (fast, fast_winners) = both(
+            stdp.train, bins, np.array([image]), weights, padding=padding, threshold=threshold,
+            total_bins=total_bins, winners=k, radius=radius, ltp=ltp, ltd=ltd,
+        )  # fmt: skip
+        assert np.array_equal(slow_winners, fast_winners)
+        np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-6)
+        check_winners(fast_winners, bins, [image], total_bins)
+        for f in fast_winners[0, :, 0]:
+            if f >= 0:
+                room = weights[f] * (1 - weights[f])
+                rate = (fast[f] - weights[f]) / room
+                assert (np.isclose(rate, ltp, atol=1e-4) | np.isclose(rate, ltd, atol=1e-4)).all()
+        weights = slow
+
+
+@st.composite
+def decisions(draw):
+    """Draw spikes (image 0 has none), labels and weights of a small decision layer."""
+    rng = np.random.default_rng(draw(seeds))
+    images, channels, features = draw(st.integers(2, 6)), draw(st.integers(1, 40)), draw(st.integers(1, 20))
+    kernel, padding = draw(st.integers(1, 5)), draw(st.integers(0, 2))
+    height, width = draw(st.integers(5, 6)), draw(st.integers(5, 6))
+    spiked = rng.random((images, channels, height, width)) < draw(st.sampled_from([0.05, 0.3, 0.9]))
+    spiked[0] = False
+    weights = rng.uniform(0.3, 0.7, (features, channels, kernel, kernel)).astype(np.float32)
+    return rng, spiked, weights, padding
+
+
+@few
+@given(decisions(), st.booleans())
+def test_feature_potentials(layer, centred):
+    _, spiked, weights, padding = layer
+    weights = weights - np.float32(0.5) if centred else weights
+    spikes = SpikeLists.from_spikes(spiked)
+    assert np.array_equal([spikes.spikes(n) for n in range(len(spiked))], spiked)
+    assert np.array_equal(spikes.counts(), spiked.sum(axis=(1, 2, 3)))
+    slow, fast = both(reward_stdp.feature_potentials, spikes, weights, padding=padding)
+    np.testing.assert_allclose(fast, slow, rtol=1e-5, atol=1e-4)
+    assert (fast[0] == 0).all()
+    assert np.array_equal(reward_stdp.decide(slow), reward_stdp.decide(fast))
+    assert reward_stdp.decide(fast)[0] == -1
+
+
+@few
+@given(decisions(), st.integers(1, 100), st.booleans(), st.sampled_from([1.0, 5.0]))
+def test_rewarded_training(layer, steps, unclipped, speed):
+    rng, spiked, weights, padding = layer
+    features = len(weights)
+    if unclipped:
+        weights.flat[rng.integers(0, weights.size, 3)] = rng.choice([0.05, 0.95], 3)
+    start = weights.copy()
+    order = rng.integers(0, len(spiked), steps)
+    order[rng.integers(0, steps)] = 0
+    labels, classes = rng.integers(0, 3, len(spiked)), rng.integers(0, 3, features)
+    plasticity = rng.uniform(0.5, 1, features).astype(np.float32)
+    plasticity[rng.random(features) < 0.3] = 0
+    rates = Rates((0.00041 * speed, -0.00029 * speed), (-0.00037 * speed, 0.00005 * speed))
+    (slow, slow_winners, slow_best), (fast, fast_winners, fast_best) = both(
+        reward_stdp.train, SpikeLists.from_spikes(spiked), order, labels, weights, classes,
+        padding=padding, rates=rates, plasticity=plasticity,
+    )  # fmt: skip
+    assert np.array_equal(slow_winners, fast_winners)
+    np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(fast_best, slow_best, rtol=1e-5)
+    assert np.array_equal(weights, start)
+    silent = ~spiked[order].any(axis=(1, 2, 3))
+    assert silent.any()
+    assert (fast_winners[silent] == -1).all()
+    assert (fast_best[silent] == 0).all()
+    decided = (fast_winners[:, 0] >= 0).any()
+    expected = np.clip(start, np.float32(0.2), np.float32(0.8)) if decided else start
+    assert np.array_equal(fast[plasticity == 0], expected[plasticity == 0])
+
+
+def test_reward_and_punishment_by_hand():
+    spiked = np.array([[[[True]], [[False]]]])
+    weights = np.array([[0.5, 0.5], [0.4, 0.4]], np.float32).reshape(2, 2, 1, 1)
+    for backend in BOTH:
+        for label, change in ((7, [0.01, -0.02]), (3, [-0.03, 0.04])):
+            learned, winners, best = reward_stdp.train(
+                SpikeLists.from_spikes(spiked), np.array([0]), np.array([label]), weights, np.array([7, 3]),
+                padding=0, rates=Rates((0.01, -0.02), (-0.03, 0.04)), backend=backend,
+            )  # fmt: skip
+            assert winners.tolist() == [[0, 0, 0]]
+            assert best.tolist() == [0.5]
+            np.testing.assert_allclose(learned[0].ravel(), 0.5 + np.array(change), rtol=1e-6)
+            assert np.array_equal(learned[1], weights[1])

@@ -1,0 +1,255 @@
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from spikelore.errors import InputError
+from spikelore.files import save_tensors
+from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig, learn_epoch
+from spikelore.learning.stdp import StdpConfig, learn_layer
+from spikelore.networks.first_spike import (
+    DecisionLayerConfig,
+    FeatureLayerConfig,
+    FirstSpikeConfig,
+    FirstSpikeNetwork,
+)
+
+CONFIG = FirstSpikeConfig(
+    layer_1=FeatureLayerConfig(4, 3, 1, 2.0, 2, 2, 1),
+    layer_2=FeatureLayerConfig(5, 3, 1, 2.0, 2, 2, 1),
+    decision=DecisionLayerConfig(features=4, kernel=3, padding=1),
+)
+FORMAT = "spikelore first-spike network 1"
+
+
+@pytest.fixture(scope="module")
+def network():
+    net = FirstSpikeNetwork.create(CONFIG, classes=(3, 7), seed=5)
+    rng = np.random.default_rng(0)
+    return replace(
+        net,
+        unit_gains=rng.uniform(0.5, 1.5, 4).astype(np.float32),
+        unit_centres=rng.uniform(0, 0.1, 4).astype(np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(1).integers(0, 256, (6, 16, 16), dtype=np.uint8)
+
+
+def metadata(net, name=FORMAT):
+    return {"format": name, "config": json.dumps(asdict(net.config))}
+
+
+def test_create_shares_the_units_among_the_classes():
+    net = FirstSpikeNetwork.create(CONFIG, classes=(3, 7), seed=5)
+    assert net.unit_classes.tolist() == [3, 3, 7, 7]
+    assert net.classes == (3, 7)
+    assert net.weights_1.shape == (4, 6, 3, 3)
+    assert net.weights_2.shape == (5, 4, 3, 3)
+    assert net.unit_weights.shape == (4, 5, 3, 3)
+    assert net.unit_weights.dtype == np.float32
+    again = FirstSpikeNetwork.create(CONFIG, classes=(0, 1), seed=5)
+    assert again.features_digest == net.features_digest
+    assert FirstSpikeNetwork.create(CONFIG, classes=(3, 7), seed=6).features_digest != net.features_digest
+
+
+@pytest.mark.parametrize("classes", [(0, 1, 2), (0, 1, 2, 3, 4)])
+def test_create_refuses_classes_that_the_units_do_not_divide_among(classes):
+    with pytest.raises(InputError, match=f"choose a multiple of {len(classes)}"):
+        FirstSpikeNetwork.create(CONFIG, classes=classes, seed=0)
+
+
+def test_a_checkpoint_gives_back_the_same_network(network, images, tmp_path):
+    network.save(tmp_path / "net.safetensors")
+    loaded = FirstSpikeNetwork.load(tmp_path / "net.safetensors")
+    assert loaded.config == network.config
+    for name, array in network.state_dict().items():
+        assert np.array_equal(loaded.state_dict()[name], array)
+        assert loaded.state_dict()[name].dtype == array.dtype
+    assert loaded.features_digest == network.features_digest
+    assert np.array_equal(loaded.class_scores(images), network.class_scores(images))
+
+
+def test_a_flipped_byte_is_damage(network, tmp_path):
+    path = tmp_path / "net.safetensors"
+    network.save(path)
+    content = path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    for at in (header, (header + len(content)) // 2, len(content) - 1):
+        flipped = bytearray(content)
+        flipped[at] ^= 0x01
+        path.write_bytes(flipped)
+        with pytest.raises(InputError, match="is damaged: its content does not match the SHA-256"):
+            FirstSpikeNetwork.load(path)
+
+
+def test_a_flipped_byte_in_the_header_is_refused(network, tmp_path):
+    path = tmp_path / "net.safetensors"
+    network.save(path)
+    content = path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    for at in range(0, header, 7):
+        flipped = bytearray(content)
+        flipped[at] ^= 0x01
+        path.write_bytes(flipped)
+        with pytest.raises(InputError, match=r"damaged|broken"):
+            FirstSpikeNetwork.load(path)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+def test_a_truncated_checkpoint_is_broken(network, tmp_path, keep):
+    path = tmp_path / "net.safetensors"
+    network.save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="is broken"):
+        FirstSpikeNetwork.load(path)
+
+
+def test_a_missing_checkpoint_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot read checkpoint"):
+        FirstSpikeNetwork.load(tmp_path / "none.safetensors")
+
+
+def test_another_format_is_refused(network, tmp_path):
+    path = tmp_path / "net.safetensors"
+    save_tensors(path, network.state_dict(), metadata(network, "other network 9"))
+    with pytest.raises(InputError, match=f"holds 'other network 9'; expected '{FORMAT}'"):
+        FirstSpikeNetwork.load(path)
+    save_tensors(path, network.state_dict(), {})
+    with pytest.raises(InputError, match="holds 'no format'"):
+        FirstSpikeNetwork.load(path)
+
+
+def test_missing_arrays_and_configurations_are_refused(network, tmp_path):
+    path = tmp_path / "net.safetensors"
+    arrays = network.state_dict()
+    save_tensors(path, arrays, {"format": FORMAT})
+    with pytest.raises(InputError, match="does not describe a first-spike network"):
+        FirstSpikeNetwork.load(path)
+    del arrays["weights_2"]
+    save_tensors(path, arrays, metadata(network))
+    with pytest.raises(InputError, match="weights_2"):
+        FirstSpikeNetwork.load(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(network, tmp_path, value):
+    weights = network.unit_weights.copy()
+    weights[1, 2, 0, 0] = value
+    replace(network, unit_weights=weights).save(tmp_path / "net.safetensors")
+    with pytest.raises(InputError, match="unit_weights holds NaN or infinite"):
+        FirstSpikeNetwork.load(tmp_path / "net.safetensors")
+
+
+def test_shapes_other_than_the_configurations_are_refused(network, tmp_path):
+    replace(network, weights_1=network.weights_1[:, :5]).save(tmp_path / "net.safetensors")
+    with pytest.raises(InputError, match=r"weights_1 has shape \(4, 5, 3, 3\).*\(4, 6, 3, 3\)"):
+        FirstSpikeNetwork.load(tmp_path / "net.safetensors")
+
+
+def test_a_blank_image_is_silent_and_others_get_the_class_of_the_strongest_unit(network, images):
+    weights = np.full((4, 5, 3, 3), 0.3, np.float32)
+    weights[2] = 0.6
+    classes = np.array([3, 3, 7, 7])
+    mixed = np.concatenate([images[:2], np.zeros((1, 16, 16), np.uint8)])
+    assert network.with_units(weights, classes).predict(mixed).tolist() == [7, 7, -1]
+    # the unit of class 7 loses to the others where its gain is small, and silence stays silence
+    gains = np.array([1, 1, 0.1, 1], np.float32)
+    scaled = network.with_units(weights, classes, gains, np.full(4, 0.1, np.float32))
+    assert scaled.predict(mixed).tolist() == [3, 3, -1]
+    scores = scaled.class_scores(mixed)
+    assert scores.shape == (3, 2)
+    assert scores[2].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [np.zeros((2, 16, 16)), np.zeros((2, 16, 16), np.int64), np.zeros((16, 16), np.uint8),
+     np.zeros((2, 1, 16, 16), np.uint8)],
+)  # fmt: skip
+def test_images_of_another_type_or_shape_are_refused(network, bad):
+    with pytest.raises(InputError, match=r"expected \(images, rows, columns\) of uint8"):
+        network.predict(bad)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lower": 0.9}, "must be below upper"),
+        ({"kernel": 0}, "network.decision.kernel is 0; it must be positive"),
+        ({"padding": -1}, "network.decision.padding is -1; it must be zero or more"),
+        ({"upper": float("nan")}, "network.decision.upper is nan"),
+    ],
+)
+def test_impossible_settings_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(CONFIG, decision=replace(CONFIG.decision, **change))
+
+
+def test_stdp_rates_double_at_the_500th_image_up_to_the_limit():
+    ltp, ltd = StdpConfig().rates(0, 4000)
+    assert ltp.dtype == ltd.dtype == np.float32
+    np.testing.assert_allclose(ltp[[0, 498, 499, 998, 999, 2498]], [0.004, 0.004, 0.008, 0.008, 0.016, 0.064])
+    np.testing.assert_allclose(ltp[[2499, 2998, 2999, 3999]], [0.128, 0.128, 0.15, 0.15])
+    np.testing.assert_allclose(ltd[:499], -0.003)
+    np.testing.assert_allclose(ltd[499:], -0.75 * ltp[499:], rtol=1e-6)
+
+
+def test_the_depression_ratio_holds_from_the_first_doubling_on():
+    ltp, ltd = StdpConfig(ltd=-0.001, ltd_ratio=-0.5, double_every=2, ltp_limit=0.01).rates(0, 5)
+    np.testing.assert_allclose(ltp, [0.004, 0.008, 0.008, 0.01, 0.01])
+    np.testing.assert_allclose(ltd, [-0.001, -0.004, -0.004, -0.005, -0.005])
+
+
+def test_stdp_rates_go_on_where_they_stopped():
+    every = StdpConfig().rates(0, 1200)
+    for whole, part in zip(every, StdpConfig().rates(490, 700), strict=True):
+        assert np.array_equal(whole[490:1190], part)
+    ltp, ltd = StdpConfig().rates(10**9, 2)
+    np.testing.assert_allclose(ltp, 0.15)
+    np.testing.assert_allclose(ltd, -0.1125)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"double_every": 0}, {"ltp": 0.2}, {"ltp": 0.0}, {"ltd": 0.1}, {"ltd_ratio": 1.0}]
+)
+def test_impossible_stdp_rates_are_refused(wrong):
+    with pytest.raises(InputError, match="stdp"):
+        StdpConfig(**wrong)
+
+
+def test_reward_rates_shrink_with_success_and_punishments_grow():
+    rates = RewardStdpConfig().adapt(right=0.75, wrong=0.2)
+    np.testing.assert_allclose(rates.reward, [0.0008, -0.0006])
+    np.testing.assert_allclose(rates.punish, [-0.003, 0.000375])
+    rates = RewardStdpConfig(adaptive_scale=0.5).adapt(right=0.75, wrong=0.2)
+    np.testing.assert_allclose(rates.reward, [0.0004, -0.0003])
+    np.testing.assert_allclose(rates.punish, [-0.0015, 0.0001875])
+    base = RewardStdpConfig().base()
+    assert base.reward == (0.004, -0.003)
+    assert base.punish == (-0.004, 0.0005)
+
+
+def test_an_outcome_counts_silence_apart():
+    outcome = Outcome.of(np.array([1, 2, -1, 3]), np.array([1, 1, 1, 3]))
+    assert (outcome.right, outcome.wrong, outcome.silent) == (0.5, 0.25, 0.25)
+
+
+def test_learning_changes_only_its_own_layer_and_not_the_network_it_starts_from(network, images):
+    order = np.arange(len(images))
+    before = {name: array.copy() for name, array in network.state_dict().items()}
+    bins = network.encode(images)
+    learned, winners = learn_layer(network, 1, bins, order, StdpConfig())
+    assert 0 < winners <= 2
+    features = network.features(bins)
+    labels = np.array([3, 7] * 3)
+    decided, outcome = learn_epoch(network, features, labels, order, RewardStdpConfig().base())
+    assert outcome.silent == 0
+    assert outcome.right + outcome.wrong == pytest.approx(1)
+    for name, array in before.items():
+        assert np.array_equal(getattr(network, name), array)
+        assert np.array_equal(getattr(learned, name), array) == (name != "weights_1")
+        assert np.array_equal(getattr(decided, name), array) == (name != "unit_weights")

@@ -1,0 +1,120 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from spikelore.errors import InputError, SpikeloreError
+from spikelore.experiments.run_folder import RunFolder
+from spikelore.files import write_bytes_atomic, write_json_atomic
+
+CONFIG = {"seed": 1, "network": {"units": 4, "rates": [0.1, 0.2]}}
+
+
+def test_a_new_run_writes_its_configuration_and_environment(tmp_path):
+    RunFolder(tmp_path / "run", CONFIG, resume=False)
+    assert (tmp_path / "run" / "config.yaml").read_text().startswith("seed: 1\nnetwork:\n  units: 4\n")
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["versions"]["numpy"] == np.__version__
+
+
+def test_metrics_are_appended_in_order(tmp_path):
+    folder = RunFolder(tmp_path, CONFIG, resume=False)
+    assert folder.metrics() == []
+    folder.append_metrics(epoch=0, right=0.5)
+    folder.append_metrics(epoch=1, right=0.75)
+    assert folder.metrics() == [{"epoch": 0, "right": 0.5}, {"epoch": 1, "right": 0.75}]
+    with pytest.raises(ValueError, match="JSON"):
+        folder.append_metrics(epoch=2, right=float("nan"))
+    assert len(folder.metrics()) == 2
+
+
+def test_resuming_drops_the_metrics_written_after_the_saved_state(tmp_path):
+    folder = RunFolder(tmp_path, CONFIG, resume=False)
+    assert folder.load_state() is None
+    folder.append_metrics(epoch=0)
+    folder.append_metrics(epoch=1)
+    folder.save_state({"weights": np.arange(3.0)}, {"epoch": 2})
+    folder.append_metrics(epoch=2)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "ri')  # a crash in the middle of a line
+
+    again = RunFolder(tmp_path, CONFIG, resume=True)
+    arrays, progress = again.load_state()
+    assert progress == {"epoch": 2}
+    assert arrays["weights"].tolist() == [0.0, 1.0, 2.0]
+    assert again.metrics() == [{"epoch": 0}, {"epoch": 1}]
+    again.append_metrics(epoch=2)
+    assert again.metrics()[-1] == {"epoch": 2}
+
+
+def test_resuming_without_a_saved_state_starts_the_metrics_again(tmp_path):
+    RunFolder(tmp_path, CONFIG, resume=False).append_metrics(epoch=0)
+    again = RunFolder(tmp_path, CONFIG, resume=True)
+    assert again.load_state() is None
+    assert again.metrics() == []
+
+
+def test_a_damaged_state_is_refused(tmp_path):
+    folder = RunFolder(tmp_path, CONFIG, resume=False)
+    folder.save_state({"weights": np.arange(3.0)}, {"epoch": 2})
+    content = bytearray(folder.checkpoint("state").read_bytes())
+    content[-3] ^= 1
+    folder.checkpoint("state").write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        folder.load_state()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({**CONFIG, "seed": 2}, "seed was 1, now 2"),
+        ({"seed": 1, "network": {"units": 5, "rates": [0.1, 0.2]}}, "network.units was 4, now 5"),
+        ({"seed": 1, "network": {"units": 4, "rates": [0.1, 0.3]}}, "network.rates was"),
+        ({**CONFIG, "epochs": 3}, "epochs was None, now 3"),
+    ],
+)
+def test_another_configuration_is_refused_by_the_changed_key(tmp_path, changed, message):
+    RunFolder(tmp_path, CONFIG, resume=False)
+    before = (tmp_path / "config.yaml").read_text()
+    with pytest.raises(InputError, match="another configuration") as caught:
+        RunFolder(tmp_path, changed, resume=True)
+    assert message in str(caught.value)
+    assert (tmp_path / "config.yaml").read_text() == before
+
+
+def test_an_existing_run_is_refused_without_resume(tmp_path):
+    RunFolder(tmp_path, CONFIG, resume=False).append_metrics(epoch=0)
+    with pytest.raises(InputError, match="already holds a run; pass --resume"):
+        RunFolder(tmp_path, CONFIG, resume=False)
+    assert RunFolder(tmp_path, CONFIG, resume=True).metrics() == [{"epoch": 0}]
+
+
+def test_a_failed_rename_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+    target = tmp_path / "results.json"
+    write_json_atomic(target, {"accuracy": 0.5})
+
+    def fail(source, destination):
+        assert os.path.dirname(source) == os.path.dirname(destination)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(SpikeloreError, match="No space left on device; the file before it"):
+        write_json_atomic(target, {"accuracy": 0.75})
+    assert json.loads(target.read_text()) == {"accuracy": 0.5}
+    assert os.listdir(tmp_path) == ["results.json"]
+
+
+def test_nan_results_are_refused_before_anything_is_written(tmp_path):
+    folder = RunFolder(tmp_path, CONFIG, resume=False)
+    folder.write_results({"accuracy": 0.5})
+    with pytest.raises(ValueError, match="JSON"):
+        folder.write_results({"accuracy": float("nan")})
+    assert json.loads((tmp_path / "results.json").read_text()) == {"accuracy": 0.5}
+
+
+def test_an_atomic_write_replaces_the_whole_file(tmp_path):
+    target = tmp_path / "new folder" / "file"
+    write_bytes_atomic(target, b"a long content")
+    write_bytes_atomic(target, b"short")
+    assert target.read_bytes() == b"short"
