@@ -23,6 +23,13 @@ class _OneLineParser(ArgumentParser):
         raise SystemExit(2)
 
 
+class _RunParser(argparse.ArgumentParser):
+    """Leaves unknown options to the experiment's own configuration, which is strict."""
+
+    def error(self, message: str) -> Any:
+        raise InputError(f"{message} (see: {self.prog} --help)")
+
+
 def _parser(description: str) -> _OneLineParser:
     return _OneLineParser(description=description, formatter_class=argparse.HelpFormatter)
 
@@ -103,7 +110,9 @@ def _reproduce_parser() -> _OneLineParser:
     ):
         one = _parser(f"Reproduce {name}: {text}.")
         one.add_argument("--scale", choices=["quick", "paper"], default="quick", help="sizes (default: quick)")
-        one.add_argument("--data-a", dest="data_a", type=str, help="dataset of network a (a folder name or a known one)")
+        one.add_argument(
+            "--data-a", dest="data_a", type=str, help="dataset of network a (a folder name or a known one)"
+        )
         one.add_argument("--data-b", dest="data_b", type=str, help="dataset of network b")
         one.add_argument("--resume", action="store_true", help="go on with an interrupted run")
         _add_common(one, out="run folder (default: a new one under runs/)")
@@ -144,7 +153,10 @@ def _fuse_parser() -> _OneLineParser:
         help="how units are chosen: merge similar ones, or keep the most important by a score (default: merge)",
     )  # fmt: skip
     parser.add_argument(
-        "--score", type=str, default="correlation", help="how units compete; raw as published (default: correlation)"
+        "--score",
+        type=str,
+        default="correlation",
+        help="how units compete; raw as published (default: correlation)",
     )
     parser.add_argument("--size", type=int, help="units of the fused network (default: as the first)")
     parser.add_argument(
@@ -193,8 +205,13 @@ def _fuse(arguments: Namespace) -> int:
     return 0
 
 
-def _run_parser() -> _OneLineParser:
-    parser = _parser("Run an experiment from a YAML file; any value can be overridden, e.g. --seed 3 or --network.layer_1.threshold 12.")
+def _run_parser() -> _RunParser:
+    parser = _RunParser(
+        prog="spikelore run",
+        allow_abbrev=False,
+        description="Run an experiment from a YAML file; any value can be overridden by its name, as in "
+        "--seed 3 or --network.layer_1.threshold 12.",
+    )
     parser.add_argument("config", type=Path, help="YAML file, e.g. one of configs/ or a run's config.yaml")
     parser.add_argument("--out", type=Path, help="run folder (default: a new one under runs/)")
     parser.add_argument("--data-dir", type=Path, help="folder of datasets")
@@ -203,9 +220,10 @@ def _run_parser() -> _OneLineParser:
     return parser
 
 
-def _run(arguments: Namespace, overrides: Sequence[str]) -> int:
+def _run(words: Sequence[str]) -> int:
     from spikelore.experiments import config_file
 
+    arguments, overrides = _run_parser().parse_known_args(words)
     config = config_file.read(arguments.config, overrides)
     out = arguments.out or _new_folder(arguments.config.stem, arguments.resume)
     _finish(out, config_file.execute(config, out, arguments.data_dir, resume=arguments.resume))
@@ -297,7 +315,6 @@ def _bench(arguments: Namespace) -> int:
 
 _COMMANDS = {
     "data": (_data_parser, _data, "list, download and check datasets"),
-    "run": (_run_parser, _run, "run an experiment from a YAML file"),
     "reproduce": (_reproduce_parser, _reproduce, "run a published experiment"),
     "evaluate": (_evaluate_parser, _evaluate, "measure checkpoints on a test set"),
     "fuse": (_fuse_parser, _fuse, "fuse trained networks into one"),
@@ -308,7 +325,11 @@ _COMMANDS = {
 
 
 def _usage() -> str:
-    lines = [f"  {name:<10} {text}" for name, (_, _, text) in _COMMANDS.items()]
+    texts = {
+        "run": "run an experiment from a YAML file",
+        **{name: each[2] for name, each in _COMMANDS.items()},
+    }
+    lines = [f"  {name:<10} {text}" for name, text in texts.items()]
     return "\n".join(["usage: spikelore COMMAND ...", "", *lines, "", "spikelore COMMAND --help tells more."])
 
 
@@ -321,14 +342,13 @@ def _dispatch(words: list[str]) -> int:
 
         print(version("spikelore"))
         return 0
+    if words[0] == "run":
+        return _run(words[1:])
     if words[0] not in _COMMANDS:
-        raise InputError(f"no command {words[0]!r}; the commands are {', '.join(_COMMANDS)}")
+        raise InputError(f"no command {words[0]!r}; the commands are run, {', '.join(_COMMANDS)}")
     make_parser, action, _ = _COMMANDS[words[0]]
     parser = make_parser()
     parser.prog = f"spikelore {words[0]}"
-    if action is _run:
-        arguments, overrides = parser.parse_known_args(words[1:])
-        return _run(arguments, overrides)
     return action(parser.parse_args(words[1:]))
 
 

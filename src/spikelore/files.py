@@ -90,9 +90,7 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         length = int.from_bytes(content[:8], "little")
         metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     except (SafetensorError, ValueError, KeyError) as error:
-        raise InputError(
-            f"checkpoint {path} is broken ({error}); take another copy or train it again"
-        ) from error
+        raise InputError(f"checkpoint {path} is broken ({error}); take another copy or train it again") from error
     expected = metadata.pop(_DIGEST, None)
     if expected != _digest(tensors, metadata):
         raise InputError(

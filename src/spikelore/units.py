@@ -17,7 +17,5 @@ def ms_to_steps(duration_ms: float, dt_ms: float) -> int:
 def hz_to_probability(rate_hz: float, dt_ms: float) -> float:
     """Return the probability of a spike in one step: ``rate_hz * dt_ms / 1000``, at most 1."""
     if not (rate_hz >= 0 and dt_ms > 0):
-        raise ValueError(
-            f"rate_hz is {rate_hz} and dt_ms is {dt_ms}; a rate is not negative, a step is positive"
-        )
+        raise ValueError(f"rate_hz is {rate_hz} and dt_ms is {dt_ms}; a rate is not negative, a step is positive")
     return min(1.0, rate_hz * dt_ms / 1000.0)

@@ -82,9 +82,7 @@ def test_every_spike_and_all_weights_equal_brian2(golden, case, backend):
     assert np.array_equal(exc, golden[f"{case}/exc_spikes"])
     assert np.array_equal(inh, golden[f"{case}/inh_spikes"])
     np.testing.assert_allclose(state.weights, golden[f"{case}/w_end"], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(
-        sums, golden[f"{case}/w_sum_after_each"], rtol=0, atol=1e-12 * len(golden["w0"])
-    )
+    np.testing.assert_allclose(sums, golden[f"{case}/w_sum_after_each"], rtol=0, atol=1e-12 * len(golden["w0"]))
     assert not np.array_equal(state.weights, golden["w0"])
     for k, name in enumerate(("v_mV", "vt_mV", "ge", "gi")):
         expected = golden[f"{case}/traces_{name}"]  # kept in float32

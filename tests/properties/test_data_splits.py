@@ -45,9 +45,7 @@ def test_sets_are_balanced_disjoint_and_determined_by_the_seed(validation, train
 
     drawn, kept = draw(), classes or CLASSES
     assert class_counts(drawn.train.labels) == {label: train for label in sorted(kept) if train}
-    assert class_counts(drawn.validation.labels) == {
-        label: validation for label in sorted(kept) if validation
-    }
+    assert class_counts(drawn.validation.labels) == {label: validation for label in sorted(kept) if validation}
     all_tests = dict(zip(CLASSES, TEST, strict=True))
     tests = {label: all_tests[label] if test is None else test for label in sorted(kept)}
     assert class_counts(drawn.test.labels) == {label: count for label, count in tests.items() if count}
@@ -115,15 +113,11 @@ def test_what_cannot_be_drawn_gets_its_sentence(asked: dict, found: str):
 def test_classes_of_the_same_size_are_drawn_independently():
     labels = np.arange(60) % 2
     images = LabelledImages(np.arange(60, dtype=np.uint8)[:, None, None], labels)
-    drawn = split(
-        Dataset("even", images, images, (0, 1), ""), train_per_class=10, validation_per_class=0, seed=0
-    )
+    drawn = split(Dataset("even", images, images, (0, 1), ""), train_per_class=10, validation_per_class=0, seed=0)
     zeros, ones = (set(np.array(numbers(drawn.train.of_classes([label]))) // 2) for label in (0, 1))
     assert zeros != ones
 
 
 def test_all_images_of_a_class_can_be_asked_for():
     drawn = split(DATASET, train_per_class=8, validation_per_class=1, classes=[0], seed=0)
-    assert sorted(numbers(drawn.train) + numbers(drawn.validation)) == sorted(
-        numbers(DATASET.train.of_classes([0]))
-    )
+    assert sorted(numbers(drawn.train) + numbers(drawn.validation)) == sorted(numbers(DATASET.train.of_classes([0])))

@@ -72,9 +72,7 @@ def test_a_convolution_by_hand():
     weights = np.ones((1, 1, 2, 2), np.float32)
     for backend in BOTH:
         settings = {"padding": 0, "total_bins": 3, "backend": backend}
-        found = [
-            convolution.first_spike_bins(bins, weights, threshold=v, **settings).item() for v in (0, 1, 2, 3)
-        ]
+        found = [convolution.first_spike_bins(bins, weights, threshold=v, **settings).item() for v in (0, 1, 2, 3)]
         assert found == [0, 1, 2, 3]
         assert found[2] == 2  # a potential equal to the threshold does not fire
 

@@ -243,16 +243,12 @@ def test_a_read_only_or_full_disk_gets_its_sentence(
 
 @pytest.mark.parametrize("name", ["digits-sample", "mine"])
 def test_what_cannot_be_fetched_says_what_can(server: Server, tmp_path: Path, name: str):
-    with pytest.raises(
-        InputError, match=f"{name!r} cannot be fetched, expected one of mnist, .*emnist-capitals"
-    ):
+    with pytest.raises(InputError, match=f"{name!r} cannot be fetched, expected one of mnist, .*emnist-capitals"):
         get(server, tmp_path, name)
 
 
 @pytest.mark.parametrize("name", ["emnist-balanced", "emnist-capitals"])
-def test_emnist_comes_out_of_its_archive(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-):
+def test_emnist_comes_out_of_its_archive(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     members = SOURCES["emnist-balanced"].members
     folder = write_folder(tmp_path / "nist", classes=tuple(range(47)), each=(1, 1), value=9)
     packed = io.BytesIO()

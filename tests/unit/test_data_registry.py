@@ -68,10 +68,7 @@ def test_the_shipped_digits_are_mnists():
     assert digits.classes == tuple(range(10))
     assert class_counts(digits.train.labels) == dict.fromkeys(range(10), 400)
     assert class_counts(digits.test.labels) == dict.fromkeys(range(10), 100)
-    assert (
-        int(digits.train.images.sum(dtype=np.int64)) + int(digits.test.images.sum(dtype=np.int64))
-        == 131267102
-    )
+    assert int(digits.train.images.sum(dtype=np.int64)) + int(digits.test.images.sum(dtype=np.int64)) == 131267102
     # The top row of ink of the first one.
     assert digits.train.images[0, 4, 15:20].tolist() == [51, 159, 253, 159, 50]
     assert digits.train.labels[0] == 0
@@ -126,9 +123,7 @@ def test_a_known_dataset_that_is_not_here_says_how_to_fetch_it(tmp_path: Path, n
 def test_an_unknown_name_lists_what_there_is(tmp_path: Path, name: str):
     write_folder(tmp_path / "data" / "mine")
     write_folder(tmp_path / "data" / "sub" / "mine")
-    with pytest.raises(
-        InputError, match=r"unknown, expected one of mine, digits-sample, mnist, fashion-mnist"
-    ):
+    with pytest.raises(InputError, match=r"unknown, expected one of mine, digits-sample, mnist, fashion-mnist"):
         load(name, tmp_path / "data")
 
 

@@ -213,9 +213,7 @@ def test_stdp_rates_go_on_where_they_stopped():
     np.testing.assert_allclose(ltd, -0.1125)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"double_every": 0}, {"ltp": 0.2}, {"ltp": 0.0}, {"ltd": 0.1}, {"ltd_ratio": 1.0}]
-)
+@pytest.mark.parametrize("wrong", [{"double_every": 0}, {"ltp": 0.2}, {"ltp": 0.0}, {"ltd": 0.1}, {"ltd_ratio": 1.0}])
 def test_impossible_stdp_rates_are_refused(wrong):
     with pytest.raises(InputError, match="stdp"):
         StdpConfig(**wrong)

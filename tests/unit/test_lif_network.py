@@ -172,9 +172,7 @@ def test_the_decision_is_the_class_with_most_spikes():
     counts = np.array([[0, 0, 0, 0, 0, 0], [3, 0, 0, 2, 2, 0], [2, 0, 0, 0, 2, 0], [5, 0, 0, 2, 2, 0]])
     assert network.decide(counts).tolist() == [-1, 1, 4, 4]
     images, _ = bars(2)
-    assert (
-        network.class_scores(images).tolist() == network.count_spikes(images).reshape(2, 2, 3).sum(2).tolist()
-    )
+    assert network.class_scores(images).tolist() == network.count_spikes(images).reshape(2, 2, 3).sum(2).tolist()
 
 
 def test_unused_synapses_fade_and_used_ones_stay(trained):

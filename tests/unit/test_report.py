@@ -17,14 +17,10 @@ from spikelore.report.page import Spread, duration, over_runs, read
 
 CLASSES = (0, 1, 7)
 UNITS = 6
-FILTERS = [
-    {"size": one.size, "sigma_1": one.sigma_1, "sigma_2": one.sigma_2} for one in RankOrderConfig().filters
-]
+FILTERS = [{"size": one.size, "sigma_1": one.sigma_1, "sigma_2": one.sigma_2} for one in RankOrderConfig().filters]
 
 
-def row(
-    name: str, letters: str, base: float, importance=None, score="raw", preset="published", features=UNITS
-):
+def row(name: str, letters: str, base: float, importance=None, score="raw", preset="published", features=UNITS):
     values = {letter: round(base + 0.01 * n, 5) for n, letter in enumerate(letters)}
     mean = round(sum(values.values()) / len(values), 5)
     known = {"name": name, "preset": preset, "importance": importance, "score": score}
@@ -60,11 +56,7 @@ def make_run(folder: Path, *, seed=0, shift=0.0, data=("digits", "letters"), sil
         for n, score in enumerate(("raw", "correlation"))
         for m, kept in enumerate(("top fraction", "activity", None))
     ]
-    curve = [
-        fused(letters, 0.5 + 0.02 * size, preset, size)
-        for size in (3, 6, 12)
-        for preset in ("published", "best")
-    ]
+    curve = [fused(letters, 0.5 + 0.02 * size, preset, size) for size in (3, 6, 12) for preset in ("published", "best")]
     training = [
         {
             "network": letter, "best_epoch": 2, "train": 0.9712 + shift, "validation": 0.96, "test": 0.9333,

@@ -22,9 +22,7 @@ def level_probabilities(rate_hz_per_level: float, dt_ms: float) -> NDArray[np.fl
         InputError: the rate is negative or not a number, or level 255 would spike more than once a step.
     """
     if not (math.isfinite(rate_hz_per_level) and rate_hz_per_level >= 0):
-        raise InputError(
-            f"rate_hz_per_level is {rate_hz_per_level}, expected 0 or more; 0.25 is the published rate"
-        )
+        raise InputError(f"rate_hz_per_level is {rate_hz_per_level}, expected 0 or more; 0.25 is the published rate")
     if 255 * rate_hz_per_level * dt_ms > 1000:
         raise InputError(
             f"rate_hz_per_level {rate_hz_per_level} at dt_ms {dt_ms} means more than one spike a step at "

@@ -114,8 +114,7 @@ def encode(images: Images, config: RankOrderConfig, *, backend: str = DEFAULT_BA
     """
     if images.ndim != 3 or images.dtype != np.uint8:
         raise InputError(
-            f"images have shape {images.shape} and type {images.dtype}; "
-            "expected (images, rows, columns) of uint8"
+            f"images have shape {images.shape} and type {images.dtype}; expected (images, rows, columns) of uint8"
         )
     kernels = config.kernels()
     out = np.empty((len(images), len(kernels), *images.shape[1:]), np.int8)
@@ -127,7 +126,5 @@ def encode(images: Images, config: RankOrderConfig, *, backend: str = DEFAULT_BA
             normalization_radius=config.normalization_radius,
             backend=backend,
         )
-        out[start : start + _CHUNK] = rank_order.first_spike_bins(
-            part, total_bins=config.total_bins, backend=backend
-        )
+        out[start : start + _CHUNK] = rank_order.first_spike_bins(part, total_bins=config.total_bins, backend=backend)
     return out

@@ -49,9 +49,7 @@ def scaled(network: Network, score: str) -> Network:
         raise InputError(f"score {score!r} is not one of: {', '.join(SCORES)}")
     weights = network.unit_weights
     gains, centres = SCORES[score](weights.reshape(len(weights), -1).astype(np.float64))
-    return network.with_units(
-        weights, network.unit_classes, gains.astype(np.float32), centres.astype(np.float32)
-    )
+    return network.with_units(weights, network.unit_classes, gains.astype(np.float32), centres.astype(np.float32))
 
 
 def check_fusible(networks: Sequence[OutputUnits]) -> None:

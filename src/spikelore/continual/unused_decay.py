@@ -44,9 +44,7 @@ class FadingSynapses(Protocol):
         ...
 
 
-def kept_share(
-    idle_ms: NDArray[np.float64], tau_prune_ms: float, strength: float = 1.0
-) -> NDArray[np.float64]:
+def kept_share(idle_ms: NDArray[np.float64], tau_prune_ms: float, strength: float = 1.0) -> NDArray[np.float64]:
     """Return what is left of a weight after ``idle_ms`` without use: ``exp(-strength (idle/tau_prune)**2)``.
 
     Args:
@@ -210,9 +208,7 @@ def _scale_(weights: NDArray[np.floating], factor: NDArray[np.float64]) -> None:
 
 def _require_positive(name: str, value: float) -> None:
     if not (math.isfinite(value) and value > 0):
-        raise InputError(
-            f"{name} is {value}, expected a time greater than 0; 7500 is the published tau_prune"
-        )
+        raise InputError(f"{name} is {value}, expected a time greater than 0; 7500 is the published tau_prune")
 
 
 def _require_not_negative(name: str, value: float) -> None:

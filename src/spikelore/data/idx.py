@@ -64,9 +64,7 @@ def _content(path: Path) -> Iterator[io.BufferedIOBase]:
     except EOFError as error:
         raise InputError(f"{path} is a gzip file cut short, expected a whole one; {_ANOTHER_COPY}") from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(
-            f"{path} is a broken gzip file ({error}), expected a whole one; {_ANOTHER_COPY}"
-        ) from error
+        raise InputError(f"{path} is a broken gzip file ({error}), expected a whole one; {_ANOTHER_COPY}") from error
     except OSError as error:
         raise InputError(
             f"cannot read {path} ({error.strerror}), expected an IDX file; check the path and its permissions"
@@ -91,9 +89,7 @@ def _read_header(path: Path, file: io.BufferedIOBase) -> IdxHeader:
             f"{', '.join(f'0x{code:02x}' for code in _TYPES)}; {_ANOTHER_COPY}"
         )
     if not 1 <= axes <= _MAX_AXES:
-        raise InputError(
-            f"{path} has an IDX header of {axes} axes, expected 1 to {_MAX_AXES}; {_ANOTHER_COPY}"
-        )
+        raise InputError(f"{path} has an IDX header of {axes} axes, expected 1 to {_MAX_AXES}; {_ANOTHER_COPY}")
     lengths = file.read(4 * axes)
     if len(lengths) < 4 * axes:
         raise InputError(
@@ -144,13 +140,10 @@ def read_idx(path: Path) -> np.ndarray:
             values += chunk
     expected = f"expected {header.data_bytes} for the shape {header.shape} in its header"
     if len(values) < header.data_bytes:
-        raise InputError(
-            f"{path} is cut short: {len(values)} bytes follow its header, {expected}; {_ANOTHER_COPY}"
-        )
+        raise InputError(f"{path} is cut short: {len(values)} bytes follow its header, {expected}; {_ANOTHER_COPY}")
     if len(values) > header.data_bytes:
         raise InputError(
-            f"{path} is too long: more than {header.data_bytes} bytes follow its header, {expected}; "
-            f"{_ANOTHER_COPY}"
+            f"{path} is too long: more than {header.data_bytes} bytes follow its header, {expected}; {_ANOTHER_COPY}"
         )
     array = np.frombuffer(values, header.dtype).reshape(header.shape)
     return array.astype(header.dtype.newbyteorder("="), copy=False)

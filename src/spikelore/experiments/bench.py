@@ -13,7 +13,7 @@ import numpy as np
 from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.run_folder import versions
-from spikelore.kernels import convolution, reward_stdp, stdp
+from spikelore.kernels import reward_stdp, stdp
 from spikelore.learning.reward_stdp import RewardStdpConfig
 from spikelore.learning.stdp import StdpConfig, learn_layer
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
@@ -60,7 +60,10 @@ def first_spike(images: int, seed: int) -> dict[str, Any]:
     network, _ = learn_layer(network, 2, middle, warm, StdpConfig())
     features = network.features(bins)
     ltp, ltd = StdpConfig().rates(6000, count)
-    layers = {1: (bins, network.config.layer_1, network.weights_1), 2: (middle, network.config.layer_2, network.weights_2)}
+    layers = {
+        1: (bins, network.config.layer_1, network.weights_1),
+        2: (middle, network.config.layer_2, network.weights_2),
+    }
 
     def learn(layer: int, part: np.ndarray, backend: str = "numba_cpu"):
         inputs, config, weights = layers[layer]

@@ -53,9 +53,7 @@ class RunFolder:
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         if saved.exists():
             if not resume:
-                raise InputError(
-                    f"{path} already holds a run; pass --resume to go on with it, or another --out"
-                )
+                raise InputError(f"{path} already holds a run; pass --resume to go on with it, or another --out")
             if saved.read_text() != text:
                 changed = _difference(yaml.safe_load(saved.read_text()), dict(config))
                 raise InputError(

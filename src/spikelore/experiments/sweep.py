@@ -26,7 +26,14 @@ def _one(path: Path, overrides: list[str], out: Path, data_dir: Path | None) -> 
 
 
 def sweep(
-    path: Path, grid: Sequence[str], seeds: int, out: Path, data_dir: Path | None, *, resume: bool, ray: str | None
+    path: Path,
+    grid: Sequence[str],
+    seeds: int,
+    out: Path,
+    data_dir: Path | None,
+    *,
+    resume: bool,
+    ray: str | None,
 ) -> list[Path]:
     """Run every point of the grid with every seed and return the reports: one a point, over its seeds.
 

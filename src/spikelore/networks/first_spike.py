@@ -93,8 +93,7 @@ class FirstSpikeConfig:
                     raise InputError(f"network.{name}.{key} is {value}; it must be {kind}")
         if self.decision.lower >= self.decision.upper:
             raise InputError(
-                f"network.decision.lower is {self.decision.lower}; "
-                f"it must be below upper ({self.decision.upper})"
+                f"network.decision.lower is {self.decision.lower}; it must be below upper ({self.decision.upper})"
             )
 
 
@@ -258,9 +257,7 @@ class FirstSpikeNetwork:
     def scores(self, features: SpikeLists, *, backend: str = DEFAULT_BACKEND) -> NDArray[np.float32]:
         """Return each decision feature's largest score over its places, (N,F) float32."""
         padding = self.config.decision.padding
-        return reward_stdp.feature_potentials(
-            features, self.competing_weights(), padding=padding, backend=backend
-        )
+        return reward_stdp.feature_potentials(features, self.competing_weights(), padding=padding, backend=backend)
 
     def winners(self, features: SpikeLists, *, backend: str = DEFAULT_BACKEND) -> NDArray[np.int64]:
         """Return the feature that decides each image, (N,) int64, -1 for a silent image."""
@@ -329,8 +326,7 @@ class FirstSpikeNetwork:
         for name, array in self.state_dict().items():
             if array.shape != expected[name]:
                 raise InputError(
-                    f"checkpoint {path}: {name} has shape {array.shape}, "
-                    f"but its configuration says {expected[name]}"
+                    f"checkpoint {path}: {name} has shape {array.shape}, but its configuration says {expected[name]}"
                 )
             if not np.isfinite(array).all():
                 raise InputError(f"checkpoint {path}: {name} holds NaN or infinite values; train it again")

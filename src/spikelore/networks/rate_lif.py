@@ -140,14 +140,10 @@ class RateLIFConfig:
                 "tell apart, add another"
             )
         if any(label < 0 for label in self.classes):
-            raise InputError(
-                f"class {min(self.classes)} is negative, expected 0 or more; renumber the classes"
-            )
+            raise InputError(f"class {min(self.classes)} is negative, expected 0 or more; renumber the classes")
         for name in ("neurons_per_class", "height", "width"):
             if getattr(self, name) < 1:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}, expected at least 1; choose a larger number"
-                )
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least 1; choose a larger number")
         shortest = min((getattr(self, name), name) for name in _TIME_CONSTANTS)
         if not 0 < self.dt_ms <= shortest[0]:
             raise InputError(
@@ -155,9 +151,7 @@ class RateLIFConfig:
                 "choose a smaller time step"
             )
         if ms_to_steps(self.active_ms, self.dt_ms) < 1:
-            raise InputError(
-                f"active_ms is {self.active_ms}, expected at least a time step; show images longer"
-            )
+            raise InputError(f"active_ms is {self.active_ms}, expected at least a time step; show images longer")
         level_probabilities(self.rate_hz_per_level, self.dt_ms)
 
     def _check_numbers(self) -> None:
@@ -165,14 +159,10 @@ class RateLIFConfig:
             value = getattr(self, field.name)
             if field.name == "threshold_mode":
                 if value not in ("hold", "continuous"):
-                    raise InputError(
-                        f"threshold_mode is {value!r}, expected 'hold' or 'continuous'; choose one"
-                    )
+                    raise InputError(f"threshold_mode is {value!r}, expected 'hold' or 'continuous'; choose one")
             elif field.name == "decay_each_spike_tau_ms":
                 if value is not None and not (math.isfinite(value) and value > 0):
-                    raise InputError(
-                        f"{field.name} is {value}, expected a time greater than 0; give None for no decay"
-                    )
+                    raise InputError(f"{field.name} is {value}, expected a time greater than 0; give None for no decay")
             elif field.name == "fine_after_images":
                 if value is not None and value < 0:
                     raise InputError(f"{field.name} is {value}, expected 0 or more; give None for one rate")
@@ -184,9 +174,7 @@ class RateLIFConfig:
                 if not field.name.endswith("_mv") and value < 0:
                     raise InputError(f"{field.name} is {value}, expected 0 or more; choose another value")
         if not self.weight_max > 0:
-            raise InputError(
-                f"weight_max is {self.weight_max}, expected more than 0; 0.05 is the published one"
-            )
+            raise InputError(f"weight_max is {self.weight_max}, expected more than 0; 0.05 is the published one")
 
     @classmethod
     def published(cls, classes: Sequence[int] = (7, 4, 6)) -> Self:
@@ -194,9 +182,7 @@ class RateLIFConfig:
         return cls(classes=tuple(classes))
 
     @classmethod
-    def best(
-        cls, classes: Sequence[int] = (7, 4, 6), neurons_per_class: int = 40, images: int = 15000
-    ) -> Self:
+    def best(cls, classes: Sequence[int] = (7, 4, 6), neurons_per_class: int = 40, images: int = 15000) -> Self:
         """Return our own setting: local learning only, far better; see docs/decay.md for what was tried.
 
         More neurons a class that inhibit each other twenty times as strongly, brighter input, a smaller
@@ -576,9 +562,7 @@ class RateLIFNetwork:
 
     def _class_indices(self, labels: Labels, count: int) -> NDArray[np.int64]:
         if labels.shape != (count,):
-            raise InputError(
-                f"labels have shape {labels.shape}, expected ({count},); give one label an image"
-            )
+            raise InputError(f"labels have shape {labels.shape}, expected ({count},); give one label an image")
         position = {label: k for k, label in enumerate(self.config.classes)}
         unknown = sorted(set(labels.tolist()) - set(position))
         if unknown:

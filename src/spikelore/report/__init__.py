@@ -36,9 +36,7 @@ _REPORTS: dict[str, _Report] = {"fusion": fusion}
 def _report(run: Run) -> _Report:
     name = run.results.get("experiment")
     if name not in _REPORTS:
-        raise InputError(
-            f"{run.path} is a run of experiment {name!r}; there are reports for: {', '.join(_REPORTS)}"
-        )
+        raise InputError(f"{run.path} is a run of experiment {name!r}; there are reports for: {', '.join(_REPORTS)}")
     return _REPORTS[name]
 
 

@@ -221,9 +221,7 @@ def _scatter(run: Run, kind: str) -> Drawing:
 def _training_curves(run: Run) -> Drawing | None:
     letters = _letters(run.results)
     history = {
-        letter: [
-            row for row in run.metrics if row.get("stage") == "decision" and row.get("network") == letter
-        ]
+        letter: [row for row in run.metrics if row.get("stage") == "decision" and row.get("network") == letter]
         for letter in letters
     }
     if not all(history.values()):
@@ -278,9 +276,7 @@ def _confusion_panel(panel: Axes, counts: NDArray[np.int64], classes: NDArray[np
 def _confusions(run: Run) -> Drawing:
     """One row a data set: its own network on the left, the fused one on the right."""
     letters = _letters(run.results)
-    titles = [
-        (f"{name} on {letter}", letter) for letter in letters for name in (f"network {letter}", "fused")
-    ]
+    titles = [(f"{name} on {letter}", letter) for letter in letters for name in (f"network {letter}", "fused")]
     widest = max(len(run.arrays[f"classes/{title}"]) for title, _ in titles) + 1
     cell = (style.WIDTH / 2 - 0.6) / widest
     rows = max(int(run.arrays[f"confusion/{title}"].any(axis=1).sum()) for title, _ in titles)
@@ -318,13 +314,9 @@ def _curve(results: Row, curve: list[Row], rows: list[Row]) -> Drawing:
             mean = name == "mean"
             means, deviations = [row[name].mean for row in mine], [row[name].deviation for row in mine]
             colour, above = (style.INK, 3) if mean else (style.colour(n), 2)
-            panel.plot(
-                features, means, marker="o", label=label, zorder=above, color=colour, linewidth=1.4 + mean
-            )
+            panel.plot(features, means, marker="o", label=label, zorder=above, color=colour, linewidth=1.4 + mean)
             if np.isfinite(deviations).all():
-                panel.errorbar(
-                    features, means, deviations, fmt="none", capsize=3, ecolor=colour, zorder=above
-                )
+                panel.errorbar(features, means, deviations, fmt="none", capsize=3, ecolor=colour, zorder=above)
         for row in rows:
             if row["name"] == "bagging" and row["preset"] == preset:
                 panel.axhline(
@@ -332,9 +324,7 @@ def _curve(results: Row, curve: list[Row], rows: list[Row]) -> Drawing:
                     label="bagging, mean (all features)",
                 )  # fmt: skip
         if sizes:
-            panel.axvline(
-                sizes[0], color=style.MUTED, linestyle=":", linewidth=1.2, label="size of one network"
-            )
+            panel.axvline(sizes[0], color=style.MUTED, linestyle=":", linewidth=1.2, label="size of one network")
         how = f"{mine[0]['importance']}, {mine[0]['score']} score"
         panel.set_title(f"{_preset(preset)} ({how})")
         panel.set_xlabel("features of the fused network")
@@ -399,16 +389,12 @@ def _unpooled(maps: NDArray[np.float32], pool: int) -> NDArray[np.float32]:
 
 def _kernels(network: Row) -> NDArray[np.float32]:
     """Return the coding's kernels as (C,1,K,K), each over its norm, so that all weigh the same."""
-    coding = RankOrderConfig(
-        filters=tuple(DifferenceOfGaussians(**one) for one in network["coding"]["filters"])
-    )
+    coding = RankOrderConfig(filters=tuple(DifferenceOfGaussians(**one) for one in network["coding"]["filters"]))
     kernels = coding.kernels()
     return (kernels / np.linalg.norm(kernels, axis=(1, 2), keepdims=True))[:, None]
 
 
-def project(
-    layers: Sequence[tuple[NDArray[np.float32], int]], kernels: NDArray[np.float32]
-) -> NDArray[np.float64]:
+def project(layers: Sequence[tuple[NDArray[np.float32], int]], kernels: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return features as pictures by plain linear back-projection.
 
     The weights of the top layer are maps of the layer below it. Each map value is stamped with that layer's
@@ -430,9 +416,7 @@ def project(
         pool = pool_below
     border = kernels.shape[-1] // 4
     pictures = _spread_out(_unpooled(maps, pool), kernels)[:, 0]
-    return pictures[:, border : pictures.shape[1] - border, border : pictures.shape[2] - border].astype(
-        np.float64
-    )
+    return pictures[:, border : pictures.shape[1] - border, border : pictures.shape[2] - border].astype(np.float64)
 
 
 def _less_mean(weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -446,9 +430,7 @@ def _sample(count: int) -> NDArray[np.int64]:
 def _feature_drawing(name: str, title: str, caption: str, pictures: NDArray[np.float64]) -> Drawing:
     columns = min(len(pictures), 15 if name == "features_1" else 10)
     pixels = style.mosaic(pictures, columns)
-    figure = Figure(
-        figsize=(style.WIDTH, style.WIDTH * pixels.shape[0] / pixels.shape[1]), layout="constrained"
-    )
+    figure = Figure(figsize=(style.WIDTH, style.WIDTH * pixels.shape[0] / pixels.shape[1]), layout="constrained")
     style.image(figure.subplots(), pixels)
     return Drawing(name, title, caption, figure)
 
@@ -555,9 +537,7 @@ def single(run: Run) -> Content:
     drawings += [curves] if curves else []
     if run.arrays:
         drawings += [_confusions(run), _histogram(run)]
-        drawings += [
-            _scatter(run, kind) for kind in _IMPORTANCES if f"{kind}/{_letters(results)[0]}" in run.arrays
-        ]
+        drawings += [_scatter(run, kind) for kind in _IMPORTANCES if f"{kind}/{_letters(results)[0]}" in run.arrays]
         drawings += _features(run)
     return Content(
         title=f"Knowledge fusion: {' + '.join(results['data'])}",
@@ -571,9 +551,7 @@ def single(run: Run) -> Content:
 _TRAINING = ("train", "validation", "test", "silent", "test_last_epoch", "train_last_epoch")
 
 
-def _tables(
-    results: Row, rows: list[Row], training: list[Row], comparison: list[Row], note: str
-) -> list[Table]:
+def _tables(results: Row, rows: list[Row], training: list[Row], comparison: list[Row], note: str) -> list[Table]:
     tables = [_rows_table(results, rows, note)]
     tables += [_training_table(training)] if training else []
     tables += [_comparison_table(results, comparison)] if comparison else []
@@ -591,8 +569,7 @@ def _each_run(results: Row, rows: list[Row]) -> Drawing:
         axes.plot([row["mean"].mean], [y], "|", color=style.INK, markersize=16, markeredgewidth=2)
         axes.scatter(values, [y] * len(values), s=30, color=colour, alpha=0.7, linewidths=0, zorder=3)
     names = [
-        ", ".join(filter(None, (row["name"], row["importance"], row["score"])))
-        + f" ({_preset(row['preset'])})"
+        ", ".join(filter(None, (row["name"], row["importance"], row["score"]))) + f" ({_preset(row['preset'])})"
         for row in rows
     ]
     axes.set_yticks(range(len(rows)), names)
@@ -602,8 +579,7 @@ def _each_run(results: Row, rows: list[Row]) -> Drawing:
     return Drawing(
         "runs",
         "Every run",
-        "One dot a run, the upright bar is their mean: rows whose dots overlap are not told apart by these "
-        "runs.",
+        "One dot a run, the upright bar is their mean: rows whose dots overlap are not told apart by these runs.",
         figure,
     )
 
@@ -616,9 +592,7 @@ def several(runs: Sequence[Run]) -> Content:
         over_runs([run.results.get(part, []) for run in runs], _KEYS, numbers)
         for part in ("rows", "comparison", "curve")
     )
-    training = over_runs(
-        [run.results.get("training", []) for run in runs], ("network",), (*_TRAINING, "best_epoch")
-    )
+    training = over_runs([run.results.get("training", []) for run in runs], ("network",), (*_TRAINING, "best_epoch"))
     for row in training:
         row["best_epoch"] = ", ".join(f"{epoch:.0f}" for epoch in row["best_epoch"].values)
     note = (

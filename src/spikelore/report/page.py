@@ -48,9 +48,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise InputError(
-            f"{path.parent} has no {path.name}, so it is no complete run; run it again"
-        ) from error
+        raise InputError(f"{path.parent} has no {path.name}, so it is no complete run; run it again") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
 
@@ -73,9 +71,7 @@ def read(path: Path) -> Run:
                 f"{path} holds a run that has not finished (no results.json); resume it first: "
                 f"spikelore run {path / 'config.yaml'} --resume"
             )
-        raise InputError(
-            f"{path} is no run folder (no results.json in it); name the folder of a finished run"
-        )
+        raise InputError(f"{path} is no run folder (no results.json in it); name the folder of a finished run")
     part = path / "results.json"
     try:
         results = _mapping(part, json.loads(_text(part)))

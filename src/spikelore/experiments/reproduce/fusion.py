@@ -8,7 +8,6 @@ the test set.
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -200,7 +199,8 @@ def _learn_features(
     """Stages 0 and 1: the two feature layers of network a, without labels."""
     waves = progress.network.encode(images.images)
     order = np.arange(len(images))
-    for layer, epochs in ((1, config.epochs_layer_1), (2, config.epochs_layer_2)):
+    stages: tuple[tuple[Literal[1, 2], int], ...] = ((1, config.epochs_layer_1), (2, config.epochs_layer_2))
+    for layer, epochs in stages:
         if progress.stage >= layer:
             continue
         inputs = waves if layer == 1 else progress.network.layer_1_bins(waves)
@@ -231,9 +231,7 @@ def _learn_decisions(
     order = np.arange(len(train.labels))
     while progress.epoch < config.epochs_decision:
         begun = time.monotonic()
-        progress.network, outcome = learn_epoch(
-            progress.network, train.features, train.labels, order, progress.rates
-        )
+        progress.network, outcome = learn_epoch(progress.network, train.features, train.labels, order, progress.rates)
         progress.rates = reward.adapt(outcome.right, outcome.wrong)
         progress.epoch += 1
         validation = sets[index]["validation"].outcome(progress.network)
@@ -356,7 +354,10 @@ _BEST_SELECTION, _BEST_SCORE = "merge", "correlation"
 
 
 def _measure(
-    config: FusionExperiment, networks: list[FirstSpikeNetwork], sets: list[dict[str, _Set]], folder: RunFolder
+    config: FusionExperiment,
+    networks: list[FirstSpikeNetwork],
+    sets: list[dict[str, _Set]],
+    folder: RunFolder,
 ) -> dict[str, Any]:
     """Fuse in every way, measure on the test sets, and keep what the figures draw."""
     bench = _Bench(config, networks, sets)
@@ -391,7 +392,12 @@ def _measure(
             bench.row("fused", bench.fuse(_BEST_SELECTION, _BEST_SCORE, size), "best", _BEST_SELECTION, _BEST_SCORE)
         )
     folder.write_arrays(_arrays(networks, best, bench))
-    return {"rows": rows, "comparison": comparison, "curve": curve, "training": _training(networks, sets, folder)}
+    return {
+        "rows": rows,
+        "comparison": comparison,
+        "curve": curve,
+        "training": _training(networks, sets, folder),
+    }
 
 
 def _training(
@@ -420,9 +426,7 @@ def _training(
     return rows
 
 
-def _arrays(
-    networks: list[FirstSpikeNetwork], fused: FirstSpikeNetwork, bench: _Bench
-) -> dict[str, NDArray]:
+def _arrays(networks: list[FirstSpikeNetwork], fused: FirstSpikeNetwork, bench: _Bench) -> dict[str, NDArray]:
     """What the figures draw, by name."""
     arrays: dict[str, NDArray] = {"weights_1": networks[0].weights_1, "weights_2": networks[0].weights_2}
     for n, (network, test) in enumerate(zip(networks, bench.tests, strict=True)):

@@ -75,9 +75,7 @@ def add_event(potentials, packed, channel, row, column, padded_features):
     for i in range(kernel):
         out_row = row - i
         if 0 <= out_row < out_height:
-            target = potentials[
-                out_row, (first + low) * padded_features : (first + low) * padded_features + length
-            ]
+            target = potentials[out_row, (first + low) * padded_features : (first + low) * padded_features + length]
             source = packed[channel, i, low * padded_features : low * padded_features + length]
             for n in range(length):
                 target[n] += source[n]

@@ -148,9 +148,7 @@ class Spikes(NamedTuple):
     inh: Integers
 
 
-def initial_state(
-    weights: Floats, constants: Constants, delays: Delays, potential_mv: tuple[float, float]
-) -> State:
+def initial_state(weights: Floats, constants: Constants, delays: Delays, potential_mv: tuple[float, float]) -> State:
     """Return the state before the first step, with excitatory and inhibitory potentials ``potential_mv``."""
     inputs, neurons = weights.shape
     return State(

@@ -317,9 +317,7 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
 
 
 @njit(cache=True, nogil=True)
-def _train_(
-    state, c, delays, shown, rule, images, targets, classes, key, first, pre_decay, post_decay, counts
-):
+def _train_(state, c, delays, shown, rule, images, targets, classes, key, first, pre_decay, post_decay, counts):
     starts = np.zeros(shown.active_steps + 1, np.int64)
     silence = np.zeros(shown.silent_steps + 1, np.int64)
     times, sources, inputs = _buffers()
@@ -425,9 +423,7 @@ def _pad_rates(rates: np.ndarray, length: int) -> np.ndarray:
     return np.pad(np.asarray(rates, np.float64), (0, length - len(rates)))
 
 
-def run_(
-    state: State, constants: Constants, delays: Delays, events: Events, plasticity: Plasticity
-) -> Spikes:
+def run_(state: State, constants: Constants, delays: Delays, events: Events, plasticity: Plasticity) -> Spikes:
     """See `spikelore.kernels.lif_network.run_`."""
     arrays = _padded(state, constants)
     length = len(arrays.exc_potential)

@@ -41,16 +41,12 @@ def _update_neurons(state: State, c: Constants) -> None:
 def _fire(state: State, c: Constants, step: int) -> tuple[Integers, Integers]:
     if c.continuous_threshold:
         state.firing_threshold = state.adaptive_threshold.copy()
-    exc = (state.exc_potential > state.firing_threshold) & (
-        step - state.exc_last_spike >= c.exc_refractory_steps
-    )
+    exc = (state.exc_potential > state.firing_threshold) & (step - state.exc_last_spike >= c.exc_refractory_steps)
     inh = (state.inh_potential > c.inh_threshold_mv) & (step - state.inh_last_spike >= c.inh_refractory_steps)
     return np.flatnonzero(exc), np.flatnonzero(inh)
 
 
-def _input_spikes(
-    state: State, c: Constants, plasticity: Plasticity, step: int, inputs: NDArray[np.int32]
-) -> None:
+def _input_spikes(state: State, c: Constants, plasticity: Plasticity, step: int, inputs: NDArray[np.int32]) -> None:
     for i in inputs:
         elapsed_ms = (step - state.last_input_spike[i]) * c.dt_ms
         if c.tau_prune_ms > 0:
@@ -87,9 +83,7 @@ def _deliver(state: State, c: Constants, delays: Delays, step: int, exc: Integer
             arriving[arriving > 0] -= 1
 
 
-def run_(
-    state: State, constants: Constants, delays: Delays, events: Events, plasticity: Plasticity
-) -> Spikes:
+def run_(state: State, constants: Constants, delays: Delays, events: Events, plasticity: Plasticity) -> Spikes:
     """See `spikelore.kernels.lif_network.run_`."""
     c = constants
     exc_spikes, inh_spikes = [], []

@@ -123,9 +123,7 @@ def _walk(
                     best, winner = potential, f
         if winner < 0:
             continue
-        _one_potential(
-            starts, channels, image, learned[winner], kernel, height, width, padding, potentials, sums
-        )
+        _one_potential(starts, channels, image, learned[winner], kernel, height, width, padding, potentials, sums)
         at = potentials.argmax()
         row, column = at // out_width, at % out_width
         winners[n, 0], winners[n, 1], winners[n, 2] = winner, row, column
@@ -174,9 +172,7 @@ def feature_potentials(spikes, weights, padding):
     tiles = _pack_tiles(weights)
     out = np.empty((len(spikes), len(tiles) * LANES), np.float32)
     _, height, width = spikes.shape
-    _block_potentials(
-        spikes.starts, spikes.channels, np.arange(len(spikes)), tiles, height, width, padding, out
-    )
+    _block_potentials(spikes.starts, spikes.channels, np.arange(len(spikes)), tiles, height, width, padding, out)
     return out[:, : len(weights)]
 
 

@@ -7,9 +7,7 @@ from spikelore.kernels.convolution.events import add_event, pack_weights, sort_e
 
 
 @njit(cache=True, nogil=True)
-def _train(
-    bins, order, packed, padding, threshold, total_bins, radius, ltp, ltd, stabilizer, lower, upper, winners
-):
+def _train(bins, order, packed, padding, threshold, total_bins, radius, ltp, ltd, stabilizer, lower, upper, winners):
     k = winners.shape[1]
     _, channels, height, width = bins.shape
     kernel = packed.shape[1]
@@ -102,9 +100,7 @@ def _train(
                         packed[c, i, at] = min(max(old + change, lower), upper)
 
 
-def train(
-    bins, order, weights, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper
-):
+def train(bins, order, weights, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper):
     """See `spikelore.kernels.stdp.train`."""
     winners = np.full((len(order), k, 3), -1, np.int16)
     features = len(weights)

@@ -19,8 +19,7 @@ def find_winners(wave, weights, padding, threshold, total_bins, k, radius):
     chosen = []
     for feature, row, column, first, potential in candidates:
         near = (
-            feature == other[0]
-            or (radius > 0 and abs(row - other[1]) <= radius and abs(column - other[2]) <= radius)
+            feature == other[0] or (radius > 0 and abs(row - other[1]) <= radius and abs(column - other[2]) <= radius)
             for other in chosen
         )
         if len(chosen) < k and not any(near):
@@ -45,9 +44,7 @@ def update(weights, wave, winner, padding, ltp, ltd, stabilizer, lower, upper):
     return np.clip(old + change, np.float32(lower), np.float32(upper))
 
 
-def train(
-    bins, order, weights, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper
-):
+def train(bins, order, weights, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper):
     """See `spikelore.kernels.stdp.train`."""
     weights = weights.copy()
     winners = np.full((len(order), k, 3), -1, np.int16)

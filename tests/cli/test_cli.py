@@ -1,0 +1,244 @@
+"""Every command as a user types it, wrong input included."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from spikelore.data import load, write_idx
+from spikelore.files import load_tensors
+
+SPIKELORE = str(Path(sys.executable).with_name("spikelore"))
+SMALL = {
+    "experiment": "fusion",
+    "sources": [
+        {"data": "digits-sample", "classes": [0, 1]},
+        {"data": "digits-sample", "classes": [2, 3]},
+    ],
+    "train_per_class": 60,
+    "validation_per_class": 20,
+    "test_per_class": 30,
+    "epochs_layer_1": 2,
+    "epochs_layer_2": 2,
+    "epochs_decision": 6,
+}
+
+
+def run(*words, cwd, code=0, **environment):
+    settings = {**os.environ, **environment}
+    done = subprocess.run([SPIKELORE, *map(str, words)], cwd=cwd, env=settings, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr + done.stdout
+    return done
+
+
+def refused(*words, cwd, code=2):
+    """Run a command that must fail with one line on stderr; return the line."""
+    error = run(*words, cwd=cwd, code=code).stderr
+    assert "Traceback" not in error
+    lines = error.strip().splitlines()
+    assert len(lines) == 1, error
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A folder with a small configuration and its finished run."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
+    run("run", "small.yaml", "--out", "done", cwd=folder)
+    return folder
+
+
+def test_run_folder(small):
+    done = small / "done"
+    for name in ("config.yaml", "environment.json", "metrics.jsonl", "results.json", "report.html"):
+        assert (done / name).stat().st_size > 0, name
+    results = json.loads((done / "results.json").read_text())
+    assert {"experiment", "seed", "seconds", "data", "versions", "rows"} <= set(results)
+    names = [row["name"] for row in results["rows"]]
+    assert {"network a", "network b", "bagging", "fused"} <= set(names)
+    for row in results["rows"]:
+        assert 0 <= row["a"] <= 1
+        assert 0 <= row["b"] <= 1
+        assert row["features"] == (400 if row["name"] == "bagging" else row["features"])
+    network_a = results["rows"][names.index("network a")]
+    assert network_a["a"] > 0.8  # zeros and ones are easy
+    assert network_a["b"] == 0  # it has never seen a two or a three
+
+
+def test_config_of_a_run_reruns_it(small):
+    run("run", "done/config.yaml", "--out", "again", cwd=small)
+    first, second = (json.loads((small / name / "results.json").read_text()) for name in ("done", "again"))
+    del first["seconds"], second["seconds"]
+    assert first == second
+
+
+def test_killed_in_layer_3_and_resumed_ends_the_same(small):
+    out = small / "killed"
+    process = subprocess.Popen(
+        [SPIKELORE, "run", "small.yaml", "--out", str(out)],
+        cwd=small,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    metrics = out / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count('"decision"') >= 3):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "results.json").exists()
+    run("run", "small.yaml", "--out", out, "--resume", cwd=small)
+    for name in ("network_a", "network_b", "network_a_last", "network_b_last", "fused", "state"):
+        whole, resumed = (
+            load_tensors(small / run / f"checkpoints/{name}.safetensors")[0] for run in ("done", "killed")
+        )
+        for key in whole:
+            np.testing.assert_array_equal(whole[key], resumed[key])
+    assert (out / "metrics.jsonl").read_text() == (small / "done" / "metrics.jsonl").read_text()
+    assert (out / "arrays.safetensors").read_bytes() == (small / "done" / "arrays.safetensors").read_bytes()
+
+
+def test_fuse_evaluate_report(small):
+    checkpoints = [f"done/checkpoints/network_{name}.safetensors" for name in "ab"]
+    run("fuse", *checkpoints, "--out", "fused", cwd=small)
+    assert "accuracy" in run("evaluate", "fused/fused.safetensors", "--data", "digits-sample", cwd=small).stdout
+    assert "report.html" in run("report", "done", cwd=small).stdout
+    raw = run(
+        "fuse",
+        *checkpoints,
+        "--out",
+        "raw",
+        "--importance",
+        "top fraction",
+        "--score",
+        "raw",
+        "--size",
+        "100",
+        cwd=small,
+    )
+    assert "100 units, classes 0, 1, 2, 3" in raw.stdout
+
+
+def test_fuse_refusals(small):
+    a, b = (f"done/checkpoints/network_{name}.safetensors" for name in "ab")
+    assert "two or more" in refused("fuse", a, "--out", "x", cwd=small)
+    line = refused("fuse", a, b, "--out", "x", "--budget", "1:0=5", "--budget", "1:0=6", cwd=small)
+    assert "repeats class 0 of network 1" in line
+    assert "has 100 of that class" in refused(
+        "fuse", a, b, "--out", "x", "--budget", "1:0=101", "--budget", "2:2=5", cwd=small
+    )
+    run("run", "small.yaml", "--seed", "1", "--out", "other", cwd=small)
+    assert "does not share its feature layers" in refused(
+        "fuse", a, "other/checkpoints/network_b.safetensors", "--out", "x", cwd=small
+    )
+    broken = bytearray((small / a).read_bytes())
+    broken[len(broken) // 2] ^= 1
+    (small / "broken.safetensors").write_bytes(broken)
+    assert "damaged" in refused("fuse", a, "broken.safetensors", "--out", "x", cwd=small)
+    assert not (small / "x").exists()
+
+
+def test_sweep_compares_seeds(small):
+    done = run("sweep", "small.yaml", "--seeds", "2", "--grid", "epochs_decision=1", "--out", "swept", cwd=small)
+    assert "report.html" in done.stdout
+    assert (small / "swept" / "epochs_decision=1" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["nothing"], "no command 'nothing'"),
+        (["run", "small.yaml", "--sede", "3"], "--sede"),
+        (["run", "small.yaml", "--train_per_class", "many"], "train_per_class"),
+        (["run", "small.yaml", "--train_per_class", "0"], "train_per_class is 0"),
+        (["run", "missing.yaml"], "missing.yaml"),
+        (["run", "small.yaml", "--out", "done"], "--resume"),
+        (["run", "small.yaml", "--out", "done", "--resume", "--seed", "9"], "seed was 0, now 9"),
+        (["evaluate", "nowhere", "--data", "digits-sample"], "nowhere"),
+        (["data", "fetch", "nothing"], "cannot be fetched"),
+        (["report", "."], "."),
+        (["reproduce", "fusion", "--data-a", "digits-sample"], "--data-b"),
+    ],
+)
+def test_bad_input(small, words, says):
+    assert says in refused(*words, cwd=small)
+
+
+def test_unknown_key_in_a_file(small):
+    (small / "typo.yaml").write_text(yaml.safe_dump({**SMALL, "epochs": 3}))
+    assert "epochs" in refused("run", "typo.yaml", cwd=small)
+
+
+def own_data(folder, change):
+    """A dataset folder made from shipped digits, changed by ``change(images, labels)``."""
+    digits = load("digits-sample")
+    for stem, part in (("train", digits.train), ("t10k", digits.test)):
+        images, labels = part.images.copy(), part.labels.astype(np.uint8)
+        if stem == "train":
+            images, labels = change(images, labels)
+        write_idx(folder / "own" / f"{stem}-images-idx3-ubyte.gz", images)
+        write_idx(folder / "own" / f"{stem}-labels-idx1-ubyte.gz", labels)
+
+
+def blank(images, labels):
+    images[:] = 0
+    return images, labels
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (blank, "blank image"),
+        (lambda images, labels: (images, labels[:-1]), "labels"),
+        (lambda images, labels: (images[:, :20, :20], labels), "20"),
+    ],
+)
+def test_bad_data(small, tmp_path, change, says):
+    (tmp_path / "own").mkdir()
+    own_data(tmp_path, change)
+    line = refused(
+        "reproduce",
+        "fusion",
+        "--data-a",
+        "own",
+        "--data-b",
+        "own",
+        "--data-dir",
+        tmp_path,
+        "--out",
+        "bad",
+        cwd=tmp_path,
+    )
+    assert says in line
+
+
+def test_truncated_data(small, tmp_path):
+    (tmp_path / "own").mkdir()
+    own_data(tmp_path, lambda images, labels: (images, labels))
+    file = tmp_path / "own" / "train-images-idx3-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:5000])
+    line = refused("reproduce", "fusion", "--data-a", "own", "--data-b", "own", "--data-dir", tmp_path, cwd=tmp_path)
+    assert "train-images" in line
+
+
+def test_help_and_lists(small):
+    assert "reproduce" in run("--help", cwd=small).stdout
+    assert "--scale" in run("reproduce", "fusion", "--help", cwd=small).stdout
+    assert "digits-sample" in run("data", "list", cwd=small).stdout
+    run("data", "check", cwd=small)
+
+
+def test_bench_checks_and_prints_json(small):
+    answer = json.loads(run("bench", "first-spike", "--images", "32", cwd=small).stdout)
+    assert [row["work"] for row in answer["rows"]] == ["coding", "layer 1", "layer 2", "layer 3", "inference"]
+    assert all(row["images_per_second"] > 0 for row in answer["rows"])
