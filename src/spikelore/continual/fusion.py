@@ -21,7 +21,8 @@ Budget = Mapping[int, int]
 
 
 def _norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt((rows**2).sum(axis=1))
+    # a unit of equal weights has no template; the floor keeps its score finite
+    return np.maximum(np.sqrt((rows**2).sum(axis=1)), np.finfo(np.float32).eps)
 
 
 def _centred(rows: NDArray[np.float64]) -> NDArray[np.float64]:

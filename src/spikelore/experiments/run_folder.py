@@ -96,7 +96,11 @@ class RunFolder:
             return None
         arrays, metadata = load_tensors(self.checkpoint(_STATE))
         progress = json.loads(metadata["progress"])
-        kept = (self.path / "metrics.jsonl").read_text().splitlines(keepends=True)[: progress.pop("lines")]
+        lines = progress.pop("lines")
+        metrics = self.path / "metrics.jsonl"
+        if lines and not metrics.exists():
+            raise InputError(f"{metrics} is gone; the run cannot go on without it, start another with a new --out")
+        kept = metrics.read_text().splitlines(keepends=True)[:lines] if lines else []
         write_text_atomic(self.path / "metrics.jsonl", "".join(kept))
         return arrays, progress
 

@@ -72,7 +72,7 @@ def sweep(
 
 def _with_ray(jobs: list[tuple], address: str) -> None:
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]  # an optional dependency
     except ImportError as error:
         raise InputError("--ray needs Ray; install it with: pip install 'spikelore[ray]'") from error
     ray.init(address=None if address == "local" else address, include_dashboard=False)

@@ -275,6 +275,8 @@ class FirstSpikeNetwork:
 
     def predict(self, images: Images) -> Labels:
         """Return the decided class of each image, (N,) int64, -1 where it stays silent."""
+        if len(images) == 0:
+            raise InputError("there are no images to decide; give at least one")
         parts = [self.decide(self.features(self.encode(images[part]))) for part in chunks(len(images))]
         return np.concatenate(parts)
 
