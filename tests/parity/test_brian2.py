@@ -1,8 +1,5 @@
 """The LIF network against Brian2: every spike of every case, from any file of the format."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -15,15 +12,8 @@ TRACE_MS = 1.0
 
 
 @pytest.fixture(scope="module")
-def golden():
-    folder = os.environ.get("SPIKELORE_GOLDEN")
-    path = Path(folder or "") / "brian2.npz"
-    if not folder or not path.is_file():
-        message = "SPIKELORE_GOLDEN names no folder with brian2.npz"
-        if os.environ.get("CI"):
-            pytest.fail(f"{message}, and in CI parity must be tested")
-        pytest.skip(message)
-    with np.load(path) as arrays:
+def golden(golden_file):
+    with np.load(golden_file("brian2.npz")) as arrays:
         return {key: arrays[key] for key in arrays.files}
 
 

@@ -38,11 +38,8 @@ class Golden:
 
 
 @pytest.fixture(scope="module")
-def spyketorch(golden):
-    path = golden / "spyketorch.npz"
-    if not path.exists():
-        pytest.skip("the golden folder has no spyketorch.npz")
-    return Golden(path)
+def spyketorch(golden_file):
+    return Golden(golden_file("spyketorch.npz"))
 
 
 def steps_of(spyketorch, key, backend):

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ from spikelore.data import LabelledImages, available, check, class_counts, load,
 from spikelore.data.download import SOURCES, STEMS
 from spikelore.errors import InputError, SpikeloreError
 
-REAL_DATA = os.environ.get("SPIKELORE_DATA")
 SHAPE = (5, 7)
 
 
@@ -316,16 +314,6 @@ def test_take_and_of_classes_keep_images_with_their_labels():
 def test_labelled_images_refuse_what_does_not_fit(images: np.ndarray, labels: np.ndarray, found: str):
     with pytest.raises(InputError, match=found):
         LabelledImages(images, labels)
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """Give the folder that SPIKELORE_DATA named when the tests began; a must where CI is set."""
-    if REAL_DATA:
-        return Path(REAL_DATA)
-    if os.environ.get("CI"):
-        pytest.fail("SPIKELORE_DATA is unset while CI is set: the real MNIST was not tested")
-    pytest.skip("SPIKELORE_DATA is unset: no folder with the real MNIST to read")
 
 
 def test_the_real_mnist_is_whole_and_sound(real_data: Path):

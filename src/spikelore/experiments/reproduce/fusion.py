@@ -362,28 +362,26 @@ def _measure(
     """Fuse in every way, measure on the test sets, and keep what the figures draw."""
     bench = _Bench(config, networks, sets)
     singles = [bench.row(f"network {letter(n)}", net, "published", None, "raw") for n, net in enumerate(networks)]
-    rows = [*singles, bench.row("bagging", fusion.bagging(networks), "published", None, "raw")]
-    rows += [
-        bench.row("fused", bench.fuse(selection, "raw"), "published", selection, "raw")
+    compared = {
+        (selection, score): bench.row("fused", bench.fuse(selection, score), "comparison", selection, score)
+        for score in fusion.SCORES
         for selection in bench.selections
-        if selection not in ("spread", "merge")
+    }
+    ensembles = {
+        score: bench.row("bagging", fusion.bagging(networks, score=score), "comparison", None, score)
+        for score in fusion.SCORES
+    }
+    published = [selection for selection in bench.selections if selection not in ("spread", "merge")]
+    rows = [
+        *singles,
+        ensembles["raw"] | {"preset": "published"},
+        *(compared[selection, "raw"] | {"preset": "published"} for selection in published),
+        ensembles[_BEST_SCORE] | {"preset": "best"},
+        compared[_BEST_SELECTION, _BEST_SCORE] | {"preset": "best"},
     ]
-    best_bagging = fusion.bagging(networks, score=_BEST_SCORE)
     best = bench.fuse(_BEST_SELECTION, _BEST_SCORE)
-    rows += [
-        bench.row("bagging", best_bagging, "best", None, _BEST_SCORE),
-        bench.row("fused", best, "best", _BEST_SELECTION, _BEST_SCORE),
-    ]
     best.save(folder.checkpoint("fused"))
-    comparison = [
-        bench.row("fused", bench.fuse(selection, score), "comparison", selection, score)
-        for score in fusion.SCORES
-        for selection in bench.selections
-    ]
-    comparison += [
-        bench.row("bagging", fusion.bagging(networks, score=score), "comparison", None, score)
-        for score in fusion.SCORES
-    ]
+    comparison = [*compared.values(), *ensembles.values()]
     curve = []
     for relative in config.curve:
         size = round(relative * bench.size)
