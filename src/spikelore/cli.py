@@ -4,14 +4,18 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Table
 
 from spikelore.errors import InputError, SpikeloreError
+
+if TYPE_CHECKING:
+    from spikelore.experiments.config_file import Published
 
 
 class _OneLineParser(ArgumentParser):
@@ -46,17 +50,32 @@ def _add_common(parser: ArgumentParser, *, seed: bool = True, out: str | None = 
 
 def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str = "") -> None:
     table = Table(title=title, title_justify="left")
+    cells = {name: _cells([row.get(name) for row in rows]) for name in columns}
     for name in columns:
-        table.add_column(name, justify="left" if isinstance(rows[0].get(name), str) else "right")
-    for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in columns))
+        words = any(isinstance(row.get(name), str) for row in rows)
+        table.add_column(name, justify="left" if words else "right")
+    for line in zip(*cells.values(), strict=True):
+        table.add_row(*line)
     Console().print(table)
 
 
-def _cell(value: Any) -> str:
+def _cells(values: Sequence[Any]) -> list[str]:
+    """Return one column as text: fractions in per cent, other numbers in groups of three digits."""
+    floats = [abs(value) for value in values if isinstance(value, float)]
+    fractions = max(floats, default=0.0) <= 1
+    return [_cell(value, fractions) for value in values]
+
+
+def _cell(value: Any, fractions: bool) -> str:
     if isinstance(value, float):
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f} %" if fractions else f"{value:,.1f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     return "" if value is None else str(value)
+
+
+_NOT_SHOWN = ("mean", "silent")
+"""Columns of ``rows`` that only the report shows, beside those that hold lists."""
 
 
 def _finish(out: Path, results: dict[str, Any]) -> None:
@@ -64,9 +83,14 @@ def _finish(out: Path, results: dict[str, Any]) -> None:
 
     page = report.write(out)
     rows = results["rows"]
-    columns = [name for name in rows[0] if name not in ("mean", "silent")]
-    _table(rows, columns, f"{results['experiment']}: accuracy on {', '.join(results['data'])}")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lists = {name for row in rows for name, value in row.items() if isinstance(value, list | dict)}
+    _table(rows, [name for name in names if name not in lists.union(_NOT_SHOWN)], _title(results))
     print(f"{results['seconds']:.0f} s; report: {page}")
+
+
+def _title(results: dict[str, Any]) -> str:
+    return f"{results['experiment']} on {', '.join(results['data'])}, seed {results['seed']}"
 
 
 def _data_parser() -> _OneLineParser:
@@ -101,23 +125,35 @@ def _data(arguments: Namespace) -> int:
     return 0
 
 
+_EXPERIMENT_OPTIONS: dict[str, dict[str, Any]] = {
+    "data_a": {"type": str, "help": "dataset of network a (a folder name or a known one)"},
+    "data_b": {"type": str, "help": "dataset of network b"},
+    "preset": {"choices": ["published", "best"], "help": "run the rows of one preset only (default: both)"},
+}
+"""Options of `reproduce` that an experiment has if its ``at_scale`` has a parameter of that name."""
+
+
 def _reproduce_parser() -> _OneLineParser:
+    from spikelore.experiments.config_file import PUBLISHED
+
     parser = _parser("Run a published experiment.")
     commands = parser.add_subcommands(dest="experiment")
-    for name, text in (
-        ("fusion", "two networks trained apart become one (Antonov & Sukhov 2022)"),
-        ("all", "every published experiment there is"),
-    ):
+    texts = {name: kind.summary for name, kind in PUBLISHED.items()}
+    for name, text in {**texts, "all": f"all of them, one after another: {', '.join(texts)}"}.items():
         one = _parser(f"Reproduce {name}: {text}.")
         one.add_argument("--scale", choices=["quick", "paper"], default="quick", help="sizes (default: quick)")
-        one.add_argument(
-            "--data-a", dest="data_a", type=str, help="dataset of network a (a folder name or a known one)"
-        )
-        one.add_argument("--data-b", dest="data_b", type=str, help="dataset of network b")
+        for option in _own_options(PUBLISHED[name]) if name in PUBLISHED else ():
+            one.add_argument(f"--{option.replace('_', '-')}", dest=option, **_EXPERIMENT_OPTIONS[option])
         one.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-        _add_common(one, out="run folder (default: a new one under runs/)")
+        folders = "run folder" if name in PUBLISHED else "folder of the runs"
+        _add_common(one, out=f"{folders} (default: a new one under runs/)")
         commands.add_subcommand(name, one, help=text)
     return parser
+
+
+def _own_options(kind: "Published") -> list[str]:
+    """Return which of the options above an experiment has."""
+    return [name for name in signature(kind.at_scale).parameters if name in _EXPERIMENT_OPTIONS]
 
 
 def _new_folder(stem: str, resume: bool) -> Path:
@@ -132,15 +168,25 @@ def _new_folder(stem: str, resume: bool) -> Path:
 
 
 def _reproduce(arguments: Namespace) -> int:
-    from spikelore.experiments import config_file
-    from spikelore.experiments.reproduce.fusion import at_scale
+    from spikelore.experiments.config_file import PUBLISHED
 
-    options = arguments[arguments.experiment]
-    config = at_scale(options.scale, data_a=options.data_a, data_b=options.data_b, seed=options.seed)
-    pair = "-".join(name for name in (options.data_a, options.data_b) if name)
-    stem = "-".join(filter(None, ["fusion", options.scale, pair, f"seed{options.seed}"]))
-    out = options.out or _new_folder(stem, options.resume)
-    _finish(out, config_file.execute(config, out, options.data_dir, resume=options.resume))
+    name, options = arguments.experiment, arguments[arguments.experiment]
+    if name != "all":
+        return _reproduce_one(name, options, options.out)
+    for each in PUBLISHED:
+        _reproduce_one(each, options, options.out / each if options.out else None)
+    return 0
+
+
+def _reproduce_one(name: str, options: Namespace, out: Path | None) -> int:
+    from spikelore.experiments.config_file import PUBLISHED, execute
+
+    kind = PUBLISHED[name]
+    own = {option: options.get(option) for option in _own_options(kind)}
+    config = kind.at_scale(options.scale, **own, seed=options.seed)
+    stem = "-".join([name, options.scale, *filter(None, own.values()), f"seed{options.seed}"])
+    folder = out or _new_folder(stem, options.resume)
+    _finish(folder, execute(config, folder, options.data_dir, resume=options.resume))
     return 0
 
 

@@ -15,14 +15,42 @@ from spikelore.experiments.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of experiment: its configuration and what runs it."""
+    """One kind of experiment: its configuration and what runs it.
+
+    Attributes:
+        config: class of the configuration.
+        run: runs one into a run folder and returns its results.
+    """
 
     config: type
     run: Callable[[Any, RunFolder, Path | None], dict[str, Any]]
 
 
-KINDS: dict[str, Kind] = {"fusion": Kind(fusion.FusionExperiment, fusion.run)}
+@dataclass(frozen=True)
+class Published(Kind):
+    """A kind that ``spikelore reproduce`` has a command for.
+
+    Attributes:
+        at_scale: returns the configuration at a scale; its other parameters are the command's options.
+        summary: half a sentence for the command's help.
+    """
+
+    at_scale: Callable[..., Any]
+    summary: str
+
+
+KINDS: dict[str, Kind] = {
+    "fusion": Published(
+        fusion.FusionExperiment,
+        fusion.run,
+        fusion.at_scale,
+        "two networks trained apart become one (Antonov & Sukhov 2022)",
+    ),
+}
 """The value of ``experiment:`` in a YAML file, to what it means."""
+
+PUBLISHED = {name: kind for name, kind in KINDS.items() if isinstance(kind, Published)}
+"""What ``spikelore reproduce`` offers, in the order of ``all``."""
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from spikelore.continual import fusion, importance
 from spikelore.data import LabelledImages, load, split
 from spikelore.errors import InputError
 from spikelore.experiments.progress import Advance, progress_bar
+from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.kernels.reward_stdp import Rates, SpikeLists
 from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig, learn_epoch
@@ -66,6 +67,7 @@ class FusionExperiment:
             authors' code does, or network a's learned ones (``first``), as the paper's text reads.
         size: features of the fused network; 0 for the size of one network.
         curve: sizes of the fused network, relative to one network, in the budget curve.
+        presets: whose rows the results have, beside those of the single networks.
     """
 
     sources: tuple[Source, ...] = (Source("mnist"), Source("letters"))
@@ -83,6 +85,7 @@ class FusionExperiment:
     later_start: Literal["initial", "first"] = "initial"
     size: int = 0
     curve: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+    presets: tuple[Preset, ...] = PRESETS
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.sources) <= 26:
@@ -372,13 +375,13 @@ def _measure(
         for score in fusion.SCORES
     }
     published = [selection for selection in bench.selections if selection not in ("spread", "merge")]
-    rows = [
-        *singles,
+    joined = [
         ensembles["raw"] | {"preset": "published"},
         *(compared[selection, "raw"] | {"preset": "published"} for selection in published),
         ensembles[_BEST_SCORE] | {"preset": "best"},
         compared[_BEST_SELECTION, _BEST_SCORE] | {"preset": "best"},
     ]
+    rows = [*singles, *(row for row in joined if row["preset"] in config.presets)]
     best = bench.fuse(_BEST_SELECTION, _BEST_SCORE)
     best.save(folder.checkpoint("fused"))
     comparison = [*compared.values(), *ensembles.values()]
@@ -445,8 +448,9 @@ def _arrays(networks: list[FirstSpikeNetwork], fused: FirstSpikeNetwork, bench: 
 
 
 def at_scale(
-    scale: Literal["quick", "paper"], *, data_a: str | None = None, data_b: str | None = None, seed: int = 0
-) -> FusionExperiment:
+    scale: Literal["quick", "paper"], *, data_a: str | None = None, data_b: str | None = None,
+    preset: Preset | None = None, seed: int = 0,
+) -> FusionExperiment:  # fmt: skip
     """Return the published experiment at a scale.
 
     Args:
@@ -454,10 +458,13 @@ def at_scale(
             ``data_a`` and ``data_b``, joins a 0-4 and a 5-9 network on the digits that a dependency ships.
         data_a: dataset of network a; mnist at paper scale if not given.
         data_b: dataset of network b; letters at paper scale if not given.
+        preset: the one whose rows are wanted; both if not given.
         seed: root seed.
     """
+    presets = (preset,) if preset else PRESETS
     if scale == "paper":
-        return FusionExperiment(sources=(Source(data_a or "mnist"), Source(data_b or "letters")), seed=seed)
+        sources = (Source(data_a or "mnist"), Source(data_b or "letters"))
+        return FusionExperiment(sources=sources, seed=seed, presets=presets)
     if data_a is None and data_b is None:
         sources = (Source("digits-sample", (0, 1, 2, 3, 4)), Source("digits-sample", (5, 6, 7, 8, 9)))
     elif data_a is None or data_b is None:
@@ -465,6 +472,6 @@ def at_scale(
     else:
         sources = (Source(data_a), Source(data_b))
     return FusionExperiment(
-        sources=sources, seed=seed, train_per_class=350, validation_per_class=50, test_per_class=100,
+        sources=sources, seed=seed, presets=presets, train_per_class=350, validation_per_class=50, test_per_class=100,
         epochs_layer_1=4, epochs_layer_2=8, epochs_decision=20,
     )  # fmt: skip
