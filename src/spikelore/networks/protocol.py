@@ -1,11 +1,14 @@
 """What methods may ask of a network, so that a method is written once and not per network."""
 
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.shapes import Images, Labels
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Classifier(Protocol):
@@ -63,4 +66,16 @@ class OutputUnits(Protocol):
         centres: NDArray[np.float32] | None = None,
     ) -> Self:
         """Return the same network with other output units."""
+        ...
+
+
+class SpikingModule(Protocol):
+    """A differentiable network: any ``torch.nn.Module`` from images to output spikes over time.
+
+    A model of another library answers it unchanged where its time loop is in its ``forward``; `stepwise`
+    of `spikelore.networks.surrogate` puts the loop around a model that maps one step.
+    """
+
+    def __call__(self, images: "torch.Tensor") -> "torch.Tensor":
+        """Return (T,B,classes) spikes, 0 or 1, of the float images (B,H,W) or (B,C,H,W) in 0..1."""
         ...

@@ -1,0 +1,70 @@
+"""Leaky integrate-and-fire neurons over all steps of an input, and the surrogate gradient back through them.
+
+Forward, for each neuron, from U[-1] = 0 and S[-1] = 0:
+
+    U[t] = beta U[t-1] + I[t] - threshold S[t-1]        (reset ``subtract``)
+    U[t] = beta (1 - S[t-1]) U[t-1] + I[t]              (reset ``zero``)
+    S[t] = 1 if U[t] > threshold else 0
+
+so that a spike resets its neuron one step later. Backward, with the reset taken as a constant and dS/dU
+replaced by the surrogate's slope g(U - threshold):
+
+    dL/dU[t] = dL/dS[t] g(U[t] - threshold) + beta r[t] dL/dU[t+1],      dL/dI[t] = dL/dU[t]
+
+with r[t] = 1 for ``subtract`` and 1 - S[t] for ``zero``. Source: Zenke & Ganguli 2018 (doi
+10.1162/neco_a_01086) for the fast sigmoid, Fang et al. 2021 (arXiv 2007.05785) for atan; conventions as in
+snnTorch's ``Leaky`` (Eshraghian et al. 2023, doi 10.1109/JPROC.2023.3308088).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.kernels import DEFAULT_BACKEND, select
+from spikelore.kernels.lif_scan import numba_cpu, reference
+from spikelore.kernels.lif_scan.model import Leaky
+
+__all__ = ["Leaky", "backward", "forward"]
+
+_BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
+
+
+def forward(
+    currents: NDArray[np.float32], leaky: Leaky, steps: int, *, backend: str = DEFAULT_BACKEND
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scan ``steps`` steps.
+
+    Args:
+        currents: (T,M) float32 input of each neuron at each step, or (1,M): the same at every step.
+        leaky: the neurons' constants.
+        steps: T.
+        backend: ``numba_cpu`` or ``reference``.
+
+    Returns:
+        Spikes and membrane potentials before the reset, each (T,M) float32.
+    """
+    return select(_BACKENDS, backend).forward(currents, leaky, steps)
+
+
+def backward(
+    spike_gradients: NDArray[np.float32],
+    potential_gradients: NDArray[np.float32] | None,
+    potentials: NDArray[np.float32],
+    leaky: Leaky,
+    *,
+    constant: bool,
+    backend: str = DEFAULT_BACKEND,
+) -> NDArray[np.float32]:
+    """Return dL/dI.
+
+    Args:
+        spike_gradients: (T,M) float32, dL/dS.
+        potential_gradients: (T,M) float32, dL/dU where the loss reads potentials; None for nowhere.
+        potentials: (T,M) float32 from `forward`.
+        leaky: the neurons' constants.
+        constant: the currents were (1,M): sum the gradient over the steps.
+        backend: ``numba_cpu`` or ``reference``.
+
+    Returns:
+        (T,M) float32, or (1,M) where ``constant``.
+    """
+    return select(_BACKENDS, backend).backward(spike_gradients, potential_gradients, potentials, leaky, constant)

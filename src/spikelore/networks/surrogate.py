@@ -1,0 +1,359 @@
+"""Convolutional networks of leaky integrate-and-fire neurons, differentiable by surrogate gradients."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the field's name
+
+from spikelore.errors import InputError
+from spikelore.files import load_tensors, save_tensors
+from spikelore.kernels.lif_scan import Leaky
+from spikelore.networks.leaky import scan
+from spikelore.randomness import generator
+
+_FORMAT = "spikelore surrogate network 1"
+
+
+def stepwise(step: Callable[[torch.Tensor], torch.Tensor], steps: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a function from images to (T,B,classes) spikes around a model of one step that keeps its own state.
+
+    Args:
+        step: maps images to the (B,classes) spikes of the next step.
+        steps: T.
+    """
+    return lambda images: torch.stack([step(images) for _ in range(steps)])
+
+
+def torch_generator(seed: int, *names: str | int) -> torch.Generator:
+    """Return the torch generator that belongs to ``names`` under the root ``seed``; see `randomness.generator`."""
+    return torch.Generator().manual_seed(int(generator(seed, *names).integers(2**63)))
+
+
+@dataclass(frozen=True)
+class SurrogateConfig:
+    """Sizes and constants; the defaults are the published ones but for the membranes, which are carried.
+
+    Attributes:
+        image: channels, rows and columns of an image.
+        channels: feature maps of each convolution layer.
+        kernel: side of the square kernels, without padding.
+        pool: side and stride of the max pooling between a convolution and its neurons.
+        hidden: neurons of each fully connected layer between the convolutions and the output.
+        classes: output neurons of the first head; 0 for a network that starts without one (`add_head`).
+        steps: T.
+        neuron: constants of all neurons.
+        coding: ``bernoulli_once`` draws one spike image with the pixels as probabilities and shows it at
+            every step, ``bernoulli`` draws one a step, ``constant`` feeds the pixels as currents.
+        membrane: ``carried`` from step to step; ``reinitialised`` before each, as the published code does, so
+            that neurons have no memory and a constant input makes all steps alike.
+        precision: of convolutions and matrix products; ``bfloat16`` keeps weights, membranes and weight
+            gradients' sums in float32.
+        split: layers that `SurrogateNetwork.features` runs, for latent replay.
+    """
+
+    image: tuple[int, int, int] = (1, 28, 28)
+    channels: tuple[int, ...] = (12, 64)
+    kernel: int = 5
+    pool: int = 2
+    hidden: tuple[int, ...] = ()
+    classes: int = 10
+    steps: int = 30
+    neuron: Leaky = field(default_factory=Leaky)
+    coding: Literal["bernoulli_once", "bernoulli", "constant"] = "bernoulli_once"
+    membrane: Literal["carried", "reinitialised"] = "carried"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    split: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("kernel", 1), ("pool", 1), ("steps", 1), ("classes", 0), ("split", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"network.{name} is {getattr(self, name)}; it must be at least {least}")
+        for name in ("image", "channels", "hidden"):
+            if any(size < 1 for size in getattr(self, name)):
+                raise InputError(f"network.{name} is {getattr(self, name)}; every size must be at least 1")
+        if len(self.image) != 3:
+            raise InputError(f"network.image is {self.image}; expected channels, rows and columns")
+        if self.split > self.layers:
+            raise InputError(f"network.split is {self.split}; there are {self.layers} layers before the output")
+        for name, known in (
+            ("coding", ("bernoulli_once", "bernoulli", "constant")),
+            ("membrane", ("carried", "reinitialised")),
+            ("precision", ("float32", "bfloat16")),
+        ):
+            if getattr(self, name) not in known:
+                raise InputError(f"network.{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
+        self.shapes()
+
+    @property
+    def layers(self) -> int:
+        """Layers of neurons before the output."""
+        return len(self.channels) + len(self.hidden)
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Return the shape of an image's signal before the first layer and after each, output left out."""
+        shapes: list[tuple[int, ...]] = [self.image]
+        for channels in self.channels:
+            sides = [(side - self.kernel + 1) // self.pool for side in shapes[-1][1:]]
+            if min(sides) < 1:
+                raise InputError(
+                    f"network.image is {self.image[1]}x{self.image[2]}, too small for {len(self.channels)} "
+                    f"convolutions of side {self.kernel} with pooling {self.pool}; remove a layer or enlarge it"
+                )
+            shapes.append((channels, *sides))
+        shapes.extend((size,) for size in self.hidden)
+        return shapes
+
+    @classmethod
+    def published(cls, **changes: object) -> Self:
+        """Return the network of the published code: as the paper's, with membranes re-initialised at each step."""
+        return replace(cls(membrane="reinitialised"), **changes)
+
+    @classmethod
+    def best(cls, **changes: object) -> Self:
+        """Return the preset for few steps: pixels as currents, T = 8."""
+        return replace(cls(steps=8, coding="constant"), **changes)
+
+
+@dataclass(frozen=True)
+class Operations:
+    """What one image costs; each (B,) float64.
+
+    Attributes:
+        spikes: of all neurons over all steps, input spikes counted too.
+        accumulates: additions of a weight to a neuron's input, one for each synapse that a spike reaches.
+        multiply_accumulates: the same for inputs that are not spikes (``constant`` coding), once an image.
+    """
+
+    spikes: torch.Tensor
+    accumulates: torch.Tensor
+    multiply_accumulates: torch.Tensor
+
+
+class SurrogateNetwork(nn.Module):
+    """conv - max pool - LIF, repeated; then linear - LIF, repeated; then one or more linear - LIF heads.
+
+    Signals are (T,B,...), or (1,B,...) where they are the same at every step; such a signal is convolved once.
+    The network is trained like any torch module and answers `spikelore.networks.protocol.SpikingModule`.
+
+    Args:
+        config: sizes and constants.
+        generator: draws the initial weights, those of later heads, and the Bernoulli inputs; may be replaced.
+
+    Source: Proietti et al. 2023 (MLSP), with torch's default initial weights.
+    """
+
+    def __init__(self, config: SurrogateConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.generator = generator
+        shapes = config.shapes()
+        convolutions = pairwise(shapes[: len(config.channels) + 1])
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before[0], after[0], config.kernel) for before, after in convolutions
+        )
+        sizes = [_size(shape) for shape in shapes[len(config.channels) :]]
+        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
+        self.heads = nn.ModuleList()
+        for layer in (*self.convolutions, *self.hidden):
+            self._initialise_(layer)
+        if config.classes:
+            self.add_head(config.classes)
+
+    def _initialise_(self, layer: nn.Module) -> None:
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        bound = _size(layer.weight.shape[1:]) ** -0.5
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.uniform_(-bound, bound, generator=self.generator)
+
+    def add_head(self, classes: int) -> None:
+        """Append a head of ``classes`` output neurons; its columns come after those of the heads before.
+
+        An optimiser made before does not know its weights.
+        """
+        if classes < 1:
+            raise InputError(f"a head of {classes} classes was asked for; it needs at least 1")
+        head = nn.Linear(_size(self.config.shapes()[-1]), classes)
+        self._initialise_(head)
+        self.heads.append(head)
+
+    @property
+    def head_sizes(self) -> list[int]:
+        """Output neurons of each head."""
+        return [len(head.bias) for head in self.heads]  # type: ignore[arg-type]
+
+    def head_columns(self, index: int) -> slice:
+        """Return which output columns belong to head ``index`` (negative: from the newest)."""
+        sizes = self.head_sizes
+        index = range(len(sizes))[index]
+        start = sum(sizes[:index])
+        return slice(start, start + sizes[index])
+
+    @torch.no_grad()
+    def align_heads_(self) -> None:
+        """Scale the newest head's weights so that their mean norm is that of the older heads'.
+
+        The norm is that of an output neuron's weight vector. Nothing happens with one head.
+
+        Source: weight alignment, Zhao et al. 2020 (arXiv 1911.07053), as Proietti et al. 2023 use it.
+        """
+        if len(self.heads) < 2:
+            return
+        *old, new = (head.weight for head in self.heads)
+        mean = torch.cat([weight.norm(dim=1) for weight in old]).mean()  # type: ignore[operator]
+        new.mul_(mean / new.norm(dim=1).mean())  # type: ignore[operator]
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the input signal, (T,B,C,H,W) or (1,B,C,H,W), of (B,H,W) or (B,C,H,W) images in 0..1."""
+        if images.dim() == 3:
+            images = images.unsqueeze(1)
+        if tuple(images.shape[1:]) != self.config.image:
+            raise InputError(f"images have shape {tuple(images.shape[1:])}; the network takes {self.config.image}")
+        if self.config.coding == "constant":
+            return images.unsqueeze(0)
+        shown = images.unsqueeze(0)
+        if self.config.coding == "bernoulli":
+            shown = shown.expand(self.config.steps, *images.shape)
+        return torch.bernoulli(shown, generator=self.generator)
+
+    def _neurons(self, currents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return spikes and potentials of a layer; one step of each where all steps are alike."""
+        if self.config.membrane == "carried":
+            return scan(currents, self.config.neuron, self.config.steps)
+        spikes, potentials = scan(currents.reshape(1, -1), self.config.neuron, 1)
+        return spikes.reshape(currents.shape), potentials.reshape(currents.shape)
+
+    def _convolved(self, signal: torch.Tensor, index: int) -> torch.Tensor:
+        """Return the pooled currents of convolution layer ``index``."""
+        convolution = self.convolutions[index]
+        assert isinstance(convolution, nn.Conv2d)
+        steps, batch = signal.shape[:2]
+        folded = signal.reshape(steps * batch, *signal.shape[2:])
+        currents = F.max_pool2d(F.conv2d(folded, convolution.weight, convolution.bias), self.config.pool)
+        return currents.reshape(steps, batch, *currents.shape[1:])
+
+    def _layer(self, signal: torch.Tensor, index: int) -> torch.Tensor:
+        """Return the spikes of layer ``index`` for the spikes before it."""
+        if index < len(self.convolutions):
+            return self._neurons(self._convolved(signal, index))[0]
+        linear = self.hidden[index - len(self.convolutions)]
+        return self._neurons(linear(signal.flatten(2)))[0]
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the spikes of layer ``config.split``: (T,B,...), or (1,B,...) if alike at every step."""
+        signal = self.encode(images)
+        for index in range(self.config.split):
+            signal = self._layer(signal, index)
+        return signal
+
+    def output(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return spikes and membrane potentials of the output neurons, each (T,B,classes), from `features`."""
+        if not self.heads:
+            raise InputError("the network has no head; add one with add_head before the first image")
+        signal = features
+        for index in range(self.config.split, self.config.layers):
+            signal = self._layer(signal, index)
+        return self._read_out(signal)
+
+    def _read_out(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return spikes and potentials of all heads' neurons for the spikes of the last layer before them."""
+        weight = torch.cat([head.weight for head in self.heads])  # type: ignore[arg-type]
+        bias = torch.cat([head.bias for head in self.heads])  # type: ignore[arg-type]
+        spikes, potentials = self._neurons(F.linear(signal.flatten(2), weight, bias))
+        shape = (self.config.steps, *spikes.shape[1:])
+        return spikes.expand(shape), potentials.expand(shape)
+
+    def head(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the output spikes, (T,B,classes), from `features`."""
+        return self.output(features)[0]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the output spikes, (T,B,classes), of (B,H,W) or (B,C,H,W) images in 0..1."""
+        return self.head(self.features(images))
+
+    @torch.no_grad()
+    def count_operations(self, images: torch.Tensor) -> Operations:
+        """Return spikes and synaptic operations of each image.
+
+        A spike costs one accumulate a synapse that it reaches: features x kernel places that lie inside the
+        layer's output before pooling, or the next layer's neurons.
+        """
+        signals = [self.encode(images)]
+        for index in range(self.config.layers):
+            signals.append(self._layer(signals[-1], index))
+        counts = [signal.sum(0) * (self.config.steps // len(signal)) for signal in signals]
+        counts.append(self._read_out(signals[-1])[0].sum(0))
+        fan_outs = [self._fan_out(index) for index in range(len(signals))]
+        events = [
+            (count * fan_out).double().flatten(1).sum(1) for count, fan_out in zip(counts, fan_outs, strict=False)
+        ]
+        spikes = [count.double().flatten(1).sum(1) for count in counts]
+        multiplies = torch.zeros(len(images), dtype=torch.float64)
+        if self.config.coding == "constant":
+            multiplies = ((signals[0][0] != 0) * fan_outs[0]).double().flatten(1).sum(1)
+            events, spikes = events[1:], spikes[1:]
+        return Operations(torch.stack(spikes).sum(0), torch.stack(events).sum(0), multiplies)
+
+    def _fan_out(self, index: int) -> torch.Tensor:
+        """Return how many synapses one spike of each input of layer ``index`` reaches, (C,H,W) or (1,)."""
+        if index < len(self.convolutions):
+            _, rows, columns = self.config.shapes()[index]
+            places = torch.ones(1, 1, rows - self.config.kernel + 1, columns - self.config.kernel + 1)
+            reached = F.conv_transpose2d(places, torch.ones(1, 1, self.config.kernel, self.config.kernel))
+            return reached[0] * self.config.channels[index]
+        sizes = [*self.config.hidden, sum(self.head_sizes)]
+        return torch.tensor([float(sizes[index - len(self.convolutions)])])
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint: weights and configuration in one safetensors file, nothing pickled."""
+        tensors = {name: tensor.detach().numpy() for name, tensor in self.state_dict().items()}
+        description = json.dumps({"config": asdict(self.config), "heads": self.head_sizes})
+        save_tensors(path, tensors, {"format": _FORMAT, "network": description})
+
+    @classmethod
+    def load(cls, path: Path, generator: torch.Generator | None = None) -> Self:
+        """Read a checkpoint that `save` wrote.
+
+        Args:
+            path: of the checkpoint.
+            generator: for the Bernoulli inputs; by default one of seed 0.
+
+        Raises:
+            InputError: not such a file, damaged, of other shapes than its configuration says, or with
+                weights that are not finite numbers.
+        """
+        tensors, metadata = load_tensors(path)
+        if metadata.get("format") != _FORMAT:
+            found = metadata.get("format", "no format")
+            raise InputError(f"checkpoint {path} holds {found!r}; expected {_FORMAT!r}")
+        try:
+            description = json.loads(metadata["network"])
+            raw = description["config"]
+            sizes = {name: tuple(raw.pop(name)) for name in ("image", "channels", "hidden")}
+            config = SurrogateConfig(neuron=Leaky(**raw.pop("neuron")), **sizes, **raw)
+            network = cls(replace(config, classes=0), torch.Generator())
+            for size in description["heads"]:
+                network.add_head(size)
+            network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"checkpoint {path} does not describe a surrogate network: {reason}") from error
+        for name, tensor in network.state_dict().items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise InputError(f"checkpoint {path}: {name} has weights that are not finite numbers; train it again")
+        network.config = config
+        network.generator = torch.Generator().manual_seed(0) if generator is None else generator
+        return network
+
+
+def _size(shape: Sequence[int]) -> int:
+    size = 1
+    for side in shape:
+        size *= side
+    return size
