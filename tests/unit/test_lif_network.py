@@ -78,6 +78,25 @@ def test_a_run_stopped_in_the_middle_goes_on_bit_for_bit(tmp_path, cut):
     assert equal(whole.state_dict(), second.state_dict())
 
 
+def test_a_checkpoint_goes_on_bit_for_bit_and_another_file_is_refused(tmp_path, trained):
+    trained.save(tmp_path / "a.safetensors")
+    loaded, kept = RateLIFNetwork.load(tmp_path / "a.safetensors"), trained.copy()
+    assert loaded.config == CONFIG
+    for network in (loaded, kept):
+        network.train(*bars(4, seed=3))
+    assert equal(loaded.state_dict(), kept.state_dict())
+    save_tensors(tmp_path / "b.safetensors", trained.state_dict(), {"format": "other"})
+    with pytest.raises(InputError, match="holds 'other'"):
+        RateLIFNetwork.load(tmp_path / "b.safetensors")
+    save_tensors(
+        tmp_path / "c.safetensors",
+        trained.state_dict(),
+        {"format": "spikelore rate-coded LIF network 1", "config": "{}"},
+    )
+    with pytest.raises(InputError, match="does not describe"):
+        RateLIFNetwork.load(tmp_path / "c.safetensors")
+
+
 def test_calls_and_chunks_do_not_change_the_result():
     images, labels = bars(12)
     one, many = RateLIFNetwork(CONFIG, seed=1), RateLIFNetwork(CONFIG, seed=1)

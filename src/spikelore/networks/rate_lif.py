@@ -4,9 +4,11 @@ One group of excitatory neurons a class, each with an inhibitory partner that in
 that fires most names the class. The operation itself is `spikelore.kernels.lif_network`.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from spikelore.coding.poisson import level_probabilities, poisson_spikes, stream_key
 from spikelore.errors import InputError
+from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.kernels.lif_network import (
     Constants,
@@ -33,6 +36,7 @@ from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 from spikelore.units import ms_to_steps
 
+_FORMAT = "spikelore rate-coded LIF network 1"
 _TRAINING, _TESTING = 0, 1  # streams of spike trains
 
 
@@ -529,6 +533,30 @@ class RateLIFNetwork:
         self.images_seen = int(loaded.pop("images_seen")[0])
         self._delays = Delays(loaded.pop("exc_to_inh_delay"), loaded.pop("inh_to_exc_delay"))
         self._state = State(**loaded)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint: arrays and configuration in one safetensors file, nothing pickled."""
+        save_tensors(path, self.state_dict(), {"format": _FORMAT, "config": json.dumps(asdict(self.config))})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a checkpoint that `save` wrote; it goes on like the network that was saved.
+
+        Raises:
+            InputError: not such a file, damaged, of other shapes than its configuration says, or with NaN.
+        """
+        tensors, metadata = load_tensors(path)
+        if metadata.get("format") != _FORMAT:
+            found = metadata.get("format", "no format")
+            raise InputError(f"checkpoint {path} holds {found!r}; expected {_FORMAT!r}")
+        try:
+            raw = json.loads(metadata["config"])
+            config = RateLIFConfig(**{**raw, "classes": tuple(raw["classes"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"checkpoint {path} does not describe a rate-coded LIF network: {error}") from error
+        network = cls(config, seed=0)
+        network.load_state_dict(tensors)
+        return network
 
     def _images_to_pause(self, every_images: int) -> int:
         """Return how many images come before the next call of ``between`` or the finer learning rate."""
