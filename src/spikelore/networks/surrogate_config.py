@@ -1,0 +1,92 @@
+"""Configuration of the surrogate-gradient network; imports no torch, so that reading one is quick."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+from spikelore.errors import InputError
+from spikelore.kernels.lif_scan import Leaky
+
+
+@dataclass(frozen=True)
+class SurrogateConfig:
+    """Sizes and constants; the defaults are the published ones but for the membranes, which are carried.
+
+    Attributes:
+        image: channels, rows and columns of an image.
+        channels: feature maps of each convolution layer.
+        kernel: side of the square kernels, without padding.
+        pool: side and stride of the max pooling between a convolution and its neurons.
+        hidden: neurons of each fully connected layer between the convolutions and the output.
+        classes: output neurons of the first head; 0 for a network that starts without one (`add_head`).
+        steps: T.
+        neuron: constants of all neurons.
+        coding: ``bernoulli_once`` draws one spike image with the pixels as probabilities and shows it at
+            every step, ``bernoulli`` draws one a step, ``constant`` feeds the pixels as currents.
+        membrane: ``carried`` from step to step; ``reinitialised`` before each, as the published code does, so
+            that neurons have no memory and a constant input makes all steps alike.
+        precision: of convolutions and matrix products; ``bfloat16`` keeps weights, membranes and weight
+            gradients' sums in float32.
+        split: layers that `SurrogateNetwork.features` runs, for latent replay.
+    """
+
+    image: tuple[int, int, int] = (1, 28, 28)
+    channels: tuple[int, ...] = (12, 64)
+    kernel: int = 5
+    pool: int = 2
+    hidden: tuple[int, ...] = ()
+    classes: int = 10
+    steps: int = 30
+    neuron: Leaky = field(default_factory=Leaky)
+    coding: Literal["bernoulli_once", "bernoulli", "constant"] = "bernoulli_once"
+    membrane: Literal["carried", "reinitialised"] = "carried"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    split: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("kernel", 1), ("pool", 1), ("steps", 1), ("classes", 0), ("split", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"network.{name} is {getattr(self, name)}; it must be at least {least}")
+        for name in ("image", "channels", "hidden"):
+            if any(size < 1 for size in getattr(self, name)):
+                raise InputError(f"network.{name} is {getattr(self, name)}; every size must be at least 1")
+        if len(self.image) != 3:
+            raise InputError(f"network.image is {self.image}; expected channels, rows and columns")
+        if self.split > self.layers:
+            raise InputError(f"network.split is {self.split}; there are {self.layers} layers before the output")
+        for name, known in (
+            ("coding", ("bernoulli_once", "bernoulli", "constant")),
+            ("membrane", ("carried", "reinitialised")),
+            ("precision", ("float32", "bfloat16")),
+        ):
+            if getattr(self, name) not in known:
+                raise InputError(f"network.{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
+        self.shapes()
+
+    @property
+    def layers(self) -> int:
+        """Layers of neurons before the output."""
+        return len(self.channels) + len(self.hidden)
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Return the shape of an image's signal before the first layer and after each, output left out."""
+        shapes: list[tuple[int, ...]] = [self.image]
+        for channels in self.channels:
+            sides = [(side - self.kernel + 1) // self.pool for side in shapes[-1][1:]]
+            if min(sides) < 1:
+                raise InputError(
+                    f"network.image is {self.image[1]}x{self.image[2]}, too small for {len(self.channels)} "
+                    f"convolutions of side {self.kernel} with pooling {self.pool}; remove a layer or enlarge it"
+                )
+            shapes.append((channels, *sides))
+        shapes.extend((size,) for size in self.hidden)
+        return shapes
+
+    @classmethod
+    def published(cls, **changes: object) -> Self:
+        """Return the network of the published code: as the paper's, with membranes re-initialised at each step."""
+        return replace(cls(membrane="reinitialised"), **changes)
+
+    @classmethod
+    def best(cls, **changes: object) -> Self:
+        """Return the preset for few steps: pixels as currents, T = 8."""
+        return replace(cls(steps=8, coding="constant"), **changes)
