@@ -1,6 +1,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,11 +78,6 @@ def test_a_convolution_by_hand():
         assert found[2] == 2  # a potential equal to the threshold does not fire
 
 
-def on_grid(weights):
-    """Round to multiples of 2**-10: their sums are exact in float32, so that ties are ties in both."""
-    return (np.round(weights * 1024) / 1024).astype(np.float32)
-
-
 def check_winners(winners, bins, order, total_bins):
     for each, image in zip(winners, order, strict=True):
         chosen = each[each[:, 0] >= 0, 0]
@@ -95,16 +91,15 @@ def check_winners(winners, bins, order, total_bins):
 def test_stdp_training(layer, k, radius, outside):
     rng, bins, weights, padding, threshold, total_bins = layer
     weights.flat[rng.integers(0, weights.size, 2)] += outside  # may start above the upper bound
-    weights = on_grid(weights)
     start = weights.copy()
     order = rng.integers(0, len(bins), 6)
-    ltp, ltd = on_grid(rng.uniform(0.01, 0.08, 6)), on_grid(rng.uniform(-0.08, -0.01, 6))
+    ltp, ltd = rng.uniform(0.01, 0.08, 6).astype(np.float32), rng.uniform(-0.08, -0.01, 6).astype(np.float32)
     (slow, slow_winners), (fast, fast_winners) = both(
         stdp.train, bins, order, weights, padding=padding, threshold=threshold, total_bins=total_bins,
         winners=k, radius=radius, ltp=ltp, ltd=ltd, stabilizer=False,
     )  # fmt: skip
     assert np.array_equal(slow_winners, fast_winners)
-    np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-6)
+    assert np.array_equal(fast, slow)
     assert np.array_equal(weights, start)
     assert fast.min() >= 0
     assert fast.max() <= 1
@@ -118,14 +113,13 @@ def test_stdp_training(layer, k, radius, outside):
 def test_stdp_training_with_the_stabilizer(layer, k, radius):
     rng, bins, weights, padding, threshold, total_bins = layer
     for image in range(len(bins)):
-        weights = on_grid(weights)
         ltp, ltd = (rng.uniform(*ends, 1).astype(np.float32) for ends in ((0.01, 0.3), (-0.3, -0.01)))
         (slow, slow_winners), (fast, fast_winners) = both(
             stdp.train, bins, np.array([image]), weights, padding=padding, threshold=threshold,
             total_bins=total_bins, winners=k, radius=radius, ltp=ltp, ltd=ltd,
         )  # fmt: skip
         assert np.array_equal(slow_winners, fast_winners)
-        np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-6)
+        assert np.array_equal(fast, slow)
         check_winners(fast_winners, bins, [image], total_bins)
         for f in fast_winners[0, :, 0]:
             if f >= 0:
@@ -133,6 +127,42 @@ def test_stdp_training_with_the_stabilizer(layer, k, radius):
                 rate = (fast[f] - weights[f]) / room
                 assert (np.isclose(rate, ltp, atol=1e-4) | np.isclose(rate, ltd, atol=1e-4)).all()
         weights = slow
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_of_equal_potentials_the_first_feature_row_and_column_wins(backend):
+    """The same weights in another order, or the same inputs in other bins, add up to the same potential."""
+    rng = np.random.default_rng(0)
+    values = rng.uniform(0, 1, 60).astype(np.float32)
+    one_place = {"padding": 0, "threshold": 5.0, "winners": 1, "radius": 0, "backend": backend}
+    rates = {"ltp": np.float32([0.1]), "ltd": np.float32([-0.1])}
+    for _ in range(10):
+        weights = np.stack([rng.permutation(values) for _ in range(20)]).reshape(20, 60, 1, 1)
+        inputs = np.zeros((1, 60, 1, 1), np.int8)
+        _, winners = stdp.train(inputs, np.array([0]), weights, total_bins=1, **one_place, **rates)
+        assert winners.tolist() == [[[0, 0, 0]]]
+        # every place has all inputs from bin 4 on, each place in an order of its own
+        inputs = rng.integers(0, 4, (1, 60, 4, 5)).astype(np.int8)
+        inputs[0, 0] = 4
+        late = {**one_place, "threshold": float(values.sum() - values[0] / 2)}
+        _, winners = stdp.train(
+            inputs, np.array([0]), values.reshape(1, 60, 1, 1), total_bins=5, **late, **rates
+        )  # fmt: skip
+        assert winners.tolist() == [[[0, 0, 0]]]
+
+
+def test_whether_a_neuron_ever_spikes_does_not_depend_on_the_order_of_its_inputs():
+    """Thresholds of exactly a neuron's sum: a rounding either way would tell the two forms apart."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        weights = rng.uniform(0, 1, (1, 60, 1, 1)).astype(np.float32)
+        bins = rng.integers(0, 6, (1, 60, 3, 3)).astype(np.int8)
+        bins[0, :, 1, 1] = np.minimum(bins[0, :, 1, 1], 4)
+        for threshold in (float(weights.sum()), float(weights.astype(np.float64).sum())):
+            common = {"padding": 0, "threshold": threshold}
+            slow, fast = both(convolution.first_spike_bins, bins, weights, total_bins=5, **common)
+            assert np.array_equal(slow, fast)
+            assert np.array_equal(convolution.spikes(bins < 5, weights, **common), fast < 5)
 
 
 @st.composite

@@ -5,6 +5,7 @@ whose potential exceeds the threshold:
 
     V_f(t, y, x) = sum over c, i, j of w[f,c,i,j] [s_c(y + i - p, x + j - p) <= t],   spike if V > threshold.
 
+Weights are rounded to a fine grid first (see `grid`), so that potentials are exact and equal ones are equal.
 Max pooling of cumulative waves lets the earliest spike of a window through.
 """
 

@@ -10,24 +10,16 @@ import numpy as np
 from numba import njit
 
 LANES = 16
-"""Features are padded to a multiple of this many float32 (one 512-bit vector)."""
+"""Features are padded to a multiple of this many int32 (one 512-bit vector)."""
 
 
 def pack_weights(weights: np.ndarray) -> np.ndarray:
-    """(F,C,K,K) -> contiguous (C,K,K*Fp) with columns reversed and features padded with zeros to Fp."""
+    """(F,C,K,K) int32 -> contiguous (C,K,K*Fp), columns reversed and features padded with zeros to Fp."""
     features, channels, rows, columns = weights.shape
     padded = -(-features // LANES) * LANES
-    packed = np.zeros((channels, rows, columns, padded), np.float32)
+    packed = np.zeros((channels, rows, columns, padded), np.int32)
     packed[..., :features] = weights[..., ::-1].transpose(1, 2, 3, 0)
     return packed.reshape(channels, rows, columns * padded)
-
-
-def unpack_weights(packed: np.ndarray, features: int) -> np.ndarray:
-    """Inverse of `pack_weights`."""
-    channels, rows, flat = packed.shape
-    padded = -(-features // LANES) * LANES
-    grid = packed.reshape(channels, rows, flat // padded, padded)[..., :features]
-    return np.ascontiguousarray(grid[:, :, ::-1].transpose(3, 0, 1, 2))
 
 
 @njit(cache=True, nogil=True)

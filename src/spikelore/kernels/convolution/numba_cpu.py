@@ -4,6 +4,7 @@ import numpy as np
 from numba import njit, prange
 
 from spikelore.kernels.convolution.events import add_event, pack_weights, sort_events
+from spikelore.kernels.convolution.grid import grid_bits, threshold_on_grid, to_grid
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -14,7 +15,7 @@ def _first_spike_bins(bins, packed, padding, threshold, total_bins, pool, out_he
     for n in prange(images):
         events = np.empty((channels * height * width, 3), np.int16)
         starts = np.empty(total_bins + 1, np.int32)
-        potentials = np.zeros((out_height, out_width * padded), np.float32)
+        potentials = np.zeros((out_height, out_width * padded), np.int32)
         _, features, pooled_height, pooled_width = out.shape
         first = np.full((pooled_height, pooled_width, padded), never, np.int8)
         sort_events(bins[n], total_bins, padding, events, starts)
@@ -41,8 +42,10 @@ def first_spike_bins(bins, weights, padding, threshold, total_bins, pool):
     features, _, kernel, _ = weights.shape
     height, width = (side + 2 * padding - kernel + 1 for side in bins.shape[2:])
     out = np.empty((len(bins), features, height // pool, width // pool), np.int8)
-    packed = pack_weights(weights)
-    _first_spike_bins(bins, packed, padding, np.float32(threshold), total_bins, pool, height, width, out)
+    bits = grid_bits(weights)
+    packed = pack_weights(to_grid(weights, bits))
+    limit = threshold_on_grid(threshold, bits)
+    _first_spike_bins(bins, packed, padding, limit, total_bins, pool, height, width, out)
     return out
 
 

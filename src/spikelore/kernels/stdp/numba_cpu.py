@@ -3,11 +3,16 @@
 import numpy as np
 from numba import njit
 
-from spikelore.kernels.convolution.events import add_event, pack_weights, sort_events, unpack_weights
+from spikelore.kernels.convolution.events import add_event, pack_weights, sort_events
+from spikelore.kernels.convolution.grid import grid_bits, threshold_on_grid, to_grid
 
 
 @njit(cache=True, nogil=True)
-def _train(bins, order, packed, padding, threshold, total_bins, radius, ltp, ltd, stabilizer, lower, upper, winners):
+def _train(
+    bins, order, weights, packed, scale, padding, threshold, total_bins, radius, ltp, ltd, stabilizer, lower, upper,
+    winners,
+):  # fmt: skip
+    """Learn in place: ``packed`` are the ``weights`` on their grid, ``scale`` steps to 1."""
     k = winners.shape[1]
     _, channels, height, width = bins.shape
     kernel = packed.shape[1]
@@ -16,10 +21,10 @@ def _train(bins, order, packed, padding, threshold, total_bins, radius, ltp, ltd
     out_width = width + 2 * padding - kernel + 1
     events = np.empty((channels * height * width, 3), np.int16)
     starts = np.empty(total_bins + 1, np.int32)
-    potentials = np.zeros((out_height, out_width * padded), np.float32)
+    potentials = np.zeros((out_height, out_width * padded), np.int32)
     fired = np.zeros((out_height, out_width), np.bool_)
     candidates = np.empty((out_height * out_width, 3), np.int32)
-    strength = np.empty(out_height * out_width, np.float32)
+    strength = np.empty(out_height * out_width, np.int32)
     winner_bin = np.empty(k, np.int32)
     for step in range(len(order)):
         wave = bins[order[step]]
@@ -92,24 +97,27 @@ def _train(bins, order, packed, padding, threshold, total_bins, radius, ltp, ltd
                         rate = rate_ltd
                         if 0 <= r < height and 0 <= x < width and wave[c, r, x] <= winner_bin[w]:
                             rate = rate_ltp
-                        at = (kernel - 1 - j) * padded + f
-                        old = packed[c, i, at]
+                        old = weights[f, c, i, j]
                         change = rate
                         if stabilizer:
                             change = rate * ((old - lower) * (upper - old))
-                        packed[c, i, at] = min(max(old + change, lower), upper)
+                        new = min(max(old + change, lower), upper)
+                        weights[f, c, i, j] = new
+                        packed[c, i, (kernel - 1 - j) * padded + f] = np.int32(np.rint(new * scale))
 
 
 def train(bins, order, weights, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper):
     """See `spikelore.kernels.stdp.train`."""
     winners = np.full((len(order), k, 3), -1, np.int16)
-    features = len(weights)
-    lower, upper, threshold = np.float32(lower), np.float32(upper), np.float32(threshold)
+    bits = grid_bits(weights, max(abs(lower), abs(upper)))
+    threshold = threshold_on_grid(threshold, bits)
+    lower, upper, scale = np.float32(lower), np.float32(upper), np.float32(2.0**bits)
+    weights = weights.copy()
     for steps in (slice(0, 1), slice(1, None)):
-        packed = pack_weights(weights)
+        packed = pack_weights(to_grid(weights, bits))
         _train(
-            bins, order[steps], packed, padding, threshold, total_bins, radius, ltp[steps], ltd[steps],
-            stabilizer, lower, upper, winners[steps],
+            bins, order[steps], weights, packed, scale, padding, threshold, total_bins, radius, ltp[steps],
+            ltd[steps], stabilizer, lower, upper, winners[steps],
         )  # fmt: skip
-        weights = np.clip(unpack_weights(packed, features), lower, upper)
+        np.clip(weights, lower, upper, out=weights)
     return weights, winners

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spikelore.kernels.convolution.reference import potentials
+from spikelore.kernels.convolution.reference import on_grid, potentials
 
 
 def find_winners(wave, weights, padding, threshold, total_bins, k, radius):
@@ -46,10 +46,12 @@ def update(weights, wave, winner, padding, ltp, ltd, stabilizer, lower, upper):
 
 def train(bins, order, weights, padding, threshold, total_bins, k, radius, ltp, ltd, stabilizer, lower, upper):
     """See `spikelore.kernels.stdp.train`."""
+    limit = max(np.abs(weights).max(), abs(lower), abs(upper))
     weights = weights.copy()
     winners = np.full((len(order), k, 3), -1, np.int16)
     for step, image in enumerate(order):
-        found = find_winners(bins[image], weights, padding, threshold, total_bins, k, radius)
+        on_the_grid = on_grid(weights, limit)
+        found = find_winners(bins[image], on_the_grid, padding, threshold, total_bins, k, radius)
         for n, winner in enumerate(found):
             winners[step, n] = winner[:3]
             weights[winner[0]] = update(
