@@ -62,6 +62,30 @@ def test_create_refuses_classes_that_the_units_do_not_divide_among(classes):
         FirstSpikeNetwork.create(CONFIG, classes=classes, seed=0)
 
 
+@pytest.mark.parametrize("classes", [(), (1, 1), (-1, 2)])
+def test_create_refuses_no_class_a_repeated_or_a_negative_one(classes):
+    with pytest.raises(InputError, match="give at least one label of 0 or more, each once"):
+        FirstSpikeNetwork.create(CONFIG, classes=classes, seed=0)
+
+
+def test_the_smallest_image_leaves_one_place_in_the_decision_layer(network):
+    # by hand: decision 3 - 2 = 1; layer 2 pooled 2, kernel 3, padding 1: 2; layer 1 the same: 4
+    assert network.smallest_side == 4
+    assert network.features(network.encode(np.full((1, 4, 5), 9, np.uint8))).shape == (5, 1, 1)
+    wide = replace(CONFIG, decision=DecisionLayerConfig(features=4, kernel=5, padding=0))
+    net = FirstSpikeNetwork.create(wide, classes=(3, 7), seed=5)
+    assert net.smallest_side == 20
+    image = np.random.default_rng(0).integers(0, 256, (1, 20, 20), dtype=np.uint8)
+    assert net.scores(net.features(net.encode(image))).shape == (1, 4)
+    assert FirstSpikeNetwork.create(FirstSpikeConfig(), classes=(0,), seed=0).smallest_side == 6
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 16), (2, 16, 3), (1, 0, 0)])
+def test_images_too_small_for_the_layers_are_refused(network, shape):
+    with pytest.raises(InputError, match=rf"images are {shape[1]} x {shape[2]} pixels; .* less than 4 x 4"):
+        network.predict(np.ones(shape, np.uint8))
+
+
 def test_a_checkpoint_gives_back_the_same_network(network, images, tmp_path):
     network.save(tmp_path / "net.safetensors")
     loaded = FirstSpikeNetwork.load(tmp_path / "net.safetensors")
@@ -142,6 +166,33 @@ def test_weights_that_are_no_numbers_are_refused(network, tmp_path, value):
     replace(network, unit_weights=weights).save(tmp_path / "net.safetensors")
     with pytest.raises(InputError, match="unit_weights holds NaN or infinite"):
         FirstSpikeNetwork.load(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "says"),
+    [
+        ("weights_2", np.float64, "weights_2 is of type float64; expected float32"),
+        ("unit_gains", np.float16, "unit_gains is of type float16; expected float32"),
+        ("unit_classes", np.int32, "unit_classes is of type int32; expected int64"),
+    ],
+)
+def test_types_other_than_float32_and_int64_are_refused(network, tmp_path, name, kind, says):
+    replace(network, **{name: getattr(network, name).astype(kind)}).save(tmp_path / "net.safetensors")
+    with pytest.raises(InputError, match=says):
+        FirstSpikeNetwork.load(tmp_path / "net.safetensors")
+
+
+def test_a_negative_class_is_refused(network, tmp_path):
+    replace(network, unit_classes=np.array([3, 3, -1, 7])).save(tmp_path / "net.safetensors")
+    with pytest.raises(InputError, match="unit_classes holds -1"):
+        FirstSpikeNetwork.load(tmp_path / "net.safetensors")
+
+
+def test_a_configuration_of_another_form_is_refused(network, tmp_path):
+    config = {**asdict(network.config), "coding": "none"}
+    save_tensors(tmp_path / "net", network.state_dict(), {"format": FORMAT, "config": json.dumps(config)})
+    with pytest.raises(InputError, match="does not describe a first-spike network"):
+        FirstSpikeNetwork.load(tmp_path / "net")
 
 
 def test_shapes_other_than_the_configurations_are_refused(network, tmp_path):

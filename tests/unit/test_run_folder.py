@@ -70,8 +70,13 @@ def test_a_damaged_state_is_refused(tmp_path):
     [
         ({**CONFIG, "seed": 2}, "seed was 1, now 2"),
         ({"seed": 1, "network": {"units": 5, "rates": [0.1, 0.2]}}, "network.units was 4, now 5"),
-        ({"seed": 1, "network": {"units": 4, "rates": [0.1, 0.3]}}, "network.rates was"),
-        ({**CONFIG, "epochs": 3}, "epochs was None, now 3"),
+        ({"seed": 1, "network": {"units": 4, "rates": [0.1, 0.3]}}, "network.rates[1] was 0.2, now 0.3"),
+        ({"seed": 1, "network": {"units": 4, "rates": (0.1,)}}, "network.rates was [0.1, 0.2], now [0.1]"),
+        ({"seed": 2, "network": {"units": 4, "rates": (0.1, 0.2)}}, "seed was 1, now 2"),
+        ({"network": {"units": 4, "rates": (0.1, 0.3)}, "seed": 1}, "network.rates[1] was 0.2, now 0.3"),
+        ({**CONFIG, "epochs": 3}, "epochs was not there, now 3"),
+        ({**CONFIG, "epochs": None}, "epochs was not there, now None"),
+        ({"seed": 1}, "network was {'units': 4, 'rates': [0.1, 0.2]}, now not there"),
     ],
 )
 def test_another_configuration_is_refused_by_the_changed_key(tmp_path, changed, message):
@@ -81,6 +86,16 @@ def test_another_configuration_is_refused_by_the_changed_key(tmp_path, changed, 
         RunFolder(tmp_path, changed, resume=True)
     assert message in str(caught.value)
     assert (tmp_path / "config.yaml").read_text() == before
+
+
+def test_the_same_configuration_resumes_whatever_its_form(tmp_path):
+    RunFolder(tmp_path, {"seed": 1, "network": {"units": 4, "rates": (0.1, 0.2)}}, resume=False)
+    saved = tmp_path / "config.yaml"
+    saved.write_text(f"# a note\n{saved.read_text()}")
+    RunFolder(tmp_path, {"network": {"rates": [0.1, 0.2], "units": 4}, "seed": 1}, resume=True)
+    saved.write_text("network: [")
+    with pytest.raises(InputError, match=r"config\.yaml cannot be read"):
+        RunFolder(tmp_path, CONFIG, resume=True)
 
 
 def test_an_existing_run_is_refused_without_resume(tmp_path):

@@ -54,8 +54,8 @@ class RunFolder:
         if saved.exists():
             if not resume:
                 raise InputError(f"{path} already holds a run; pass --resume to go on with it, or another --out")
-            if saved.read_text() != text:
-                changed = _difference(yaml.safe_load(saved.read_text()), dict(config))
+            changed = _difference(_read(saved), yaml.safe_load(text))
+            if changed:
                 raise InputError(
                     f"{path} was run with another configuration ({changed}); resume with the same one, "
                     "or choose another --out"
@@ -113,9 +113,26 @@ class RunFolder:
         write_json_atomic(self.path / "results.json", results)
 
 
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read ({reason}); restore it, or choose another --out") from error
+
+
+_ABSENT = object()
+
+
 def _difference(old: Any, new: Any, name: str = "") -> str:
+    """Return the first value that differs, by its key, or nothing."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *new]:
-            if old.get(key) != new.get(key):
-                return _difference(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
-    return f"{name} was {old!r}, now {new!r}"
+        pairs = [(f".{key}", old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in {**old, **new}]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [(f"[{n}]", *pair) for n, pair in enumerate(zip(old, new, strict=True))]
+    elif old == new:
+        return ""
+    else:
+        was, now = ("not there" if value is _ABSENT else repr(value) for value in (old, new))
+        return f"{name.removeprefix('.') or 'it'} was {was}, now {now}"
+    return next(filter(None, (_difference(a, b, name + key) for key, a, b in pairs)), "")

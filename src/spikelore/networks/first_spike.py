@@ -150,8 +150,10 @@ class FirstSpikeNetwork:
         """Return an untrained network with ``config.decision.features / len(classes)`` features a class.
 
         Raises:
-            InputError: the features do not divide among the classes.
+            InputError: no class, a repeated or negative one, or features that do not divide among them.
         """
+        if not classes or len(set(classes)) < len(classes) or min(classes) < 0:
+            raise InputError(f"classes are {list(classes)}; give at least one label of 0 or more, each once")
         features, rest = divmod(config.decision.features, len(classes))
         if rest or not features:
             raise InputError(
@@ -182,6 +184,19 @@ class FirstSpikeNetwork:
         return tuple(np.unique(self.unit_classes).tolist())
 
     @property
+    def smallest_side(self) -> int:
+        """Rows or columns that an image needs so that every layer has at least one place."""
+        one, two, decision = self.config.layer_1, self.config.layer_2, self.config.decision
+        side = 1
+        for kernel, padding, pool in (
+            (decision.kernel, decision.padding, 1),
+            (two.kernel, two.padding, two.pool),
+            (one.kernel, one.padding, one.pool),
+        ):
+            side = max(1, side * pool + kernel - 1 - 2 * padding)
+        return side
+
+    @property
     def features_digest(self) -> str:
         """SHA-256 of the coding and the two feature layers."""
         settings = {key: value for key, value in asdict(self.config).items() if key not in ("decision",)}
@@ -209,7 +224,16 @@ class FirstSpikeNetwork:
         )
 
     def encode(self, images: Images, *, backend: str = DEFAULT_BACKEND) -> FirstSpikeBins:
-        """Return the input wave of each image, (N,C,H,W) int8; see `spikelore.coding.rank_order.encode`."""
+        """Return the input wave of each image, (N,C,H,W) int8; see `spikelore.coding.rank_order.encode`.
+
+        Raises:
+            InputError: the images are not (N,H,W) uint8, or smaller than `smallest_side`.
+        """
+        if images.ndim == 3 and min(images.shape[1:]) < self.smallest_side:
+            raise InputError(
+                f"images are {images.shape[1]} x {images.shape[2]} pixels; the layers of this network leave nothing "
+                f"of less than {self.smallest_side} x {self.smallest_side}; give larger images or smaller kernels"
+            )
         return encode(images, self.config.coding, backend=backend)
 
     def layer_1_bins(self, bins: FirstSpikeBins, *, backend: str = DEFAULT_BACKEND) -> FirstSpikeBins:
@@ -300,8 +324,8 @@ class FirstSpikeNetwork:
         """Read a checkpoint that `save` wrote.
 
         Raises:
-            InputError: not such a file, damaged, of other shapes than its configuration says, or with
-                weights that are not finite numbers.
+            InputError: not such a file, damaged, of other shapes or types than its configuration says,
+                with weights that are not finite numbers, or with a negative class.
         """
         tensors, metadata = load_tensors(path)
         if metadata.get("format") != _FORMAT:
@@ -309,7 +333,7 @@ class FirstSpikeNetwork:
             raise InputError(f"checkpoint {path} holds {found!r}; expected {_FORMAT!r}")
         try:
             network = cls(config=_config_from_json(metadata["config"]), **tensors)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"checkpoint {path} does not describe a first-spike network: {error}") from error
         network._check(path)
         return network
@@ -326,9 +350,14 @@ class FirstSpikeNetwork:
             "unit_centres": (decision.features,),
         }
         for name, array in self.state_dict().items():
+            kind = np.int64 if name == "unit_classes" else np.float32
+            if array.dtype != kind:
+                raise InputError(f"checkpoint {path}: {name} is of type {array.dtype}; expected {np.dtype(kind)}")
             if array.shape != expected[name]:
                 raise InputError(
                     f"checkpoint {path}: {name} has shape {array.shape}, but its configuration says {expected[name]}"
                 )
             if not np.isfinite(array).all():
                 raise InputError(f"checkpoint {path}: {name} holds NaN or infinite values; train it again")
+        if self.unit_classes.min(initial=0) < 0:
+            raise InputError(f"checkpoint {path}: unit_classes holds {self.unit_classes.min()}; a class is 0 or more")
