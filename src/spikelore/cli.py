@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
-from rich.table import Table
 
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.experiments.tables import print_table
 
 if TYPE_CHECKING:
     from spikelore.experiments.config_file import Published
@@ -48,32 +47,6 @@ def _add_common(parser: ArgumentParser, *, seed: bool = True, out: str | None = 
     parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
 
 
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str = "") -> None:
-    table = Table(title=title, title_justify="left")
-    cells = {name: _cells([row.get(name) for row in rows]) for name in columns}
-    for name in columns:
-        words = any(isinstance(row.get(name), str) for row in rows)
-        table.add_column(name, justify="left" if words else "right")
-    for line in zip(*cells.values(), strict=True):
-        table.add_row(*line)
-    Console().print(table)
-
-
-def _cells(values: Sequence[Any]) -> list[str]:
-    """Return one column as text: fractions in per cent, other numbers in groups of three digits."""
-    floats = [abs(value) for value in values if isinstance(value, float)]
-    fractions = max(floats, default=0.0) <= 1
-    return [_cell(value, fractions) for value in values]
-
-
-def _cell(value: Any, fractions: bool) -> str:
-    if isinstance(value, float):
-        return f"{100 * value:.1f} %" if fractions else f"{value:,.1f}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return "" if value is None else str(value)
-
-
 _NOT_SHOWN = ("mean", "silent")
 """Columns of ``rows`` that only the report shows, beside those that hold lists."""
 
@@ -85,7 +58,7 @@ def _finish(out: Path, results: dict[str, Any]) -> None:
     rows = results["rows"]
     names = list(dict.fromkeys(name for row in rows for name in row))
     lists = {name for row in rows for name, value in row.items() if isinstance(value, list | dict)}
-    _table(rows, [name for name in names if name not in lists.union(_NOT_SHOWN)], _title(results))
+    print_table(rows, [name for name in names if name not in lists.union(_NOT_SHOWN)], _title(results))
     print(f"{results['seconds']:.0f} s; report: {page}")
 
 
@@ -114,7 +87,7 @@ def _data(arguments: Namespace) -> int:
     options = arguments[action]
     if action == "list":
         rows = [vars(info) for info in data.available(options.data_dir)]
-        _table(rows, ["name", "where", "train_images", "test_images", "description"])
+        print_table(rows, ["name", "where", "train_images", "test_images", "description"])
     elif action == "fetch":
         print(data.fetch(options.name, options.data_dir))
     else:
@@ -300,7 +273,7 @@ def _evaluate(arguments: Namespace) -> int:
         decisions = FirstSpikeNetwork.load(checkpoint).predict(test.images)
         values = {"accuracy": accuracy(decisions, test.labels), "silent": silence(decisions)}
         rows.append({"checkpoint": checkpoint.stem, **values})
-    _table(rows, list(rows[0]), f"{arguments.data}: {len(test)} test images")
+    print_table(rows, list(rows[0]), f"{arguments.data}: {len(test)} test images")
     return 0
 
 

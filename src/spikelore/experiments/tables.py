@@ -1,0 +1,103 @@
+"""Tables for a terminal or a log file: as few columns as tell the rows apart, never wider than the page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+_GROUP = "preset"
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column as text; fractions (floats that are all up to 1) in per cent."""
+
+    name: str
+    cells: tuple[str, ...]
+    words: bool
+    unit: str
+
+    @classmethod
+    def of(cls, name: str, rows: Sequence[Mapping[str, Any]]) -> "_Column":
+        values = [row.get(name) for row in rows]
+        floats = [abs(value) for value in values if isinstance(value, float)]
+        fraction = bool(floats) and max(floats) <= 1
+        words = any(isinstance(value, str) for value in values)
+        cells = tuple(_text(value, fraction) for value in values)
+        return cls(name.replace("_", " "), cells, words, " %" if fraction else "")
+
+    def told(self, n: int) -> str:
+        return f"{self.name} {self.cells[n]}{self.unit}"
+
+
+def _text(value: Any, fraction: bool) -> str:
+    if isinstance(value, float):
+        return f"{100 * value:.1f}" if fraction else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "" if value is None else str(value)
+
+
+def print_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "", *, console: Console | None = None
+) -> None:
+    """Print rows in aligned columns that fit the width, or one paragraph a row where that is impossible.
+
+    Fractions (a column of floats up to 1) are shown in per cent, as the heading says. What is equal in all of
+    several rows is told once above the table. ``preset`` becomes a heading over its rows if words follow. Only
+    the last column may wrap, and only if it holds words.
+
+    Args:
+        rows: values by column name; None, or a name that a row lacks, is an empty cell.
+        columns: names, in order.
+        title: a line above.
+        console: where to print; standard output if not given.
+    """
+    console = console or Console(highlight=False)
+    every = [_Column.of(name, rows) for name in columns]
+    same = [column for column in every if len(rows) > 1 and len(set(column.cells)) == 1]
+    shown = [column for column in every if column not in same]
+    told = ", ".join(column.told(0) for column in same if column.cells[0])
+    for line in filter(None, (title, f"all rows: {told}" if told else "")):
+        console.print(Text(line))
+    group = next((column for column in shown if column.name == _GROUP), None)
+    others = [column for column in shown if column is not group]
+    if group and others and others[0].words:
+        shown = others
+    else:
+        group = None
+    if not shown:
+        return
+    table = _aligned(shown, group)
+    if Measurement.get(console, console.options.update(max_width=10_000), table).minimum <= console.width:
+        console.print(table)
+    else:
+        _print_paragraphs(shown, group, console)
+
+
+def _aligned(columns: Sequence[_Column], group: _Column | None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        wraps = column.words and column is columns[-1]
+        table.add_column(column.name + column.unit, justify="left" if column.words else "right", no_wrap=not wraps)
+    for n in range(len(columns[0].cells) if columns else 0):
+        if group and (n == 0 or group.cells[n] != group.cells[n - 1]):
+            if n:
+                table.add_row()
+            table.add_row(Text(f"[{group.cells[n]}]", style="bold"))
+        table.add_row(*(Text(column.cells[n]) for column in columns))
+    return table
+
+
+def _print_paragraphs(columns: Sequence[_Column], group: _Column | None, console: Console) -> None:
+    first, *others = columns
+    for n, name in enumerate(first.cells):
+        head = name if first.words else first.told(n)
+        console.print(Text(f"{head} [{group.cells[n]}]" if group else head, style="bold"))
+        console.print(Padding(Text(", ".join(each.told(n) for each in others if each.cells[n])), (0, 0, 0, 2)))
