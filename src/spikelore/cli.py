@@ -55,11 +55,16 @@ def _finish(out: Path, results: dict[str, Any]) -> None:
     from spikelore import report
 
     page = report.write(out)
-    rows = results["rows"]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lists = {name for row in rows for name, value in row.items() if isinstance(value, list | dict)}
-    print_table(rows, [name for name in names if name not in lists.union(_NOT_SHOWN)], _title(results))
+    for name, title in (("rows", _title(results)), ("accuracy", "")):
+        if rows := results.get(name):
+            print_table(rows, _shown(rows), title)
     print(f"{results['seconds']:.0f} s; report: {page}")
+
+
+def _shown(rows: Sequence[dict[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    lists = {name for row in rows for name, value in row.items() if isinstance(value, list | dict)}
+    return [name for name in names if name not in lists.union(_NOT_SHOWN)]
 
 
 def _title(results: dict[str, Any]) -> str:
@@ -101,6 +106,8 @@ def _data(arguments: Namespace) -> int:
 _EXPERIMENT_OPTIONS: dict[str, dict[str, Any]] = {
     "data_a": {"type": str, "help": "dataset of network a (a folder name or a known one)"},
     "data_b": {"type": str, "help": "dataset of network b"},
+    "classes": {"type": int, "nargs": "+", "help": "classes to learn (default: 7 4 6)"},
+    "unknown": {"type": int, "nargs": "*", "help": "classes to ask about that it never learns (default: 9 2 1)"},
     "preset": {"choices": ["published", "best"], "help": "run the rows of one preset only (default: both)"},
 }
 """Options of `reproduce` that an experiment has if its ``at_scale`` has a parameter of that name."""
@@ -157,7 +164,8 @@ def _reproduce_one(name: str, options: Namespace, out: Path | None) -> int:
     kind = PUBLISHED[name]
     own = {option: options.get(option) for option in _own_options(kind)}
     config = kind.at_scale(options.scale, **own, seed=options.seed)
-    stem = "-".join([name, options.scale, *filter(None, own.values()), f"seed{options.seed}"])
+    words = ["".join(map(str, value)) for value in own.values() if value]
+    stem = "-".join([name, options.scale, *words, f"seed{options.seed}"])
     folder = out or _new_folder(stem, options.resume)
     _finish(folder, execute(config, folder, options.data_dir, resume=options.resume))
     return 0

@@ -8,8 +8,8 @@ from spikelore.continual.unused_decay import (
     OnlineDecay,
     WeightDecay,
     decay_unused_,
+    faded_share,
     kept_share,
-    lost_share,
     prune_random_,
     prune_smallest_,
 )
@@ -104,6 +104,11 @@ def test_weight_decay_shrinks_all_alike():
     decay.tick_(synapses)
     decay.tick_(synapses)
     assert synapses.weights == pytest.approx(0.8 * math.exp(-0.25))
+    resumed = WeightDecay(tau_ms=4_000.0)
+    resumed.load_state_dict(decay.state_dict())
+    synapses.now_ms = 2_000.0
+    resumed.tick_(synapses)
+    assert synapses.weights == pytest.approx(0.8 * math.exp(-0.5))
 
 
 def test_pruning_takes_the_share_asked_for():
@@ -115,9 +120,8 @@ def test_pruning_takes_the_share_asked_for():
     assert (random.weights == 0).sum() == 2
 
 
-def test_lost_share_counts_what_is_nearly_gone():
-    before = np.array([1.0, 1.0, 0.0, 2.0])
-    assert lost_share(before, np.array([0.5, 0.009, 0.0, 2.0])) == 0.5
+def test_faded_share_counts_what_is_nearly_gone():
+    assert faded_share(np.array([0.3, 0.0049, 0.0, 0.0051]), 0.5) == 0.5
 
 
 @pytest.mark.parametrize("tau", [0.0, -1.0, float("nan"), float("inf")])

@@ -14,6 +14,7 @@ Everything here is written against `FadingSynapses`, not against one network.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -21,8 +22,8 @@ from numpy.typing import NDArray
 
 from spikelore.errors import InputError
 
-LOST = 0.01
-"""A weight counts as lost when less than this share of it is left."""
+FADED = 0.01
+"""A weight counts as faded below this share of the largest possible weight."""
 
 
 class FadingSynapses(Protocol):
@@ -84,7 +85,31 @@ def decay_unused_(network: FadingSynapses, *, tau_prune_ms: float, strength: flo
     _scale_(network.weights, kept_share(idle, tau_prune_ms, strength))
 
 
-class OnlineDecay:
+class _Ticking:
+    """What is charged from tick to tick remembers when the last one was."""
+
+    def __init__(self) -> None:
+        self.last_tick_ms = 0.0
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return what a resumed run needs: the time of the last tick."""
+        return {"last_tick_ms": np.array([self.last_tick_ms])}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            InputError: it holds no time of a tick.
+        """
+        tick = state.get("last_tick_ms")
+        if tick is None or tick.shape != (1,) or not tick[0] >= 0:
+            raise InputError(
+                "the decay's state holds no time of its last tick; take the checkpoint of a run with decay"
+            )
+        self.last_tick_ms = float(tick[0])
+
+
+class OnlineDecay(_Ticking):
     """The same decay during training, charged in ticks so that what is used is kept.
 
     Every ``period_ms`` comes a tick. A synapse that was used since the last tick pays nothing. One that was
@@ -110,10 +135,10 @@ class OnlineDecay:
         _require_positive("tau_prune_ms", tau_prune_ms)
         _require_positive("period_ms", period_ms)
         _require_not_negative("strength", strength)
+        super().__init__()
         self.tau_prune_ms = tau_prune_ms
         self.period_ms = period_ms
         self.strength = strength
-        self.last_tick_ms = 0.0
 
     def tick_(self, network: FadingSynapses) -> None:
         """Charge the idle time up to now, in place; does nothing while the period is not over."""
@@ -126,25 +151,8 @@ class OnlineDecay:
         _scale_(network.weights, np.exp(-self.strength * owed / self.tau_prune_ms**2))
         self.last_tick_ms = now
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Return what a resumed run needs: the time of the last tick."""
-        return {"last_tick_ms": np.array([self.last_tick_ms])}
 
-    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from what `state_dict` returned.
-
-        Raises:
-            InputError: it holds no time of a tick.
-        """
-        tick = state.get("last_tick_ms")
-        if tick is None or tick.shape != (1,) or not tick[0] >= 0:
-            raise InputError(
-                "the decay's state holds no time of its last tick; take the checkpoint of a run with decay"
-            )
-        self.last_tick_ms = float(tick[0])
-
-
-class WeightDecay:
+class WeightDecay(_Ticking):
     """The L2-like baseline: all weights shrink alike, ``dw/dt = -w / tau``, used or not.
 
     Args:
@@ -156,8 +164,8 @@ class WeightDecay:
 
     def __init__(self, *, tau_ms: float) -> None:
         _require_positive("tau_ms", tau_ms)
+        super().__init__()
         self.tau_ms = tau_ms
-        self.last_tick_ms = 0.0
 
     def tick_(self, network: FadingSynapses) -> None:
         """Shrink the weights for the time since the last tick, in place."""
@@ -166,9 +174,9 @@ class WeightDecay:
         self.last_tick_ms = now
 
 
-def lost_share(before: NDArray[np.floating], after: NDArray[np.floating]) -> float:
-    """Return the share of weights of which less than `LOST` is left; weights that were 0 count as lost."""
-    return float((np.abs(after) <= LOST * np.abs(before)).mean())
+def faded_share(weights: NDArray[np.floating], weight_max: float) -> float:
+    """Return the share of weights below `FADED` of the largest possible one, pruned ones included."""
+    return float((np.abs(weights) < FADED * weight_max).mean())
 
 
 def prune_smallest_(network: FadingSynapses, share: float) -> None:

@@ -95,7 +95,7 @@ def four_test_sets(
     Args:
         test: where known and unknown images come from.
         known: the classes that the network has learned.
-        unknown: other classes.
+        unknown: other classes; none leaves the set ``unknown`` out.
         count: images a set.
         mean: mean intensity of every set, that of the training images.
         seed: the experiment's root seed.
@@ -110,12 +110,14 @@ def four_test_sets(
     nothing = np.zeros(count, np.int64)
     white = white_noise(count, height, width, mean, generator(seed, "noise", "white"))
     blurred = blurred_noise(count, height, width, mean, generator(seed, "noise", "blurred"))
-    return {
+    sets: dict[TestSetName, LabelledImages] = {
         "white": LabelledImages(white, nothing),
         "blurred": LabelledImages(blurred, nothing),
         "known": _drawn(test, known, count, mean, generator(seed, "noise", "known")),
-        "unknown": _drawn(test, unknown, count, mean, generator(seed, "noise", "unknown")),
     }
+    if unknown:
+        sets["unknown"] = _drawn(test, unknown, count, mean, generator(seed, "noise", "unknown"))
+    return sets
 
 
 def _drawn(

@@ -9,7 +9,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from spikelore.errors import InputError
-from spikelore.experiments.reproduce import fusion
+from spikelore.experiments.reproduce import decay, fusion
 from spikelore.experiments.run_folder import RunFolder
 
 
@@ -45,6 +45,12 @@ KINDS: dict[str, Kind] = {
         fusion.run,
         fusion.at_scale,
         "two networks trained apart become one (Antonov & Sukhov 2022)",
+    ),
+    "decay": Published(
+        decay.DecayExperiment,
+        decay.run,
+        decay.at_scale,
+        "synapses that are not used fade (Antonov & Sukhov 2024)",
     ),
 }
 """The value of ``experiment:`` in a YAML file, to what it means."""
