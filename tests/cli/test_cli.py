@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from spikelore.data import load, write_idx
+from spikelore.experiments.bench import RECORDED
 from spikelore.files import load_tensors
 
 SPIKELORE = str(Path(sys.executable).with_name("spikelore"))
@@ -241,4 +242,11 @@ def test_help_and_lists(small):
 def test_bench_checks_and_prints_json(small):
     answer = json.loads(run("bench", "first-spike", "--images", "32", cwd=small).stdout)
     assert [row["work"] for row in answer["rows"]] == ["coding", "layer 1", "layer 2", "layer 3", "inference"]
-    assert all(row["images_per_second"] > 0 for row in answer["rows"])
+    for row in answer["rows"]:
+        assert row["images_per_second"] > 0
+        assert row["spyketorch"] in ("recorded", "measured in this run")
+        if row["spyketorch"] == "recorded":
+            assert row["spyketorch_images_per_second"] == RECORDED[row["work"]]
+            assert "equal_answers" not in row
+        else:
+            assert row["equal_answers"] >= 0.95
