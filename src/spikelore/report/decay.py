@@ -363,9 +363,8 @@ def _each_run(rows: list[Row], shares: list[Row], presets: Sequence[str]) -> Dra
             values = row["left"].values
             x = np.full(len(values), names.index(row["set"]) + shift)
             left.scatter(x, np.maximum(values, floor), s=26, color=style.colour(n), alpha=0.7, linewidths=0)
-        mine = next(row for row in shares if row["preset"] == preset)
-        pairs = list(zip(mine["accuracy_without"].values, mine["accuracy_with"].values, strict=True))
-        for without, faded in pairs:
+        reached = _accuracy(shares, preset)
+        for without, faded in zip(reached["without"].values, reached["with"].values, strict=True):
             right.plot(
                 [2 * n, 2 * n + 1], [without, faded], marker="o", color=style.colour(n), alpha=0.7, linewidth=1.2
             )
@@ -394,11 +393,11 @@ def _each_run(rows: list[Row], shares: list[Row], presets: Sequence[str]) -> Dra
 
 def _highlights(rows: list[Row], shares: list[Row]) -> list[tuple[str, str]]:
     shown = []
-    for row in shares:
-        preset = row["preset"]
+    for preset in dict.fromkeys(row["preset"] for row in shares):
         left = {each["set"]: each.get("left") for each in rows if each["preset"] == preset}
-        what = f"accuracy with decay, {_PRESETS[preset].lower()} ({_percent(row['accuracy_without'])} % without)"
-        shown.append((f"{_percent(row['accuracy_with'])} %", what))
+        reached = _accuracy(shares, preset)
+        what = f"accuracy with decay, {_PRESETS[preset].lower()} ({_percent(reached['without'])} % without)"
+        shown.append((f"{_percent(reached['with'])} %", what))
         shown.append((f"{_percent(left['white'])} %", f"of spikes on white noise left, {_PRESETS[preset].lower()}"))
     return shown
 
@@ -426,7 +425,12 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
 
 
 def _accuracies(runs: Sequence[Run]) -> list[Row]:
-    return over_runs([run.results["accuracy"] for run in runs], ("preset",), ("accuracy_without", "accuracy_with"))
+    return over_runs([run.results["accuracy"] for run in runs], ("preset", "decay"), ("accuracy",))
+
+
+def _accuracy(shares: list[Row], preset: str) -> dict[str, Spread]:
+    """Return a preset's accuracy ``without`` and ``with`` decay."""
+    return {row["decay"]: row["accuracy"] for row in shares if row["preset"] == preset}
 
 
 def single(run: Run) -> Content:

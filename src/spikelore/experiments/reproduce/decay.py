@@ -311,23 +311,16 @@ def _measure(config: DecayExperiment, data: _Data, folder: RunFolder) -> dict[st
                     "left": round(after / before, 6) if before else None,
                 }
             )
-        shares.append(
-            {
-                "preset": preset,
-                **{
-                    f"{name}_{when}": one[name]
-                    for name in ("accuracy", "unrecognised")
-                    for when, one in (("without", without), ("with", with_decay))
-                },
-            }
-        )
+        shares += [
+            {"preset": preset, "decay": when, "accuracy": one["accuracy"], "unrecognised": one["unrecognised"]}
+            for when, one in (("without", without), ("with", with_decay))
+        ]
         arrays |= _arrays(preset, plain, faded, data)
     folder.write_arrays(arrays)
-    last = shares[-1]
     return {
         "rows": rows,
-        "accuracy_without": last["accuracy_without"],
-        "accuracy_with": last["accuracy_with"],
+        "accuracy_without": shares[-2]["accuracy"],
+        "accuracy_with": shares[-1]["accuracy"],
         "accuracy": shares,
         "methods": methods,
     }
