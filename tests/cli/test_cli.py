@@ -69,6 +69,8 @@ def test_run_folder(small):
         assert 0 <= row["a"] <= 1
         assert 0 <= row["b"] <= 1
         assert row["features"] == (400 if row["name"] == "bagging" else row["features"])
+    single, bagging = (results["rows"][names.index(name)] for name in ("network a", "bagging"))
+    assert 0 < single["synops_per_image"] < bagging["synops_per_image"] < 2 * single["synops_per_image"]
     network_a = results["rows"][names.index("network a")]
     assert network_a["a"] > 0.8  # zeros and ones are easy
     assert network_a["b"] == 0  # it has never seen a two or a three

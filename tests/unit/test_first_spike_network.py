@@ -4,8 +4,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig
 from spikelore.errors import InputError
 from spikelore.files import save_tensors
+from spikelore.kernels import convolution
 from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig, learn_epoch
 from spikelore.learning.stdp import StdpConfig, learn_layer
 from spikelore.networks.first_spike import (
@@ -84,6 +86,64 @@ def test_the_smallest_image_leaves_one_place_in_the_decision_layer(network):
 def test_images_too_small_for_the_layers_are_refused(network, shape):
     with pytest.raises(InputError, match=rf"images are {shape[1]} x {shape[2]} pixels; .* less than 4 x 4"):
         network.predict(np.ones(shape, np.uint8))
+
+
+def test_spikes_and_operations_by_hand():
+    """One lit pixel in 8 x 8, seen by an on-centre filter; few features a layer."""
+    config = FirstSpikeConfig(
+        coding=RankOrderConfig(
+            filters=(DifferenceOfGaussians(3, 1 / 3, 2 / 3),), threshold=1, normalization_radius=8, total_bins=1
+        ),
+        layer_1=FeatureLayerConfig(2, 3, 1, 0.5, 2, 1, 1),
+        layer_2=FeatureLayerConfig(3, 1, 0, 10.0, 2, 1, 1),
+        decision=DecisionLayerConfig(features=4, kernel=2, padding=0),
+    )
+    net = FirstSpikeNetwork.create(config, classes=(0,), seed=0)
+    net = replace(net, weights_1=np.ones((2, 1, 3, 3), np.float32), weights_2=np.full((3, 2, 1, 1), 6, np.float32))
+    image = np.zeros((2, 8, 8), np.uint8)
+    image[0, 2, 2] = 255
+    assert (net.encode(image)[0] < 1).sum() == 1
+    counts = net.count_spikes(image)  # the second image is blank: every mean is half of the first's
+    # the spike reaches 3 x 3 places of 2 features, which fire: places 1..3, so pooled windows 0 and 1 of either axis;
+    # these 2 x 4 spikes reach 1 place each of 3 features; all four windows' 3 features fire and pool into one place,
+    # which no 2 x 2 window but the only one covers
+    assert counts.spikes == (1 / 2, 2 * 9 / 2, 3 * 4 / 2)
+    assert counts.operations == (2 * 9 / 2, 3 * 8 / 2, 4 * 3 * 1 / 2)
+    assert counts.total_operations() == 9 + 12 + 6
+    assert counts.total_operations(2.5) == 9 + 12 + 15
+    with pytest.raises(InputError, match="no images"):
+        net.count_spikes(image[:0])
+
+
+def counted_one_by_one(net, images):
+    """Operations of the network's three layers by adding every weight of every window by itself."""
+    done = [0, 0, 0]
+    one, two, decision = net.config.layer_1, net.config.layer_2, net.config.decision
+    waves = net.encode(images, backend="reference") < net.config.coding.total_bins
+    for spiked in waves:
+        for n, (layer, weights) in enumerate(
+            ((one, net.weights_1), (two, net.weights_2), (decision, net.unit_weights))
+        ):
+            padded = np.pad(spiked, ((0, 0), (layer.padding, layer.padding), (layer.padding, layer.padding)))
+            for row in range(padded.shape[1] - layer.kernel + 1):
+                for column in range(padded.shape[2] - layer.kernel + 1):
+                    window = padded[:, row : row + layer.kernel, column : column + layer.kernel]
+                    done[n] += len(weights) * int(window.sum())
+            if n < 2:
+                spiked = convolution.spikes(
+                    spiked[None], weights, padding=layer.padding, threshold=layer.threshold, pool=layer.pool,
+                    backend="reference",
+                )[0]  # fmt: skip
+    return tuple(count / len(images) for count in done)
+
+
+def test_counts_equal_those_of_the_reference_and_of_every_addition_one_by_one(network, images):
+    counts = network.count_spikes(images)
+    assert counts == network.count_spikes(images, backend="reference")
+    assert counts.operations == counted_one_by_one(network, images)
+    assert min(counts.spikes) > 0
+    bins = network.encode(images)
+    assert counts.spikes[0] == (bins < 15).sum() / len(images)
 
 
 def test_a_checkpoint_gives_back_the_same_network(network, images, tmp_path):

@@ -15,6 +15,7 @@ from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND, convolution, reward_stdp
 from spikelore.kernels.reward_stdp import SpikeLists
+from spikelore.metrics.synaptic_operations import convolution_operations
 from spikelore.randomness import generator
 from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights
 
@@ -115,6 +116,30 @@ def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
     """Yield slices that cover ``range(count)``."""
     for start in range(0, count, size):
         yield slice(start, min(count, start + size))
+
+
+def _pooled(spiked: NDArray[np.bool_], pool: int) -> NDArray[np.bool_]:
+    images, features, height, width = spiked.shape
+    height, width = height // pool, width // pool
+    whole = spiked[:, :, : height * pool, : width * pool]
+    return np.asarray(whole.reshape(images, features, height, pool, width, pool).any(axis=(3, 5)))
+
+
+@dataclass(frozen=True)
+class SpikeCounts:
+    """Work of a forward pass, means per image.
+
+    Attributes:
+        spikes: of the input, layer 1 and layer 2: neurons that fire, before pooling.
+        operations: synaptic operations into layer 1, layer 2 and the decision layer.
+    """
+
+    spikes: tuple[float, float, float]
+    operations: tuple[float, float, float]
+
+    def total_operations(self, units: float = 1.0) -> float:
+        """Return all synaptic operations; with ``units`` times as many units in the decision layer."""
+        return self.operations[0] + self.operations[1] + units * self.operations[2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,6 +297,37 @@ class FirstSpikeNetwork:
                 )
             parts.append(SpikeLists.from_spikes(spiked))
         return SpikeLists.concatenate(parts)
+
+    def count_spikes(self, images: Images, *, backend: str = DEFAULT_BACKEND) -> SpikeCounts:
+        """Return the spikes and synaptic operations of deciding ``images``, means per image.
+
+        A layer's operations are those of `convolution_operations` for the spikes it receives: the input's,
+        layer 1's after pooling (a window passes one spike on), layer 2's after pooling. Feature layers run
+        without the competition that they learn by, as when they are frozen. The difference-of-Gaussians
+        filters, the ranking of their responses and the comparison of decision units are not counted.
+        """
+        if len(images) == 0:
+            raise InputError("there are no images to count the spikes of; give at least one")
+        fired, done = np.zeros(3, np.int64), np.zeros(3, np.int64)
+        for part in chunks(len(images)):
+            spiked = self.encode(images[part], backend=backend) < self.config.coding.total_bins
+            fired[0] += np.count_nonzero(spiked)
+            for n, (layer, weights) in enumerate(
+                ((self.config.layer_1, self.weights_1), (self.config.layer_2, self.weights_2))
+            ):
+                shape = {"kernel": layer.kernel, "padding": layer.padding}
+                done[n] += convolution_operations(spiked, features=layer.features, **shape).sum()
+                spiked = convolution.spikes(
+                    spiked, weights, padding=layer.padding, threshold=layer.threshold, backend=backend
+                )
+                fired[n + 1] += np.count_nonzero(spiked)
+                spiked = _pooled(spiked, layer.pool)
+            decision = self.config.decision
+            done[2] += convolution_operations(
+                spiked, features=decision.features, kernel=decision.kernel, padding=decision.padding
+            ).sum()
+        spikes, operations = (tuple((counts / len(images)).tolist()) for counts in (fired, done))
+        return SpikeCounts(spikes, operations)
 
     def competing_weights(self) -> Weights:
         """Return the decision layer's weights as they compete: ``gain_f (w_f - centre_f)``."""

@@ -25,7 +25,7 @@ from spikelore.kernels.reward_stdp import Rates, SpikeLists
 from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig, learn_epoch
 from spikelore.learning.stdp import StdpConfig, learn_layer
 from spikelore.metrics import confusion_matrix
-from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
+from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork, SpikeCounts
 from spikelore.shapes import Labels
 
 
@@ -280,6 +280,7 @@ def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> d
             }
             for parts in images
         ]
+        counts = [progress.network.count_spikes(test.images) for _, _, test in images]
         del images
         for index in range(len(sets)):
             if progress.stage > 2 + index:
@@ -290,7 +291,7 @@ def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> d
             _next_stage(progress, FirstSpikeNetwork.load(folder.checkpoint("network_a")), config.reward.base())
             progress.save(folder)
     networks = [FirstSpikeNetwork.load(folder.checkpoint(f"network_{letter(n)}")) for n in range(len(sets))]
-    results = _measure(config, networks, sets, folder)
+    results = _measure(config, networks, sets, counts, folder)
     return {
         "experiment": "fusion",
         "seed": config.seed,
@@ -314,8 +315,15 @@ _SELECTIONS = ("top fraction", "spread", "full sum", "activity", "merge", "assig
 class _Bench:
     """Fuses the networks in different ways and measures each on every test set."""
 
-    def __init__(self, config: FusionExperiment, networks: list[FirstSpikeNetwork], sets: list[dict[str, _Set]]):
+    def __init__(
+        self,
+        config: FusionExperiment,
+        networks: list[FirstSpikeNetwork],
+        sets: list[dict[str, _Set]],
+        counts: list[SpikeCounts],
+    ):
         self.networks = networks
+        self.counts = counts
         self.tests = [each["test"] for each in sets]
         self.size = config.size or len(networks[0].unit_weights)
         self.active = [
@@ -328,6 +336,7 @@ class _Bench:
     def row(self, name: str, network: FirstSpikeNetwork, preset: str, selection: str | None, score: str) -> dict:
         """Measure one network: a row of ``results.json``."""
         outcomes = [test.outcome(network) for test in self.tests]
+        relative = len(network.unit_weights) / len(self.networks[0].unit_weights)
         return {
             "name": name,
             "preset": preset,
@@ -337,6 +346,7 @@ class _Bench:
             "mean": round(float(np.mean([outcome.right for outcome in outcomes])), 5),
             "silent": round(float(np.mean([outcome.silent for outcome in outcomes])), 5),
             "features": len(network.unit_weights),
+            "synops_per_image": round(float(np.mean([each.total_operations(relative) for each in self.counts]))),
         }
 
     def fuse(self, selection: str, score: str, size: int | None = None) -> FirstSpikeNetwork:
@@ -360,10 +370,11 @@ def _measure(
     config: FusionExperiment,
     networks: list[FirstSpikeNetwork],
     sets: list[dict[str, _Set]],
+    counts: list[SpikeCounts],
     folder: RunFolder,
 ) -> dict[str, Any]:
     """Fuse in every way, measure on the test sets, and keep what the figures draw."""
-    bench = _Bench(config, networks, sets)
+    bench = _Bench(config, networks, sets, counts)
     singles = [bench.row(f"network {letter(n)}", net, "published", None, "raw") for n, net in enumerate(networks)]
     compared = {
         (selection, score): bench.row("fused", bench.fuse(selection, score), "comparison", selection, score)
