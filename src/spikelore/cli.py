@@ -327,7 +327,7 @@ def _report(arguments: Namespace) -> int:
 
 def _bench_parser() -> _OneLineParser:
     parser = _parser("Measure speed, checking results in the same run; prints JSON.")
-    parser.add_argument("what", choices=["first-spike"], help="which network")
+    parser.add_argument("what", choices=["first-spike", "lif"], help="which network")
     parser.add_argument("--images", type=int, default=512, help="images a measurement (default: 512)")
     _add_common(parser)
     return parser
@@ -335,8 +335,10 @@ def _bench_parser() -> _OneLineParser:
 
 def _bench(arguments: Namespace) -> int:
     from spikelore.experiments.bench import first_spike
+    from spikelore.experiments.bench_lif import lif
 
-    print(json.dumps(first_spike(arguments.images, arguments.seed), indent=2))
+    measure = {"first-spike": first_spike, "lif": lif}[arguments.what]
+    print(json.dumps(measure(arguments.images, arguments.seed), indent=2))
     return 0
 
 

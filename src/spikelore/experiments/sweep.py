@@ -1,12 +1,17 @@
 """The same experiment over a grid of values and seeds."""
 
 import itertools
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from spikelore import report
 from spikelore.errors import InputError
 from spikelore.experiments import config_file
+from spikelore.files import write_json_atomic
 
 
 def _points(grid: Sequence[str]) -> list[list[tuple[str, str]]]:
@@ -37,6 +42,8 @@ def sweep(
 ) -> list[Path]:
     """Run every point of the grid with every seed and return the reports: one a point, over its seeds.
 
+    Beside each report of several seeds stands ``seeds.json``: the results' means and standard deviations.
+
     Args:
         path: YAML file of the experiment.
         grid: texts ``key=value,value``.
@@ -64,9 +71,55 @@ def sweep(
             _one(*job)
     else:
         _with_ray(jobs, ray)
+    if seeds > 1:
+        for folder, folders in groups:
+            write_json_atomic(folder / "seeds.json", _over_seeds(folders))
+    return [report.compare(folders, folder) if seeds > 1 else folders[0] / "report.html" for folder, folders in groups]
+
+
+def _over_seeds(folders: Sequence[Path]) -> dict[str, Any]:
+    """Return the mean, the sample standard deviation and the values of every number, rows matched by their words."""
+    runs = [json.loads((folder / "results.json").read_text()) for folder in folders]
+    lists = [name for name, value in runs[0].items() if isinstance(value, list) and isinstance(value[0], dict)]
+    return {
+        "experiment": runs[0]["experiment"],
+        "data": runs[0]["data"],
+        "seeds": [run["seed"] for run in runs],
+        "seconds": [run["seconds"] for run in runs],
+        "versions": runs[0]["versions"],
+        **{name: _matched([run[name] for run in runs]) for name in lists},
+    }
+
+
+def _matched(runs: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Match rows by their texts, and among rows of equal texts by their order."""
+    gathered: dict[tuple, dict[str, list[float]]] = {}
+    for rows in runs:
+        met: dict[tuple, int] = {}
+        for row in rows:
+            inner = {
+                f"{name}.{key}": each for name, one in row.items() if isinstance(one, dict) for key, each in one.items()
+            }
+            flat = row | inner
+            words = tuple((name, each) for name, each in flat.items() if isinstance(each, str))
+            met[words] = met.get(words, 0) + 1
+            numbers = gathered.setdefault((words, met[words]), {})
+            for name, each in flat.items():
+                if isinstance(each, int | float):
+                    numbers.setdefault(name, []).append(each)
     return [
-        report.compare(folders, folder) if len(folders) > 1 else folders[0] / "report.html"
-        for folder, folders in groups
+        {
+            **dict(words),
+            **{
+                name: {
+                    "mean": round(float(np.mean(values)), 6),
+                    "deviation": round(float(np.std(values, ddof=1)), 6) if len(values) > 1 else None,
+                    "values": values,
+                }
+                for name, values in numbers.items()
+            },
+        }
+        for (words, _), numbers in gathered.items()
     ]
 
 

@@ -1,0 +1,90 @@
+"""Speed of the rate-coded LIF network, with its results checked in the same run.
+
+Milliseconds an image beside Brian2's, which were recorded on two cores of one machine for the published
+network (30 excitatory neurons, 5000 steps an image) and stand in `RECORDED`. Ratios hold only on a machine like
+it; the checks hold everywhere.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from spikelore.data import load
+from spikelore.errors import InputError, SpikeloreError
+from spikelore.experiments.run_folder import versions
+from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
+
+RECORDED = {"standalone": 17.0, "runtime": 370.0}
+"""Brian2, ms an image: in C++ standalone mode, its fastest; in runtime mode, the least of 370 to 890."""
+_CLASSES = (7, 4, 6)
+_CHECKED = 2
+_ROUNDS = 3
+
+
+def _ms_per_image(action: Callable[[], Any], images: int) -> float:
+    """Return the best of some rounds, after one that does not count."""
+    times = []
+    for _ in range(_ROUNDS + 1):
+        begun = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - begun)
+    return 1000 * min(times[1:]) / images
+
+
+def _check(network: RateLIFNetwork, images: np.ndarray, labels: np.ndarray) -> None:
+    """Let the reference kernel do the same from the same state: equal spikes, equal weights."""
+    fast, readable = (RateLIFNetwork(network.config, seed=0, backend=name) for name in ("numba_cpu", "reference"))
+    for each in (fast, readable):
+        each.load_state_dict(network.state_dict())
+    learned = [each.train(images, labels) for each in (fast, readable)]
+    tested = [each.count_spikes(images) for each in (fast, readable)]
+    equal = all(np.array_equal(a, b) and a.any() for a, b in (learned, tested))
+    if not equal or not np.allclose(fast.weights, readable.weights, rtol=0, atol=1e-12):
+        raise SpikeloreError(
+            "bench: spikes or weights of the fast kernel differ from the reference; its speed does not count"
+        )
+
+
+def lif(images: int, seed: int) -> dict[str, Any]:
+    """Measure training and testing of both presets on the digits 7, 4 and 6 that a dependency ships.
+
+    Args:
+        images: images a measurement, at least 16.
+        seed: of the networks.
+
+    Raises:
+        InputError: too few images.
+        SpikeloreError: the fast kernel's spikes or weights are not those of the reference.
+    """
+    if images < 16:
+        raise InputError(f"--images is {images}; measure at least 16")
+    part = load("digits-sample").train.of_classes(_CLASSES)
+    sample = part.take(np.random.default_rng(seed).permutation(len(part))[: min(images, len(part))])
+    rows = []
+    for preset, config in (("published", RateLIFConfig.published(_CLASSES)), ("best", RateLIFConfig.best(_CLASSES))):
+        network = RateLIFNetwork(config, seed=seed)
+        spent = {
+            "training": _ms_per_image(lambda net=network: net.train(sample.images, sample.labels), len(sample)),
+            "testing": _ms_per_image(lambda net=network: net.count_spikes(sample.images), len(sample)),
+        }
+        _check(network, sample.images[:_CHECKED], sample.labels[:_CHECKED])
+        rows += [
+            {
+                "preset": preset,
+                "work": work,
+                "ms_per_image": round(ms, 4),
+                **{f"brian2_{mode}_ms": recorded for mode, recorded in RECORDED.items()},
+                **{f"ratio_{mode}": round(recorded / ms, 1) for mode, recorded in RECORDED.items()},
+                "brian2": "recorded, published network",
+            }
+            for work, ms in spent.items()
+        ]
+    return {
+        "bench": "lif",
+        "images": len(sample),
+        "checked": "spikes equal the reference's, weights to 1e-12",
+        "versions": versions(),
+        "rows": rows,
+    }
