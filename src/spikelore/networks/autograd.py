@@ -1,48 +1,80 @@
-"""Leaky integrate-and-fire neurons as a differentiable function of torch tensors."""
+"""The kernels of spiking layers as differentiable functions of torch tensors on the processor."""
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from spikelore.errors import InputError
-from spikelore.kernels import DEFAULT_BACKEND, lif_scan
+from spikelore.kernels import DEFAULT_BACKEND, lif_convolution, lif_scan
 from spikelore.kernels.lif_scan import Leaky
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    """Return a tensor's memory as a contiguous float32 array."""
+    return tensor.detach().float().contiguous().numpy()
 
 
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, currents: torch.Tensor, leaky: Leaky, steps: int, backend: str) -> Any:
-        flat = currents.detach().float().numpy()
-        arrays = lif_scan.forward(flat, leaky, steps, backend=backend)
-        spikes, potentials = (torch.from_numpy(array) for array in arrays)
-        ctx.save_for_backward(potentials)
-        ctx.setting = leaky, len(currents) == 1 and steps > 1, currents.dtype, backend
+    def forward(ctx: Any, currents: torch.Tensor, leaky: Leaky, steps: int, with_potentials: bool, backend: str) -> Any:
+        spikes, potentials = lif_scan.forward(
+            _array(currents), leaky, steps=steps, with_potentials=with_potentials, backend=backend
+        )
+        ctx.save_for_backward(currents)
+        ctx.setting = leaky, backend
         ctx.set_materialize_grads(False)
-        return spikes, potentials
+        return torch.from_numpy(spikes), None if potentials is None else torch.from_numpy(potentials)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> Any:
-        (potentials,) = ctx.saved_tensors
-        leaky, constant, dtype, backend = ctx.setting
-        spikes, direct = gradients
-        spike_gradients = torch.zeros_like(potentials) if spikes is None else spikes.float().contiguous()
-        found = lif_scan.backward(
-            spike_gradients.numpy(),
-            None if direct is None else direct.float().contiguous().numpy(),
-            potentials.numpy(),
-            leaky,
-            constant=constant,
-            backend=backend,
+        (currents,) = ctx.saved_tensors
+        leaky, backend = ctx.setting
+        spikes, potentials = (None if each is None else _array(each) for each in gradients)
+        if spikes is None:
+            spikes = np.zeros_like(potentials)
+        found = lif_scan.backward(spikes, potentials, _array(currents), leaky, backend=backend)
+        return torch.from_numpy(found), None, None, None, None
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        currents: torch.Tensor,
+        weights: torch.Tensor,
+        bias: torch.Tensor,
+        leaky: Leaky | None,
+        steps: int,
+        pool: int,
+        backend: str,
+    ) -> torch.Tensor:
+        pooled, winners = lif_convolution.forward(
+            _array(currents), _array(weights), _array(bias), leaky, steps=steps, pool=pool, backend=backend
         )
-        return torch.from_numpy(found).to(dtype), None, None, None
+        ctx.save_for_backward(currents, weights, torch.from_numpy(winners))
+        ctx.setting = leaky, pool, backend
+        return torch.from_numpy(pooled)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        currents, weights, winners = ctx.saved_tensors
+        leaky, pool, backend = ctx.setting
+        found = lif_convolution.backward(
+            _array(gradients[0]), winners.numpy(), _array(currents), _array(weights), leaky, pool=pool, backend=backend
+        )
+        return *(torch.from_numpy(each) for each in found), None, None, None, None
 
 
-def scan(
-    currents: torch.Tensor, leaky: Leaky, steps: int, *, backend: str = DEFAULT_BACKEND
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the spikes and membrane potentials of neurons that all start from rest, both differentiable.
+def _check(currents: torch.Tensor, steps: int) -> None:
+    if currents.device.type != "cpu":
+        raise InputError(f"currents are on {currents.device}; these layers run on the cpu")
+    if len(currents) not in (1, steps):
+        raise InputError(f"currents have {len(currents)} steps; expected {steps}, or 1 for a constant input")
 
-    The equations are those of `spikelore.kernels.lif_scan`.
+
+def scan(currents: torch.Tensor, leaky: Leaky, steps: int, *, backend: str = DEFAULT_BACKEND) -> torch.Tensor:
+    """Return the spikes, (T,...), of neurons that start from rest; the equations are in `kernels.lif_scan`.
 
     Args:
         currents: (T,...) input at each step, or (1,...): the same at every step.
@@ -51,12 +83,48 @@ def scan(
         backend: of the kernel.
 
     Raises:
-        InputError: the tensors are not on the processor, or their first axis is neither T nor 1.
+        InputError: the tensor is not on the processor, or its first axis is neither T nor 1.
     """
-    if currents.device.type != "cpu":
-        raise InputError(f"currents are on {currents.device}; the scan runs on the cpu")
-    if len(currents) not in (1, steps):
-        raise InputError(f"currents have {len(currents)} steps; expected {steps}, or 1 for a constant input")
-    spikes, potentials = _Scan.apply(currents.reshape(len(currents), -1), leaky, steps, backend)
-    shape = (steps, *currents.shape[1:])
-    return spikes.reshape(shape), potentials.reshape(shape)
+    _check(currents, steps)
+    spikes, _ = _Scan.apply(currents.reshape(len(currents), -1), leaky, steps, False, backend)
+    return spikes.reshape(steps, *currents.shape[1:])
+
+
+def scan_with_potentials(
+    currents: torch.Tensor, leaky: Leaky, steps: int, *, backend: str = DEFAULT_BACKEND
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return spikes and membrane potentials, both differentiable; otherwise as `scan`."""
+    _check(currents, steps)
+    both = _Scan.apply(currents.reshape(len(currents), -1), leaky, steps, True, backend)
+    spikes, potentials = (each.reshape(steps, *currents.shape[1:]) for each in both)
+    return spikes, potentials
+
+
+def convolve(
+    currents: torch.Tensor,
+    weights: torch.Tensor,
+    bias: torch.Tensor,
+    leaky: Leaky | None,
+    steps: int,
+    pool: int,
+    *,
+    backend: str = DEFAULT_BACKEND,
+) -> torch.Tensor:
+    """Return the pooled currents, (T,B,H',W',F), that a convolution layer gets from the neurons before it.
+
+    The equations are in `kernels.lif_convolution`.
+
+    Args:
+        currents: (T,B,H,W,C) or (1,B,H,W,C) input of those neurons; without ``leaky``, their spikes.
+        weights: (F,C,K,K).
+        bias: (F,).
+        leaky: constants of those neurons, or None.
+        steps: T.
+        pool: side and stride of the pooling.
+        backend: of the kernel.
+
+    Raises:
+        InputError: as `scan`.
+    """
+    _check(currents, steps)
+    return _Convolution.apply(currents, weights, bias, leaky, steps, pool, backend)  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels.lif_scan import Leaky
-from spikelore.networks.leaky import scan
+from spikelore.networks.autograd import convolve, scan, scan_with_potentials
 from spikelore.networks.surrogate_config import SurrogateConfig
 from spikelore.randomness import generator
 
@@ -138,60 +138,88 @@ class SurrogateNetwork(nn.Module):
             shown = shown.expand(self.config.steps, *images.shape)
         return torch.bernoulli(shown, generator=self.generator)
 
-    def _neurons(self, currents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return spikes and potentials of a layer; one step of each where all steps are alike."""
-        if self.config.membrane == "carried":
-            return scan(currents, self.config.neuron, self.config.steps)
-        spikes, potentials = scan(currents.reshape(1, -1), self.config.neuron, 1)
-        return spikes.reshape(currents.shape), potentials.reshape(currents.shape)
+    def _currents(self, signal: torch.Tensor, index: int, neurons: Leaky | None) -> torch.Tensor:
+        """Return the input currents of layer ``index``, the read-out being the last, from the signal before it.
 
-    def _convolved(self, signal: torch.Tensor, index: int) -> torch.Tensor:
-        """Return the pooled currents of convolution layer ``index``."""
+        The signal is the encoded image, or the currents of the ``neurons`` before, or without them their spikes.
+        """
+        if index >= len(self.convolutions):
+            spikes = signal if neurons is None else self._spikes(signal)
+            return F.linear(spikes.flatten(2), *self._matrix(index))
         convolution = self.convolutions[index]
         assert isinstance(convolution, nn.Conv2d)
-        steps, batch = signal.shape[:2]
-        folded = signal.reshape(steps * batch, *signal.shape[2:])
-        currents = F.max_pool2d(F.conv2d(folded, convolution.weight, convolution.bias), self.config.pool)
-        return currents.reshape(steps, batch, *currents.shape[1:])
+        assert convolution.bias is not None
+        if index:
+            folded, steps = self._folded(signal)
+            currents = convolve(folded, convolution.weight, convolution.bias, neurons, steps, self.config.pool)
+            return currents.reshape(-1, signal.shape[1], *currents.shape[2:])
+        currents = F.max_pool2d(convolution(signal.flatten(0, 1)), self.config.pool)
+        return currents.permute(0, 2, 3, 1).reshape(*signal.shape[:2], *currents.shape[2:], -1)
 
-    def _layer(self, signal: torch.Tensor, index: int) -> torch.Tensor:
-        """Return the spikes of layer ``index`` for the spikes before it."""
-        if index < len(self.convolutions):
-            return self._neurons(self._convolved(signal, index))[0]
-        linear = self.hidden[index - len(self.convolutions)]
-        return self._neurons(linear(signal.flatten(2)))[0]
+    def _matrix(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weight and bias of a fully connected layer or of all heads, for inputs in their order here."""
+        place = index - len(self.convolutions)
+        layers = [self.hidden[place]] if place < len(self.hidden) else list(self.heads)
+        if not layers:
+            raise InputError("the network has no head; add one with add_head before the first image")
+        weight = torch.cat([layer.weight for layer in layers])  # type: ignore[arg-type]
+        if place == 0 and self.convolutions:
+            weight = weight.unflatten(1, self.config.shapes()[index]).permute(0, 2, 3, 1).flatten(1)
+        return weight, torch.cat([layer.bias for layer in layers])  # type: ignore[arg-type]
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the spikes of layer ``config.split``: (T,B,...), or (1,B,...) if alike at every step."""
-        signal = self.encode(images)
-        for index in range(self.config.split):
-            signal = self._layer(signal, index)
+    def _folded(self, currents: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Return currents and their number of steps as the neurons see them: without memory each step is alone."""
+        if self.config.membrane == "carried":
+            return currents, self.config.steps
+        return currents.flatten(0, 1).unsqueeze(0), 1
+
+    def _spikes(self, currents: torch.Tensor) -> torch.Tensor:
+        """Return a layer's spikes; one step of them where all steps are alike."""
+        folded, steps = self._folded(currents)
+        return scan(folded, self.config.neuron, steps).reshape(-1, *currents.shape[1:])
+
+    def _through(self, signal: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        """Return the currents of layer ``last`` from an image or spikes before layer ``first``."""
+        neurons = None
+        for index in range(first, last + 1):
+            signal = self._currents(signal, index, neurons)
+            neurons = self.config.neuron
         return signal
 
-    def output(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return spikes and membrane potentials of the output neurons, each (T,B,classes), from `features`."""
-        if not self.heads:
-            raise InputError("the network has no head; add one with add_head before the first image")
-        signal = features
-        for index in range(self.config.split, self.config.layers):
-            signal = self._layer(signal, index)
-        return self._read_out(signal)
+    def _all_steps(self, signal: torch.Tensor) -> torch.Tensor:
+        return signal.expand(self.config.steps, *signal.shape[1:])
 
-    def _read_out(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return spikes and potentials of all heads' neurons for the spikes of the last layer before them."""
-        weight = torch.cat([head.weight for head in self.heads])  # type: ignore[arg-type]
-        bias = torch.cat([head.bias for head in self.heads])  # type: ignore[arg-type]
-        spikes, potentials = self._neurons(F.linear(signal.flatten(2), weight, bias))
-        shape = (self.config.steps, *spikes.shape[1:])
-        return spikes.expand(shape), potentials.expand(shape)
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the spikes of layer ``config.split``, (T,B,H,W,C) or (T,B,F); (1,B,...) if alike at every step.
+
+        With split 0 they are the encoded images, (T,B,C,H,W) or (1,B,C,H,W).
+        """
+        signal = self.encode(images)
+        if self.config.split == 0:
+            return signal
+        return self._spikes(self._through(signal, 0, self.config.split - 1))
 
     def head(self, features: torch.Tensor) -> torch.Tensor:
         """Return the output spikes, (T,B,classes), from `features`."""
-        return self.output(features)[0]
+        return self._all_steps(self._spikes(self._through(features, self.config.split, self.config.layers)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the output spikes, (T,B,classes), of (B,H,W) or (B,C,H,W) images in 0..1."""
-        return self.head(self.features(images))
+        return self._all_steps(self._spikes(self._through(self.encode(images), 0, self.config.layers)))
+
+    def with_potentials(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the output neurons' spikes and membrane potentials, each (T,B,classes)."""
+        return self._output(self._through(self.encode(images), 0, self.config.layers))
+
+    def output(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `with_potentials` does, from `features`."""
+        return self._output(self._through(features, self.config.split, self.config.layers))
+
+    def _output(self, currents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        folded, steps = self._folded(currents)
+        both = scan_with_potentials(folded, self.config.neuron, steps)
+        spikes, potentials = (self._all_steps(each.reshape(-1, *currents.shape[1:])) for each in both)
+        return spikes, potentials
 
     @torch.no_grad()
     def count_operations(self, images: torch.Tensor) -> Operations:
@@ -201,11 +229,10 @@ class SurrogateNetwork(nn.Module):
         layer's output before pooling, or the next layer's neurons.
         """
         signals = [self.encode(images)]
-        for index in range(self.config.layers):
-            signals.append(self._layer(signals[-1], index))
+        for index in range(self.config.layers + 1):
+            signals.append(self._spikes(self._currents(signals[-1], index, None)))
         counts = [signal.sum(0) * (self.config.steps // len(signal)) for signal in signals]
-        counts.append(self._read_out(signals[-1])[0].sum(0))
-        fan_outs = [self._fan_out(index) for index in range(len(signals))]
+        fan_outs = [self._fan_out(index) for index in range(len(signals) - 1)]
         events = [
             (count * fan_out).double().flatten(1).sum(1) for count, fan_out in zip(counts, fan_outs, strict=False)
         ]
@@ -217,12 +244,13 @@ class SurrogateNetwork(nn.Module):
         return Operations(torch.stack(spikes).sum(0), torch.stack(events).sum(0), multiplies)
 
     def _fan_out(self, index: int) -> torch.Tensor:
-        """Return how many synapses one spike of each input of layer ``index`` reaches, (C,H,W) or (1,)."""
+        """Return how many synapses one spike of each input of layer ``index`` reaches, (1,H,W), (H,W,1) or (1,)."""
         if index < len(self.convolutions):
             _, rows, columns = self.config.shapes()[index]
             places = torch.ones(1, 1, rows - self.config.kernel + 1, columns - self.config.kernel + 1)
             reached = F.conv_transpose2d(places, torch.ones(1, 1, self.config.kernel, self.config.kernel))
-            return reached[0] * self.config.channels[index]
+            reached = reached[0] * self.config.channels[index]
+            return reached.permute(1, 2, 0) if index else reached
         sizes = [*self.config.hidden, sum(self.head_sizes)]
         return torch.tensor([float(sizes[index - len(self.convolutions)])])
 

@@ -29,42 +29,43 @@ _BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
 
 
 def forward(
-    currents: NDArray[np.float32], leaky: Leaky, steps: int, *, backend: str = DEFAULT_BACKEND
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    currents: NDArray[np.float32],
+    leaky: Leaky,
+    *,
+    steps: int,
+    with_potentials: bool = False,
+    backend: str = DEFAULT_BACKEND,
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Scan ``steps`` steps.
 
     Args:
         currents: (T,M) float32 input of each neuron at each step, or (1,M): the same at every step.
         leaky: the neurons' constants.
         steps: T.
+        with_potentials: return the potentials too.
         backend: ``numba_cpu`` or ``reference``.
 
     Returns:
-        Spikes and membrane potentials before the reset, each (T,M) float32.
+        Spikes and, where asked for, membrane potentials before the reset, each (T,M) float32.
     """
-    return select(_BACKENDS, backend).forward(currents, leaky, steps)
+    return select(_BACKENDS, backend).forward(currents, leaky, steps, with_potentials)
 
 
 def backward(
     spike_gradients: NDArray[np.float32],
     potential_gradients: NDArray[np.float32] | None,
-    potentials: NDArray[np.float32],
+    currents: NDArray[np.float32],
     leaky: Leaky,
     *,
-    constant: bool,
     backend: str = DEFAULT_BACKEND,
 ) -> NDArray[np.float32]:
-    """Return dL/dI.
+    """Return dL/dI, of the currents' shape: summed over the steps where the currents were the same at each.
 
     Args:
         spike_gradients: (T,M) float32, dL/dS.
         potential_gradients: (T,M) float32, dL/dU where the loss reads potentials; None for nowhere.
-        potentials: (T,M) float32 from `forward`.
+        currents: as given to `forward`.
         leaky: the neurons' constants.
-        constant: the currents were (1,M): sum the gradient over the steps.
         backend: ``numba_cpu`` or ``reference``.
-
-    Returns:
-        (T,M) float32, or (1,M) where ``constant``.
     """
-    return select(_BACKENDS, backend).backward(spike_gradients, potential_gradients, potentials, leaky, constant)
+    return select(_BACKENDS, backend).backward(spike_gradients, potential_gradients, currents, leaky)

@@ -1,4 +1,9 @@
-"""The scan on the processor: all steps of a block of neurons at once, blocks spread over the cores."""
+"""The scan on the processor: all steps of a block of neurons at once, blocks spread over the cores.
+
+Going back, potentials are computed again instead of kept.
+"""
+
+from collections import namedtuple
 
 import numpy as np
 from numba import njit, prange
@@ -6,92 +11,131 @@ from numpy.typing import NDArray
 
 from spikelore.kernels.lif_scan.model import Leaky
 
-_BLOCK = 1024  # neurons whose state stays in the nearest cache
+_BLOCK = 512  # neurons whose potentials at all steps stay in a near cache
+
+Constants = namedtuple("Constants", ["beta", "threshold", "to_zero", "atan", "identity", "slope", "scale"])
+"""What a compiled loop is told; see `constants`."""
+
+
+def constants(leaky: Leaky | None) -> Constants:
+    """Return the constants of ``leaky`` in float32; None stands for an input that is spikes already."""
+    if leaky is None:
+        zero, half = np.float32(0), np.float32(0.5)
+        return Constants(zero, half, True, False, True, zero, zero)
+    atan = leaky.surrogate == "atan"
+    slope = np.float32(np.pi / 2 * leaky.slope if atan else leaky.slope)
+    scale = np.float32(leaky.slope / 2 if atan else 1)
+    beta, threshold = np.float32(leaky.beta), np.float32(leaky.threshold)
+    return Constants(beta, threshold, leaky.reset == "zero", atan, False, slope, scale)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def step_(before, currents, neuron, after):
+    """Write the potentials one step after ``before``; both may be the same array."""
+    beta, threshold, zero = neuron.beta, neuron.threshold, np.float32(0)
+    if neuron.to_zero:
+        for n in range(len(before)):
+            u = before[n]
+            after[n] = beta * (zero if u > threshold else u) + currents[n]
+    else:
+        for n in range(len(before)):
+            u = before[n]
+            after[n] = (beta * u + currents[n]) - (threshold if u > threshold else zero)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def slopes_(potentials, neuron, slopes):
+    """Write the surrogate's slope at each potential."""
+    one, threshold, slope, scale = np.float32(1), neuron.threshold, neuron.slope, neuron.scale
+    if neuron.identity:
+        slopes[:] = one
+    elif neuron.atan:
+        for n in range(len(potentials)):
+            x = slope * (potentials[n] - threshold)
+            slopes[n] = scale / (one + x * x)
+    else:
+        for n in range(len(potentials)):
+            x = slope * abs(potentials[n] - threshold) + one
+            slopes[n] = scale / (x * x)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def carry_back_(received, potentials, slopes, neuron, gradients):
+    """Turn the potentials' gradients of the step after into those of this step."""
+    beta, threshold, zero = neuron.beta, neuron.threshold, np.float32(0)
+    if neuron.to_zero:
+        for n in range(len(gradients)):
+            kept = zero if potentials[n] > threshold else beta * gradients[n]
+            gradients[n] = received[n] * slopes[n] + kept
+    else:
+        for n in range(len(gradients)):
+            gradients[n] = received[n] * slopes[n] + beta * gradients[n]
 
 
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
-def _forward(currents, beta, threshold, to_zero, spikes, potentials):
+def _forward(currents, neuron, spikes, potentials):
     steps, neurons = spikes.shape
     one, zero = np.float32(1), np.float32(0)
-    constant = len(currents) == 1
+    constant, kept = len(currents) == 1, len(potentials) > 0
     for block in prange((neurons + _BLOCK - 1) // _BLOCK):
-        start = block * _BLOCK
-        stop = min(neurons, start + _BLOCK)
-        potential = np.zeros(_BLOCK, np.float32)
+        part = slice(block * _BLOCK, min(neurons, (block + 1) * _BLOCK))
+        state = np.zeros(part.stop - part.start, np.float32)
         for t in range(steps):
-            current = currents[0 if constant else t]
-            for n in range(start, stop):
-                u = potential[n - start]
-                if to_zero:
-                    u = beta * (zero if u > threshold else u) + current[n]
-                else:
-                    u = (beta * u + current[n]) - (threshold if u > threshold else zero)
-                potential[n - start] = u
-                potentials[t, n] = u
-                spikes[t, n] = one if u > threshold else zero
+            step_(state, currents[0 if constant else t, part], neuron, state)
+            out = spikes[t, part]
+            for n in range(len(state)):
+                out[n] = one if state[n] > neuron.threshold else zero
+            if kept:
+                potentials[t, part] = state
 
 
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
-def _backward(spike_gradients, potential_gradients, potentials, beta, threshold, to_zero, atan, slope, gradients):
-    steps, neurons = potentials.shape
-    one, zero = np.float32(1), np.float32(0)
-    half, bend = np.float32(slope / 2), np.float32(np.pi / 2 * slope)
-    slope = np.float32(slope)
-    constant = len(gradients) == 1
-    direct = len(potential_gradients) > 0
+def _backward(spike_gradients, potential_gradients, currents, neuron, gradients):
+    steps, neurons = spike_gradients.shape
+    constant, direct = len(currents) == 1, len(potential_gradients) > 0
+    summed = constant and steps > 1
     for block in prange((neurons + _BLOCK - 1) // _BLOCK):
-        start = block * _BLOCK
-        stop = min(neurons, start + _BLOCK)
-        after = np.zeros(_BLOCK, np.float32)
-        total = np.zeros(_BLOCK, np.float32)
+        part = slice(block * _BLOCK, min(neurons, (block + 1) * _BLOCK))
+        size = part.stop - part.start
+        potentials = np.zeros((steps + 1, size), np.float32)
+        slopes = np.empty(size, np.float32)
+        after = np.zeros(size, np.float32)
+        for t in range(steps):
+            step_(potentials[t], currents[0 if constant else t, part], neuron, potentials[t + 1])
+        if summed:
+            gradients[0, part] = 0
         for t in range(steps - 1, -1, -1):
-            for n in range(start, stop):
-                distance = potentials[t, n] - threshold
-                if atan:
-                    x = bend * distance
-                    surrogate = half / (one + x * x)
-                else:
-                    x = slope * abs(distance) + one
-                    surrogate = one / (x * x)
-                kept = beta * after[n - start]
-                if to_zero and distance > zero:
-                    kept = zero
-                after[n - start] = spike_gradients[t, n] * surrogate + kept
+            slopes_(potentials[t + 1], neuron, slopes)
+            carry_back_(spike_gradients[t, part], potentials[t + 1], slopes, neuron, after)
             if direct:
-                for n in range(start, stop):
-                    after[n - start] += potential_gradients[t, n]
-            if constant:
-                for n in range(stop - start):
-                    total[n] += after[n]
+                after += potential_gradients[t, part]
+            if summed:
+                gradients[0, part] += after
             else:
-                for n in range(start, stop):
-                    gradients[t, n] = after[n - start]
-        if constant:
-            for n in range(start, stop):
-                gradients[0, n] = total[n - start]
+                gradients[t, part] = after
 
 
-def forward(currents: NDArray, leaky: Leaky, steps: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+_NONE = np.empty((0, 0), np.float32)
+
+
+def forward(
+    currents: NDArray[np.float32], leaky: Leaky, steps: int, with_potentials: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Return spikes and membrane potentials, each (T,M); see the package's `forward`."""
     spikes = np.empty((steps, currents.shape[1]), np.float32)
-    potentials = np.empty_like(spikes)
-    beta, threshold = np.float32(leaky.beta), np.float32(leaky.threshold)
-    _forward(currents, beta, threshold, leaky.reset == "zero", spikes, potentials)
-    return spikes, potentials
+    potentials = np.empty_like(spikes) if with_potentials else _NONE
+    _forward(currents, constants(leaky), spikes, potentials)
+    return spikes, potentials if with_potentials else None
 
 
 def backward(
     spike_gradients: NDArray[np.float32],
     potential_gradients: NDArray[np.float32] | None,
-    potentials: NDArray[np.float32],
+    currents: NDArray[np.float32],
     leaky: Leaky,
-    constant: bool,
 ) -> NDArray[np.float32]:
-    """Return the currents' gradients, (T,M) or (1,M); see the package's `backward`."""
-    direct = np.empty((0, 0), np.float32) if potential_gradients is None else potential_gradients
-    gradients = np.empty((1 if constant else len(potentials), potentials.shape[1]), np.float32)
-    _backward(
-        spike_gradients, direct, potentials, np.float32(leaky.beta), np.float32(leaky.threshold),
-        leaky.reset == "zero", leaky.surrogate == "atan", leaky.slope, gradients,
-    )  # fmt: skip
+    """Return the currents' gradients, of their shape; see the package's `backward`."""
+    direct = _NONE if potential_gradients is None else potential_gradients
+    gradients = np.empty_like(currents)
+    _backward(spike_gradients, direct, currents, constants(leaky), gradients)
     return gradients

@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 from spikelore.kernels.lif_scan.model import Leaky
 
 
-def forward(currents: NDArray, leaky: Leaky, steps: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def forward(
+    currents: NDArray[np.float32], leaky: Leaky, steps: int, with_potentials: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Return spikes and membrane potentials, each (T,M); see the package's `forward`."""
     one = np.float32(1)
     beta, threshold = np.float32(leaky.beta), np.float32(leaky.threshold)
@@ -22,7 +24,7 @@ def forward(currents: NDArray, leaky: Leaky, steps: int) -> tuple[NDArray[np.flo
             potential = beta * potential + current - spike * threshold
         spike = (potential > threshold).astype(np.float32)
         spikes[t], potentials[t] = spike, potential
-    return spikes, potentials
+    return spikes, potentials if with_potentials else None
 
 
 def surrogate_slope(distance: NDArray[np.float32], leaky: Leaky) -> NDArray[np.float32]:
@@ -36,15 +38,17 @@ def surrogate_slope(distance: NDArray[np.float32], leaky: Leaky) -> NDArray[np.f
 def backward(
     spike_gradients: NDArray[np.float32],
     potential_gradients: NDArray[np.float32] | None,
-    potentials: NDArray[np.float32],
+    currents: NDArray[np.float32],
     leaky: Leaky,
-    constant: bool,
 ) -> NDArray[np.float32]:
-    """Return the currents' gradients, (T,M) or (1,M); see the package's `backward`."""
+    """Return the currents' gradients, of their shape; see the package's `backward`."""
+    steps = len(spike_gradients)
+    _, potentials = forward(currents, leaky, steps, True)
+    assert potentials is not None
     beta, threshold = np.float32(leaky.beta), np.float32(leaky.threshold)
     gradients = np.zeros_like(potentials)
     after = np.zeros(potentials.shape[1], np.float32)  # dL/dU of the step after
-    for t in range(len(potentials) - 1, -1, -1):
+    for t in range(steps - 1, -1, -1):
         kept = beta * after
         if leaky.reset == "zero":
             kept = np.where(potentials[t] > threshold, np.float32(0), kept)
@@ -52,4 +56,4 @@ def backward(
         if potential_gradients is not None:
             after = after + potential_gradients[t]
         gradients[t] = after
-    return gradients.sum(axis=0, keepdims=True) if constant else gradients
+    return gradients.sum(axis=0, keepdims=True) if len(currents) < steps else gradients
