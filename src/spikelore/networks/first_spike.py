@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND, convolution, reward_stdp
 from spikelore.kernels.reward_stdp import SpikeLists
 from spikelore.metrics.synaptic_operations import convolution_operations
+from spikelore.networks.layer_use import LayerUse
 from spikelore.randomness import generator
 from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights
 
@@ -359,6 +360,44 @@ class FirstSpikeNetwork:
             raise InputError("there are no images to decide; give at least one")
         parts = [self.decide(self.features(self.encode(images[part]))) for part in chunks(len(images))]
         return np.concatenate(parts)
+
+    def layer_use(self, layer: Literal[1, 2, 3], images: Images, *, image_ms: float = 500.0) -> LayerUse:
+        """Return a copy of a layer's weights with the last presynaptic spike of each synapse while ``images`` pass.
+
+        It is what `spikelore.continual.unused_decay` works on; `with_layer` takes the weights back.
+
+        Args:
+            layer: 1 or 2, the feature layers, or 3, the decision layer.
+            images: (N,H,W) uint8, in the order in which they pass.
+            image_ms: time an image takes.
+        """
+        never = self.config.coding.total_bins
+        weights, settings = (
+            (self.weights_1, self.config.layer_1),
+            (self.weights_2, self.config.layer_2),
+            (self.unit_weights, self.config.decision),
+        )[layer - 1]
+        use = LayerUse(weights.copy(), padding=settings.padding, image_ms=image_ms)
+        for part in chunks(len(images)):
+            bins = self.encode(images[part])
+            if layer == 3:
+                features = self.features(bins)
+                use.show_(np.stack([features.spikes(n) for n in range(len(features))]))
+            else:
+                use.show_((bins if layer == 1 else self.layer_1_bins(bins)) < never)
+        return use
+
+    def with_layer(self, layer: Literal[1, 2, 3], weights: Weights) -> Self:
+        """Return the network with other weights, of the same shape, in one layer.
+
+        Raises:
+            InputError: the shape differs.
+        """
+        name = ("weights_1", "weights_2", "unit_weights")[layer - 1]
+        shape = getattr(self, name).shape
+        if weights.shape != shape:
+            raise InputError(f"weights of layer {layer} have shape {weights.shape}, expected {shape}")
+        return replace(self, **{name: weights})
 
     def state_dict(self) -> dict[str, NDArray]:
         """Return all learned arrays by name."""
