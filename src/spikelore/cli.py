@@ -248,12 +248,20 @@ def _run_parser() -> _RunParser:
 
 
 def _run(words: Sequence[str]) -> int:
-    from spikelore.experiments import config_file
+    from spikelore.experiments import config_file, expected
 
     arguments, overrides = _run_parser().parse_known_args(words)
     config = config_file.read(arguments.config, overrides)
+    table = expected.beside(arguments.config)
+    # an override makes another experiment, of which nothing is expected
+    expectations = expected.read(table) if table.exists() and not overrides else []
     out = arguments.out or _new_folder(arguments.config.stem, arguments.resume)
-    _finish(out, config_file.execute(config, out, arguments.data_dir, resume=arguments.resume))
+    results = config_file.execute(config, out, arguments.data_dir, resume=arguments.resume)
+    _finish(out, results)
+    if expectations:
+        print(f"\nexpected ({table}):")
+        for _, line in expected.compare(expectations, results):
+            print(f"  {line}")
     return 0
 
 

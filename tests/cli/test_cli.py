@@ -76,6 +76,31 @@ def test_run_folder(small):
     assert network_a["b"] == 0  # it has never seen a two or a three
 
 
+def test_a_run_says_which_expectations_hold(small):
+    (small / "told.yaml").write_text((small / "small.yaml").read_text())
+    (small / "told.expected.yaml").write_text(yaml.safe_dump({"expectations": [
+        {"what": "first", "row": {"name": "network a"}, "value": "a", "at_least": 0.8},
+        {"what": "second", "row": {"name": "network a"}, "value": "b", "at_least": 0.9},
+    ]}))  # fmt: skip
+    lines = run("run", "told.yaml", "--out", "told", cwd=small).stdout.splitlines()
+    assert lines[-3] == "expected (told.expected.yaml):"
+    assert lines[-2].startswith("  holds  first: ")
+    assert lines[-1].startswith("  FAILS  second: 0 (expected at least 0.9)")
+    other = run("run", "told.yaml", "--out", "other-seed", "--seed", "1", cwd=small).stdout
+    assert "expected" not in other
+    (small / "told.expected.yaml").write_text("expectations: 3")
+    assert "one list called expectations" in refused("run", "told.yaml", "--out", "never", cwd=small)
+    assert not (small / "never").exists()
+
+
+def test_the_quick_run_meets_its_expectations(small):
+    quick = Path(__file__).parents[2] / "configs" / "fusion_quick.yaml"
+    lines = run("run", quick, "--out", "quick", cwd=small).stdout.splitlines()
+    told = lines[lines.index(f"expected ({quick.with_suffix('.expected.yaml')}):") + 1 :]
+    assert len(told) >= 5
+    assert [line for line in told if not line.startswith("  holds  ")] == []
+
+
 def test_config_of_a_run_reruns_it(small):
     run("run", "done/config.yaml", "--out", "again", cwd=small)
     first, second = (json.loads((small / name / "results.json").read_text()) for name in ("done", "again"))
