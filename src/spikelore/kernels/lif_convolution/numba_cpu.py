@@ -9,27 +9,38 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from spikelore.kernels.lif_convolution.vector import make_scatter_rows, make_weigh_rows
+from spikelore.kernels.lif_convolution.vector import (
+    append_above,
+    make_add_row_pairs,
+    make_scatter_rows,
+    make_weigh_rows,
+)
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.kernels.lif_scan.numba_cpu import carry_back_, constants, slopes_, step_
 from spikelore.kernels.reward_stdp.vector import LANES, make_add_rows
 
 _JOBS = 16  # fixed, so that sums over images do not depend on the number of cores
 _TILE = 4 * LANES  # features, or inputs of a kernel row, handled together
-_add_rows, _scatter_rows, _weigh_rows = make_add_rows(4), make_scatter_rows(4), make_weigh_rows(4)
+_add_rows, _add_row_pairs = make_add_rows(4), make_add_row_pairs(4)
+_scatter_rows, _weigh_rows = make_scatter_rows(4), make_weigh_rows(4)
 
 
 @njit(cache=True, nogil=True)
 def _events_(potentials, threshold, channels, events, firsts):
-    """List the places of each row's spikes in ascending order, and where in the list each column begins."""
+    """List the places of each row's spikes in ascending order, and where in the list each column begins.
+
+    Both arrays have ``LANES`` entries more than it uses.
+    """
     rows, columns = firsts.shape[0], firsts.shape[1] - 1
     count = 0
     for y in range(rows):
         for x in range(columns):
             firsts[y, x] = count
-            for place in range(x * channels, (x + 1) * channels):
-                events[count] = place
-                count += potentials[y * columns * channels + place] > threshold
+            for c in range(0, channels, LANES):
+                place = x * channels + c
+                count = append_above(
+                    events, count, potentials, y * columns * channels + place, channels - c, threshold, place
+                )
         firsts[y, columns] = count
 
 
@@ -37,14 +48,15 @@ def _events_(potentials, threshold, channels, events, firsts):
 def _forward(currents, shape, neuron, table, bias, kernel, pool, pooled, winners):
     rows, columns, channels = shape
     width = columns * channels
-    padded = table.shape[1]
+    padded = table.shape[3]
     steps, images, pooled_rows, pooled_columns, features = pooled.shape
     used_rows, used_columns = pooled_rows * pool, pooled_columns * pool
     flat = table.ravel()
+    row = channels * padded
     constant = len(currents) == 1
     for job in prange(_JOBS):
-        potentials = np.empty(rows * width, np.float32)
-        events = np.empty(rows * width + 1, np.uint16)
+        potentials = np.zeros(rows * width + LANES, np.float32)
+        events = np.empty(rows * width + LANES, np.uint16)
         firsts = np.empty((rows, columns + 1), np.int64)
         sums = np.empty((used_rows * used_columns, _TILE), np.float32)
         flat_sums = sums.ravel()
@@ -53,7 +65,8 @@ def _forward(currents, shape, neuron, table, bias, kernel, pool, pooled, winners
         for image in range(job * images // _JOBS, (job + 1) * images // _JOBS):
             potentials[:] = 0
             for t in range(steps):
-                step_(potentials, currents[0 if constant else t, image], neuron, potentials)
+                state = potentials[: rows * width]
+                step_(state, currents[0 if constant else t, image], neuron, state)
                 _events_(potentials, neuron.threshold, channels, events, firsts)
                 for tile in range(0, padded, _TILE):
                     for place in range(used_rows * used_columns):
@@ -61,10 +74,17 @@ def _forward(currents, shape, neuron, table, bias, kernel, pool, pooled, winners
                             sums[place, n] = bias[tile + n]
                     for k in range(kernel):
                         for y in range(used_rows):
-                            for x in range(used_columns):
+                            for x in range(0, used_columns - 1, 2):
+                                _add_row_pairs(
+                                    flat_sums, (y * used_columns + x) * _TILE, flat,
+                                    row + (k * (kernel + 2) - x) * row + tile, row, padded,
+                                    events, firsts[y + k, x], firsts[y + k, x + kernel + 1],
+                                )  # fmt: skip
+                            if used_columns % 2:
+                                x = used_columns - 1
                                 _add_rows(
                                     flat_sums, (y * used_columns + x) * _TILE, flat,
-                                    (k * kernel - x) * channels * padded + tile, padded,
+                                    row + (k * (kernel + 2) - x) * row + tile, padded,
                                     events, firsts[y + k, x], firsts[y + k, x + kernel],
                                 )  # fmt: skip
                     for py in range(pooled_rows):
@@ -93,15 +113,15 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
     constant = len(currents) == 1
     summed = constant and steps > 1
     for job in prange(_JOBS):
-        potentials = np.empty((steps + 1, rows * width), np.float32)
+        potentials = np.zeros((steps + 1, rows * width + LANES), np.float32)
         slopes = np.empty(rows * width, np.float32)
         after = np.empty(rows * width, np.float32)
-        events = np.empty(rows * width + 1, np.uint16)
+        events = np.empty(rows * width + LANES, np.uint16)
         firsts = np.empty((rows, columns + 1), np.int64)
         spread = np.zeros((used_rows * used_columns, padded), np.float32)
         flat_spread = spread.ravel()
-        lists = np.empty((used_rows * used_columns, features + 1), np.uint16)
-        factors = np.empty((used_rows * used_columns, features + 1), np.float32)
+        lists = np.empty((used_rows * used_columns, features + 2), np.uint16)
+        factors = np.empty((used_rows * used_columns, features + 2), np.float32)
         flat_lists, flat_factors = lists.ravel(), factors.ravel()
         counts = np.empty(used_rows * used_columns, np.int64)
         sent = np.empty((rows, width + run), np.float32)
@@ -109,9 +129,9 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
         target = table_gradients[job].ravel()
         target[:] = 0
         for image in range(job * images // _JOBS, (job + 1) * images // _JOBS):
-            potentials[0] = 0
             for t in range(steps):
-                step_(potentials[t], currents[0 if constant else t, image], neuron, potentials[t + 1])
+                before, following = potentials[t, : rows * width], potentials[t + 1, : rows * width]
+                step_(before, currents[0 if constant else t, image], neuron, following)
             after[:] = 0
             if summed:
                 current_gradients[0, image] = 0
@@ -129,7 +149,9 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
                                 lists[place, count] = n
                                 factors[place, count] = gradients[t, image, py, px, n]
                                 count += winners[t, image, py, px, n] == inside
-                            counts[place] = count
+                            lists[place, count] = 0
+                            factors[place, count] = 0
+                            counts[place] = (count + 1) & ~1
                 for k in range(kernel):
                     for tile in range(0, padded, _TILE):
                         for y in range(used_rows):
@@ -145,13 +167,13 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
                         for y in range(used_rows):
                             for x in range(used_columns):
                                 place = y * used_columns + x
-                                first = place * (features + 1)
+                                first = place * (features + 2)
                                 _weigh_rows(
                                     flat_sent, (y + k) * (width + run) + x * channels + tile,
                                     flat, k * features * run + tile, run,
                                     flat_lists, flat_factors, first, first + counts[place],
                                 )  # fmt: skip
-                slopes_(potentials[t + 1], neuron, slopes)
+                slopes_(potentials[t + 1, : rows * width], neuron, slopes)
                 for y in range(rows):
                     part = slice(y * width, (y + 1) * width)
                     carry_back_(sent[y, :width], potentials[t + 1, part], slopes[part], neuron, after[part])
@@ -176,13 +198,13 @@ def forward(
     """Return pooled currents and winners, (T,B,H',W',F); see the package's `forward`."""
     given, images, rows, columns, channels = currents.shape
     features, _, kernel, _ = weights.shape
-    table = np.zeros((kernel * kernel * channels, _padded(features)), np.float32)
-    table[:, :features] = weights.transpose(2, 3, 1, 0).reshape(-1, features)
+    table = np.zeros((kernel, kernel + 2, channels, _padded(features)), np.float32)
+    table[:, 1:-1, :, :features] = weights.transpose(2, 3, 1, 0)
     shape = (steps, images, (rows - kernel + 1) // pool, (columns - kernel + 1) // pool, features)
     pooled, winners = np.empty(shape, np.float32), np.empty(shape, np.uint8)
     _forward(
         currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky), table,
-        np.pad(bias, (0, table.shape[1] - features)), kernel, pool, pooled, winners,
+        np.pad(bias, (0, table.shape[3] - features)), kernel, pool, pooled, winners,
     )  # fmt: skip
     return pooled, winners
 
