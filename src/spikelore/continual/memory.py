@@ -1,0 +1,340 @@
+"""Memories of examples: what is kept of a stream (policy) and in which form (storage), within a budget.
+
+A memory holds rows of bytes, one an example; a storage turns images or spikes into such rows and back. Both are
+plain NumPy, so that a memory's state goes into a checkpoint as arrays, and its size is exactly what it says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.errors import InputError
+from spikelore.shapes import Images, Labels
+
+Policy = Literal["reservoir", "class-balanced", "ring"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+LABEL_BYTES = 1
+"""What a label costs in a budget; classes are fewer than 256."""
+
+Rows = NDArray[np.uint8]
+"""(N,R) uint8, one stored example a row."""
+
+
+class Storage(Protocol):
+    """Turns examples into rows of bytes and back."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one example, without its label."""
+        ...
+
+    def pack(self, examples: NDArray) -> Rows:
+        """Return (N,R) rows of N examples."""
+        ...
+
+    def unpack(self, rows: Rows) -> NDArray:
+        """Return the N examples of (N,R) rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class RawImages:
+    """Grey images as they are, a byte a pixel.
+
+    Attributes:
+        shape: (H,W).
+    """
+
+    shape: tuple[int, int]
+
+    @property
+    def row_bytes(self) -> int:
+        """H W bytes."""
+        return self.shape[0] * self.shape[1]
+
+    def pack(self, examples: Images) -> Rows:
+        """Return the pixels of (N,H,W) uint8 images."""
+        return examples.reshape(len(examples), self.row_bytes)
+
+    def unpack(self, rows: Rows) -> Images:
+        """Return (N,H,W) uint8."""
+        return rows.reshape(-1, *self.shape)
+
+
+@dataclass(frozen=True)
+class PackedSpikes:
+    """Spikes, eight a byte, in the order of their axes: a spike image (H,W), or a layer's (T,C,H,W).
+
+    A 28x28 spike image takes 98 bytes.
+
+    Attributes:
+        shape: of one example.
+
+    Example:
+        >>> import numpy as np
+        >>> storage = PackedSpikes((28, 28))
+        >>> storage.row_bytes
+        98
+        >>> spikes = np.random.default_rng(0).random((3, 28, 28)) < 0.2
+        >>> bool((storage.unpack(storage.pack(spikes)) == spikes).all())
+        True
+    """
+
+    shape: tuple[int, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        """One byte for each eight neurons and steps, rounded up."""
+        return -(-self._bits // 8)
+
+    @property
+    def _bits(self) -> int:
+        return int(np.prod(self.shape))
+
+    def pack(self, examples: NDArray) -> Rows:
+        """Return the rows of (N, ...) spikes; what is not 0 is a spike."""
+        return np.packbits(examples.reshape(len(examples), self._bits) != 0, axis=1)
+
+    def unpack(self, rows: Rows) -> NDArray[np.uint8]:
+        """Return (N, ...) uint8, 0 or 1."""
+        return np.unpackbits(rows, axis=1, count=self._bits).reshape(-1, *self.shape)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a memory may hold: either a number of examples or a number of bytes.
+
+    Attributes:
+        images: examples in all; 0 for a budget in bytes.
+        bytes: bytes in all, of rows, labels and what else is kept with an example; 0 for a budget in examples.
+    """
+
+    images: int = 0
+    bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.images, self.bytes) < 0 or (self.images > 0) == (self.bytes > 0):
+            raise InputError(
+                f"the memory has a budget of {self.images} images and {self.bytes} bytes, expected one of them "
+                "above 0 and the other 0; set memory.images or memory.bytes"
+            )
+
+    def examples(self, example_bytes: int, classes: int) -> int:
+        """Return how many examples of ``example_bytes`` fit.
+
+        Raises:
+            InputError: fewer than the ``classes``, so that one would have none.
+        """
+        count = self.images or self.bytes // example_bytes
+        if count < classes:
+            asked = f"{self.bytes} bytes ({example_bytes} an example)" if self.bytes else f"{self.images} images"
+            raise InputError(
+                f"a memory of {asked} holds {count} examples, fewer than the {classes} classes; enlarge it so that "
+                "each class has at least one"
+            )
+        return count
+
+
+class Memory:
+    """Examples that stay within a fixed number of places.
+
+    Args:
+        policy: ``reservoir`` keeps every example of the stream with equal probability (Vitter 1985, algorithm R).
+            ``class-balanced`` keeps all classes alike and, within a class, every example with equal probability,
+            without knowing the classes or their number beforehand (class-balancing reservoir sampling, Chrysakis &
+            Moens 2020): a class is full once it was the largest in a full memory; a full class replaces its own by
+            algorithm R, any other takes a random place of the largest class. ``ring`` gives each of ``tasks`` tasks
+            the same number of places and overwrites the oldest of the task.
+        places: examples in all.
+        row_bytes: bytes of a row.
+        extras: length of the float32 vector kept with each example (DER's logits), 0 for none.
+        tasks: number of tasks, for ``ring``.
+        rng: generator of every choice.
+
+    Raises:
+        InputError: an unknown policy, or ``ring`` with more tasks than places.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        places: int,
+        row_bytes: int,
+        rng: np.random.Generator,
+        *,
+        extras: int = 0,
+        tasks: int = 1,
+    ) -> None:
+        if policy not in POLICIES:
+            raise InputError(f"memory.policy is {policy!r}, expected one of {', '.join(POLICIES)}; choose one of them")
+        if places < 1:
+            raise InputError(f"the memory has {places} places, expected at least 1; enlarge it")
+        if policy == "ring" and places < tasks:
+            raise InputError(f"a ring memory of {places} places cannot serve {tasks} tasks; enlarge it")
+        self.policy = policy
+        self.places = places
+        self.rng = rng
+        self._ring = places // tasks
+        self._rows = np.zeros((places, row_bytes), np.uint8)
+        self._labels = np.full(places, -1, np.int64)
+        self._tasks = np.full(places, -1, np.int64)
+        self._extras = np.zeros((places, extras), np.float32)
+        self._held = 0
+        self._offered = 0
+        self._class_offered: dict[int, int] = {}
+        self._class_places: dict[int, list[int]] = {}
+        self._full: set[int] = set()
+        self._ring_offered = [0] * tasks
+
+    def __len__(self) -> int:
+        return self._held
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all places: rows, labels and extras."""
+        return self.places * (self._rows.shape[1] + LABEL_BYTES + self._extras.shape[1] * self._extras.itemsize)
+
+    @property
+    def labels(self) -> Labels:
+        """(N,) labels of what is held."""
+        return self._labels[self._taken()]
+
+    def _taken(self) -> NDArray[np.int64]:
+        """Return the places in use, ascending."""
+        return np.flatnonzero(self._labels >= 0)
+
+    def offer(self, rows: Rows, labels: Labels, *, task: int = 0, extras: NDArray[np.float32] | None = None) -> None:
+        """Show the memory (N,R) rows in order of arrival; it keeps what its policy says.
+
+        Args:
+            rows: examples.
+            labels: (N,) int64.
+            task: which task they are of; only ``ring`` looks at it.
+            extras: (N,E) float32, if the memory keeps extras.
+        """
+        for n, label in enumerate(labels.tolist()):
+            place = self._place(label, task)
+            if place is None:
+                continue
+            self._rows[place] = rows[n]
+            self._labels[place] = label
+            self._tasks[place] = task
+            if extras is not None:
+                self._extras[place] = extras[n]
+
+    def _place(self, label: int, task: int) -> int | None:
+        """Return the place that an arriving example of ``label`` takes, or None."""
+        if self.policy == "reservoir":
+            return self._reservoir_place()
+        if self.policy == "ring":
+            return self._ring_place(task)
+        return self._balanced_place(label)
+
+    def _reservoir_place(self) -> int | None:
+        self._offered += 1
+        if self._held < self.places:
+            self._held += 1
+            return self._held - 1
+        place = int(self.rng.integers(self._offered))
+        return place if place < self.places else None
+
+    def _ring_place(self, task: int) -> int:
+        place = task * self._ring + self._ring_offered[task] % self._ring
+        self._held += self._ring_offered[task] < self._ring
+        self._ring_offered[task] += 1
+        return place
+
+    def _balanced_place(self, label: int) -> int | None:
+        self._class_offered[label] = self._class_offered.get(label, 0) + 1
+        mine = self._class_places.setdefault(label, [])
+        if self._held < self.places:
+            mine.append(self._held)
+            self._held += 1
+            return self._held - 1
+        size = max(len(places) for places in self._class_places.values())
+        largest = [one for one, places in self._class_places.items() if len(places) == size]
+        self._full.update(largest)
+        if label in self._full:
+            chosen = int(self.rng.integers(self._class_offered[label]))
+            return mine[chosen] if chosen < len(mine) else None
+        victim = self._class_places[largest[int(self.rng.integers(len(largest)))]]
+        chosen = int(self.rng.integers(len(victim)))
+        victim[chosen], victim[-1] = victim[-1], victim[chosen]
+        mine.append(victim.pop())
+        return mine[-1]
+
+    def sample(self, count: int, *, balanced: bool = False) -> NDArray[np.int64]:
+        """Return ``count`` places drawn from those in use.
+
+        Args:
+            count: how many.
+            balanced: draw a class first, then one of its examples, with replacement. Otherwise every example alike,
+                without replacement unless more are asked for than are held.
+
+        Raises:
+            InputError: the memory is empty.
+        """
+        taken = self._taken()
+        if not len(taken):
+            raise InputError("the memory is empty, so nothing can be replayed; offer it examples first")
+        if not balanced:
+            return self.rng.choice(taken, count, replace=count > len(taken))
+        order = taken[np.argsort(self._labels[taken], kind="stable")]
+        _, starts, sizes = np.unique(self._labels[order], return_index=True, return_counts=True)
+        drawn = self.rng.integers(len(starts), size=count)
+        return order[starts[drawn] + (self.rng.random(count) * sizes[drawn]).astype(np.int64)]
+
+    def of_task(self, task: int) -> NDArray[np.int64]:
+        """Return the places in use that hold examples of ``task``, ascending."""
+        return np.flatnonzero(self._tasks == task)
+
+    def get(self, places: NDArray[np.int64]) -> tuple[Rows, Labels, NDArray[np.float32]]:
+        """Return rows, labels and extras of ``places``."""
+        return self._rows[places], self._labels[places], self._extras[places]
+
+    def state_dict(self) -> dict[str, NDArray]:
+        """Return everything but the generator's state as arrays."""
+        classes = list(self._class_places)
+        owner = np.full(self.places, -1, np.int64)
+        rank = np.zeros(self.places, np.int64)
+        for number, label in enumerate(classes):
+            owner[self._class_places[label]] = number
+            rank[self._class_places[label]] = np.arange(len(self._class_places[label]))
+        return {
+            "rows": self._rows,
+            "labels": self._labels,
+            "tasks": self._tasks,
+            "extras": self._extras,
+            "held": np.array([self._held, self._offered]),
+            "classes": np.array([[one, self._class_offered[one], one in self._full] for one in classes]).reshape(-1, 3),
+            "owner": owner,
+            "rank": rank,
+            "ring_offered": np.array(self._ring_offered),
+        }
+
+    def load_state_dict(self, state: Mapping[str, NDArray]) -> None:
+        """Take over what `state_dict` returned for a memory of the same sizes.
+
+        Raises:
+            InputError: the sizes differ.
+        """
+        for name, mine in (("rows", self._rows), ("extras", self._extras)):
+            if state[name].shape != mine.shape:
+                raise InputError(
+                    f"the saved memory has {name} of shape {state[name].shape}, this one {mine.shape}; resume with "
+                    "the same configuration"
+                )
+        self._rows[:], self._labels[:] = state["rows"], state["labels"]
+        self._tasks[:], self._extras[:] = state["tasks"], state["extras"]
+        self._held, self._offered = state["held"].tolist()
+        self._class_offered, self._class_places, self._full = {}, {}, set()
+        for number, (label, offered, full) in enumerate(state["classes"].astype(np.int64).tolist()):
+            places = np.flatnonzero(state["owner"] == number)
+            self._class_offered[label] = offered
+            self._class_places[label] = places[np.argsort(state["rank"][places])].tolist()
+            if full:
+                self._full.add(label)
+        self._ring_offered = state["ring_offered"].tolist()

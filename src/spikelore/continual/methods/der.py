@@ -1,0 +1,50 @@
+"""Dark experience replay ++."""
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812 - the field's name
+
+from spikelore.continual.methods.base import Learner
+from spikelore.shapes import Images, Labels
+
+
+class DarkExperienceReplay(Learner):
+    """Each stored image keeps the logits that the network gave it on arrival; replay holds the network to them.
+
+    With new images x, stored images m with logits z, and further stored images m' with labels y'::
+
+        loss = CE(f(x), y) + strength * MSE(f(m), z) + replay_strength * CE(f(m'), y')
+
+    Source: Buzzega et al. 2020 (NeurIPS, "DER++"), equation 6.
+    """
+
+    def extras(self) -> int:
+        """Return the number of logits."""
+        return len(self.classes)
+
+    def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
+        """Return the three terms' sum; the new images' logits are kept for `remember`."""
+        del labels, task
+        inputs = self.to_input(images)
+        if self.memory is None or not len(self.memory):
+            logits = self.logits(inputs)
+            self._arrived = logits.detach()
+            return F.cross_entropy(logits, columns)
+        count = self.settings.replay_batch
+        first, _, kept = self.replayed(count)
+        second, stored_columns, _ = self.replayed(count)
+        logits = self.logits(torch.cat([inputs, first, second]))
+        new, matched, labelled = logits.split([len(columns), count, count])
+        self._arrived = new.detach()
+        return (
+            F.cross_entropy(new, columns)
+            + self.settings.strength * F.mse_loss(matched, kept)
+            + self.settings.replay_strength * F.cross_entropy(labelled, stored_columns)
+        )
+
+    def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
+        """Offer the new images with the logits of this step."""
+        del columns
+        assert self.memory is not None
+        extras = np.ascontiguousarray(self._arrived.numpy(), np.float32)
+        self.memory.offer(self.storage.pack(self.shown(images)), labels, task=max(task, 0), extras=extras)

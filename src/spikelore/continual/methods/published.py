@@ -1,0 +1,229 @@
+"""The replay of Proietti et al. 2023 as their public code does it, with each of its faults as a switch.
+
+A memory of M batches for each task, picked from the task's batches with probability 0.33 while there is room, kept as
+the spike images that were drawn. At the start of each epoch all stored batches of the earlier tasks are trained on
+once, task after task, with a second Adam. In the class-incremental form each task has a head of its own, learned
+alone; after the task its weights are scaled to the older heads' mean norm; decisions are taken over all heads.
+
+The faults, each of which is in the code and can be kept or left out:
+
+1. ``membranes re-initialised``: inside every step the neurons start from rest, so all T steps are alike. It belongs to
+   the network (``membrane: reinitialised``), which then computes one step for all: spike counts are exactly T times
+   that step's spikes, and gradients T times its gradients.
+2. ``targets of the current task``: a replayed label is compared with the CURRENT task's first class, which it never
+   is, so every old image becomes the second class of its head.
+3. ``heads not replayed``: the second Adam is made before any head exists, so it moves the convolutions alone.
+4. ``task 0 as no task``: the head is chosen by ``if task_idx:``, so task 0's images are replayed through all heads at
+   once, not through head 0.
+5. ``saved before the end``: the network that is tested is the one after the last hundredth batch of the last epoch,
+   before the new head's weights are scaled. (The code means to keep the one with the best loss of a batch, but never
+   updates that best, so each hundredth batch replaces the one before.)
+
+6. ``own head for the current task``: in the accuracy matrix, the entry of the task just learned is its own head's
+   accuracy on validation images, all other entries are over all heads on test images.
+
+With one head for all tasks only 1, 5 and the validation images of 6 have a meaning. The authors call that form
+task-free; the code nevertheless uses the tasks' boundaries.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the field's name
+
+from spikelore.continual.memory import PackedSpikes
+from spikelore.continual.methods.base import Learner, tensors_under
+from spikelore.continual.methods.settings import LearnerSettings, MemorySettings
+from spikelore.errors import InputError
+from spikelore.learning.surrogate_gradient import adam, step_
+from spikelore.randomness import generator
+from spikelore.shapes import Images, Labels
+
+_PICKED = 0.33
+_SAVED_EVERY = 100
+
+
+class PublishedReplay(Learner):
+    """See the module.
+
+    The pixels are drawn as spikes once an image and epoch, by the learner, and stored as drawn.
+
+    Raises:
+        InputError: growing heads for a network without ``add_head``.
+    """
+
+    drop_last = True
+
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: LearnerSettings,
+        memory: MemorySettings,
+        classes: tuple[int, ...],
+        image_shape: tuple[int, int],
+        seed: int,
+        tasks: int = 1,
+    ) -> None:
+        super().__init__(network, settings, memory, classes, image_shape, seed, tasks)
+        if settings.grow_heads and not hasattr(network, "add_head"):
+            raise InputError(
+                f"growing heads needs a network with add_head, which {type(network).__name__} does not have; set "
+                "grow_heads to false"
+            )
+        self.noise = generator(seed, "learner", "spikes")
+        self.heads: list[tuple[int, ...]] = []
+        self.store = PackedSpikes(image_shape)
+        shape = (tasks, settings.stored_batches, settings.batch)
+        self.rows = np.zeros((*shape, self.store.row_bytes), np.uint8)
+        self.labels = np.zeros(shape, np.int64)
+        self.stored = [0] * tasks
+        self.step = 0
+        self.saved: dict[str, torch.Tensor] = {}
+        self.drawn = np.zeros((0, *image_shape), np.uint8)
+        self.replayer: torch.optim.Adam | None = self._new_replayer()
+
+    @property
+    def memory_images(self) -> int:
+        """Images of all batches that may be stored."""
+        return self.labels.size
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of these batches with their labels."""
+        return self.rows.nbytes + self.labels.size
+
+    def _new_replayer(self) -> torch.optim.Adam | None:
+        parameters = list(self.network.parameters())
+        return adam(parameters, self.settings.replay_learning_rate) if parameters else None
+
+    def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
+        """Add the task's head and make a new optimiser, in the class-incremental form."""
+        self.step = 0
+        if not self.settings.grow_heads:
+            return
+        self._add_head(classes)
+        self.optimiser = adam(self.network.parameters(), self.settings.learning_rate)
+        if "heads not replayed" not in self.settings.faults:
+            self.replayer = self._new_replayer()
+
+    def _add_head(self, classes: tuple[int, ...]) -> None:
+        self.network.add_head(len(classes))  # type: ignore[operator]
+        self.heads.append(tuple(classes))
+
+    def begin_epoch(self, task: int) -> None:
+        """Train on every stored batch of the earlier tasks once; count batches from 0 again."""
+        self.step = 0
+        for old in range(task):
+            for number in range(self.stored[old]):
+                self._replay(task, old, number)
+
+    def _replay(self, task: int, old: int, number: int) -> None:
+        inputs = torch.from_numpy(self.store.unpack(self.rows[old, number]).astype(np.float32))
+        labels = self.labels[old, number]
+        faults = self.settings.faults
+        if not self.settings.grow_heads:
+            logits, columns = self.network(inputs).sum(0), self.columns(labels)
+        else:
+            aimed = task if "targets of the current task" in faults else old
+            columns = self._in_head(labels, aimed)
+            everywhere = old == 0 and "task 0 as no task" in faults
+            logits = self._head_logits(inputs, None if everywhere else old)
+        assert self.replayer is not None
+        step_(F.cross_entropy(logits, columns), self.replayer)
+
+    def _in_head(self, labels: Labels, task: int) -> torch.Tensor:
+        """Return each label's place in a task's head, as the code finds it: 0 for the first class, else 1."""
+        classes = self.heads[task]
+        places = {label: place for place, label in enumerate(classes)}
+        return torch.tensor([places.get(label, len(classes) - 1) for label in labels.tolist()], dtype=torch.int64)
+
+    def _head_logits(self, inputs: torch.Tensor, task: int | None) -> torch.Tensor:
+        """Return the spike counts of one head, or of all."""
+        counts = self.network(inputs).sum(0)
+        return counts if task is None else counts[:, self.network.head_columns(task)]  # type: ignore[operator]
+
+    def learn(self, images: Images, labels: Labels, task: int) -> float:
+        """Draw the spikes, maybe store the batch, take a step, and maybe save the network."""
+        self.drawn = (self.noise.random(images.shape, np.float32) * 255 < images).astype(np.uint8)
+        if self.noise.random() < _PICKED and self.stored[task] < self.settings.stored_batches:
+            self.rows[task, self.stored[task]] = self.store.pack(self.drawn)
+            self.labels[task, self.stored[task]] = labels
+            self.stored[task] += 1
+        value = super().learn(images, labels, task)
+        if self.step % _SAVED_EVERY == 0:
+            self.saved = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        self.step += 1
+        return value
+
+    def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
+        """Return the cross entropy of spike counts: of the task's head, or of the only one."""
+        del images
+        inputs = torch.from_numpy(self.drawn.astype(np.float32))
+        if not self.settings.grow_heads:
+            return F.cross_entropy(self.network(inputs).sum(0), columns)
+        return F.cross_entropy(self._head_logits(inputs, task), self._in_head(labels, task))
+
+    def end_task(self, task: int) -> None:
+        """Scale the new head's weights to the older heads' mean norm, in the class-incremental form."""
+        if self.settings.grow_heads:
+            self.network.align_heads_()  # type: ignore[operator]
+
+    def decide(self, images: Images, among: tuple[int, ...]) -> Labels:
+        """Return the class of the output that spikes most; the code decides among all outputs there are."""
+        del among
+        columns = self.scores(images).argmax(1).numpy()
+        return np.array(self.classes, np.int64)[columns]
+
+    def rehearse(self) -> None:
+        """Take the saved network, if the code's fault is kept."""
+        if "saved before the end" in self.settings.faults and self.saved:
+            self.network.load_state_dict(self.saved)
+
+    def decide_in_head(self, images: Images, task: int) -> Labels:
+        """Return the class that the task's own head gives: what the code reports for the task just learned."""
+        if not self.settings.grow_heads:
+            return self.decide(images, self.classes)
+        columns = self.scores(images)[:, self.network.head_columns(task)].argmax(1).numpy()  # type: ignore[operator]
+        return np.array(self.heads[task], np.int64)[columns]
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return both optimisers."""
+        found = super().optimisers()
+        return found if self.replayer is None else {**found, "replayer": self.replayer}
+
+    def facts(self) -> dict[str, Any]:
+        """Return the heads, counters and the generator's state beside the rest."""
+        return {
+            **super().facts(),
+            "heads": self.heads,
+            "stored": self.stored,
+            "step": self.step,
+            "noise": self.noise.bit_generator.state,
+        }
+
+    def load_facts(self, facts: Any) -> None:
+        """Take over what `facts` returned; adds the heads."""
+        super().load_facts(facts)
+        self.stored, self.step = list(facts["stored"]), facts["step"]
+        self.noise.bit_generator.state = facts["noise"]
+        for classes in facts["heads"]:
+            self._add_head(tuple(classes))
+        if self.heads:
+            self.optimiser = adam(self.network.parameters(), self.settings.learning_rate)
+            if "heads not replayed" not in self.settings.faults:
+                self.replayer = self._new_replayer()
+
+    def state_dict(self) -> tuple[dict[str, NDArray], str]:
+        """Return the stored batches and the saved network beside the rest."""
+        arrays, facts = super().state_dict()
+        arrays |= {f"saved/{name}": tensor.numpy() for name, tensor in self.saved.items()}
+        return {**arrays, "batches/rows": self.rows, "batches/labels": self.labels}, facts
+
+    def load_state_dict(self, arrays: Any, facts: str) -> None:
+        """Take over what `state_dict` returned for a learner of the same settings."""
+        super().load_state_dict(arrays, facts)
+        self.rows, self.labels = arrays["batches/rows"].copy(), arrays["batches/labels"].copy()
+        self.saved = tensors_under("saved", arrays)

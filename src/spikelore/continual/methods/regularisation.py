@@ -1,0 +1,153 @@
+"""Learning without a memory of examples: elastic weight consolidation and learning without forgetting."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F  # noqa: N812 - the field's name
+
+from spikelore.continual.memory import Memory, RawImages
+from spikelore.continual.methods.base import Learner, arrays_under, tensors_under
+from spikelore.randomness import generator
+from spikelore.shapes import Images, Labels
+
+
+class ElasticWeightConsolidation(Learner):
+    """Weights that mattered for earlier tasks are held near their values.
+
+    After each task the diagonal Fisher information is added up, F += mean over images of (d log p(y|x) / d w)^2, and
+    the weights w* are kept; then::
+
+        loss = CE(f(x), y) + strength / 2 * sum F (w - w*)^2
+
+    Source: Kirkpatrick et al. 2017 (doi 10.1073/pnas.1611835114); one running F and w* as in Schwarz et al. 2018
+    (online EWC, arXiv 1805.06370) with gamma 1. Deviation: p is the softmax of the spike counts, y the true label.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fisher: dict[str, torch.Tensor] = {}
+        self.anchor: dict[str, torch.Tensor] = {}
+        self.images = RawImages(self.image_shape)
+        self.sample = self._new_sample(0)
+
+    def _new_sample(self, task: int) -> Memory:
+        """Return an empty uniform sample of a task's images, for the Fisher information only."""
+        rng = generator(self.seed, "learner", "fisher", task)
+        return Memory("reservoir", self.settings.fisher_images, self.images.row_bytes, rng)
+
+    def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
+        """Begin a new sample."""
+        del classes
+        self.sample = self._new_sample(task)
+
+    def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
+        """Return the cross entropy plus the quadratic penalty."""
+        value = super().loss(images, labels, columns, task)
+        for name, parameter in self.network.named_parameters():
+            if name in self.fisher:
+                moved = (self.fisher[name] * (parameter - self.anchor[name]) ** 2).sum()
+                value = value + self.settings.strength / 2 * moved
+        return value
+
+    def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
+        """Offer the images to the current task's sample."""
+        del columns, task
+        self.sample.offer(self.images.pack(images), labels)
+
+    def end_task(self, task: int) -> None:
+        """Add the task's Fisher information and take the weights as the new anchor."""
+        del task
+        rows, labels, _ = self.sample.get(np.arange(len(self.sample)))
+        images = self.images.unpack(rows)
+        for name, parameter in self.network.named_parameters():
+            self.fisher.setdefault(name, torch.zeros_like(parameter, requires_grad=False))
+            self.anchor[name] = parameter.detach().clone()
+        for n in range(len(labels)):
+            self.network.zero_grad(set_to_none=True)
+            logits = self.logits(self.to_input(images[n : n + 1]))
+            F.cross_entropy(logits, self.columns(labels[n : n + 1])).backward()
+            for name, parameter in self.network.named_parameters():
+                if parameter.grad is not None:
+                    self.fisher[name] += parameter.grad**2 / len(labels)
+        self.network.zero_grad(set_to_none=True)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the sample's generator beside the rest."""
+        return {**super().facts(), "sample generator": self.sample.rng.bit_generator.state}
+
+    def load_facts(self, facts: Any) -> None:
+        """Take over what `facts` returned."""
+        super().load_facts(facts)
+        self.sample.rng.bit_generator.state = facts["sample generator"]
+
+    def state_dict(self) -> tuple[dict[str, NDArray], str]:
+        """Return Fisher information, anchor and the sample beside the rest."""
+        arrays, facts = super().state_dict()
+        for title, tensors in (("fisher", self.fisher), ("anchor", self.anchor)):
+            arrays |= {f"{title}/{name}": tensor.numpy() for name, tensor in tensors.items()}
+        return arrays | {f"sample/{name}": array for name, array in self.sample.state_dict().items()}, facts
+
+    def load_state_dict(self, arrays: Any, facts: str) -> None:
+        """Take over what `state_dict` returned."""
+        super().load_state_dict(arrays, facts)
+        self.fisher, self.anchor = tensors_under("fisher", arrays), tensors_under("anchor", arrays)
+        self.sample.load_state_dict(arrays_under("sample", arrays))
+
+
+class LearningWithoutForgetting(Learner):
+    """On new images the outputs for old classes are held to what the network gave before the task.
+
+    With the old network's logits g(x), temperature T and the columns of the classes seen before the task::
+
+        loss = CE(f(x), y) + strength * T^2 * KL(softmax(g(x)/T) || softmax(f(x)/T))
+
+    Source: Li & Hoiem 2016 (arXiv 1606.09282), equation 3, with T^2 as in Hinton et al. 2015.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.old: dict[str, torch.Tensor] = {}
+        self.old_columns: list[int] = []
+
+    def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
+        """Keep the network as it is before the task."""
+        if self.seen:
+            self.old = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+            self.old_columns = [self.classes.index(label) for label in self.seen]
+
+    def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
+        """Return the cross entropy plus the distance to the old network's softened outputs."""
+        del labels, task
+        inputs = self.to_input(images)
+        logits = self.logits(inputs)
+        value = F.cross_entropy(logits, columns)
+        if not self.old:
+            return value
+        heat = self.settings.temperature
+        with torch.no_grad():
+            old = torch.func.functional_call(self.network, self.old, (inputs,)).sum(0)
+        now = F.log_softmax(logits[:, self.old_columns] / heat, 1)
+        before = F.log_softmax(old[:, self.old_columns] / heat, 1)
+        distance = F.kl_div(now, before, reduction="batchmean", log_target=True)
+        return value + self.settings.strength * heat**2 * distance
+
+    def facts(self) -> dict[str, Any]:
+        """Return the old columns beside the rest."""
+        return {**super().facts(), "old columns": self.old_columns}
+
+    def load_facts(self, facts: Any) -> None:
+        """Take over what `facts` returned."""
+        super().load_facts(facts)
+        self.old_columns = list(facts["old columns"])
+
+    def state_dict(self) -> tuple[dict[str, NDArray], str]:
+        """Return the old network beside the rest."""
+        arrays, facts = super().state_dict()
+        return arrays | {f"old/{name}": tensor.numpy() for name, tensor in self.old.items()}, facts
+
+    def load_state_dict(self, arrays: Any, facts: str) -> None:
+        """Take over what `state_dict` returned."""
+        super().load_state_dict(arrays, facts)
+        self.old = tensors_under("old", arrays)

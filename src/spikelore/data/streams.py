@@ -1,0 +1,274 @@
+"""Streams: a dataset as tasks that arrive one after another.
+
+A `Task` holds images of some classes; a `Stream` is a sequence of tasks under a scenario, which says what a
+learner may be told and what it must decide:
+
+==================== ============================== ============================= ======================
+scenario             labels                         told while learning           decides among
+==================== ============================== ============================= ======================
+class-incremental    the dataset's                  where a task begins and ends  all classes seen
+task-incremental     the dataset's                  where a task begins and ends  the task's classes
+domain-incremental   position in the task's classes where a task begins and ends  these positions
+task-free            the dataset's                  nothing                       all classes seen
+==================== ============================== ============================= ======================
+
+The first three are van de Ven & Tolias 2019 (arXiv 1904.07734).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from scipy.ndimage import rotate
+
+from spikelore.data.registry import Dataset, LabelledImages
+from spikelore.errors import InputError
+from spikelore.randomness import generator
+from spikelore.shapes import Images, Labels
+
+Scenario = Literal["class-incremental", "task-incremental", "domain-incremental", "task-free"]
+SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One part of a stream.
+
+    Attributes:
+        name: for people, such as ``0,1``.
+        classes: the labels that occur in it, in head order.
+        train: what is learned.
+        validation: held out of the training set, for choices.
+        test: for the reported numbers only.
+    """
+
+    name: str
+    classes: tuple[int, ...]
+    train: LabelledImages
+    validation: LabelledImages
+    test: LabelledImages
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Tasks in order, under a scenario.
+
+    Attributes:
+        scenario: what the learner is told and must decide; see the module's table.
+        tasks: in order of arrival.
+    """
+
+    scenario: Scenario
+    tasks: tuple[Task, ...]
+
+    def __post_init__(self) -> None:
+        if self.scenario not in SCENARIOS:
+            raise InputError(f"scenario is {self.scenario!r}, expected one of {', '.join(SCENARIOS)}; choose one")
+        if not self.tasks:
+            raise InputError("the stream has no task, expected at least one; name the classes of each task")
+        if self.scenario == "domain-incremental":
+            if len({task.classes for task in self.tasks}) > 1:
+                raise InputError(
+                    f"tasks have classes {[list(task.classes) for task in self.tasks]}, expected the same in every "
+                    "task of a domain-incremental stream; build them with domain_labels"
+                )
+            return
+        owner: dict[int, str] = {}
+        for task in self.tasks:
+            for label in task.classes:
+                if label in owner:
+                    raise InputError(
+                        f"task {task.name!r} has class {label}, which task {owner[label]!r} already has; give each "
+                        "class to one task, or use the domain-incremental scenario"
+                    )
+                owner[label] = task.name
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Every class of the stream, in order of first arrival."""
+        return tuple(dict.fromkeys(label for task in self.tasks for label in task.classes))
+
+    def seen(self, task: int) -> tuple[int, ...]:
+        """Return the classes that a decision is taken among after task ``task`` was learned."""
+        return tuple(dict.fromkeys(label for one in self.tasks[: task + 1] for label in one.classes))
+
+
+def _hold_out(train: LabelledImages, share: float, seed: int, name: str) -> tuple[LabelledImages, LabelledImages]:
+    """Return (train, validation): a random ``share`` of the images held out, drawn by the task's own generator."""
+    order = generator(seed, "stream", "hold out", name).permutation(len(train))
+    held = int(len(train) * share)
+    return train.take(order[held:]), train.take(order[:held])
+
+
+def _check_share(share: float) -> None:
+    if not 0 <= share < 1:
+        raise InputError(f"validation_share is {share}, expected 0 or more and below 1; choose another share")
+
+
+def split_tasks(
+    dataset: Dataset, groups: Sequence[Sequence[int]], *, validation_share: float = 0.1, seed: int = 0
+) -> tuple[Task, ...]:
+    """Return one task for each group of classes (split-MNIST: ``[[0, 1], [2, 3], ...]``).
+
+    The validation images are a random share of each task's training images (Proietti et al. 2023: 10 %).
+
+    Raises:
+        InputError: an empty group, or a class that the dataset does not have.
+
+    Example:
+        >>> from spikelore.data import load
+        >>> tasks = split_tasks(load("digits-sample"), [[0, 1], [2, 3]])
+        >>> [(task.name, len(task.train), len(task.validation), len(task.test)) for task in tasks]
+        [('0,1', 720, 80, 200), ('2,3', 720, 80, 200)]
+    """
+    _check_share(validation_share)
+    if not groups or any(not len(group) for group in groups):
+        raise InputError(f"the tasks have classes {[list(group) for group in groups]}, expected one or more in each")
+    tasks = []
+    for group in groups:
+        name = ",".join(map(str, group))
+        if len(set(group)) < len(group):
+            raise InputError(f"task {name!r} names a class twice; name each once")
+        train, validation = _hold_out(dataset.train.of_classes(group), validation_share, seed, name)
+        tasks.append(Task(name, tuple(group), train, validation, dataset.test.of_classes(group)))
+    return tuple(tasks)
+
+
+def domain_labels(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Return the tasks with each label replaced by its position in its task's classes (domain-incremental).
+
+    Raises:
+        InputError: the tasks have different numbers of classes.
+    """
+    sizes = {len(task.classes) for task in tasks}
+    if len(sizes) != 1:
+        raise InputError(f"tasks have {sorted(sizes)} classes, expected as many in each; regroup the classes")
+
+    def relabel(images: LabelledImages, classes: tuple[int, ...]) -> LabelledImages:
+        order = np.argsort(classes)
+        return LabelledImages(images.images, order[np.searchsorted(np.sort(classes), images.labels)].astype(np.int64))
+
+    return tuple(
+        Task(
+            task.name,
+            tuple(range(len(task.classes))),
+            *(relabel(part, task.classes) for part in (task.train, task.validation, task.test)),
+        )
+        for task in tasks
+    )
+
+
+def permuted_tasks(dataset: Dataset, count: int, *, validation_share: float = 0.1, seed: int = 0) -> tuple[Task, ...]:
+    """Return ``count`` tasks of all classes: in each the pixels are shuffled by one fixed permutation.
+
+    The first task has the pixels in place (permuted MNIST, Goodfellow et al. 2014, arXiv 1312.6211). All tasks
+    hold out the same validation images. To be learned as domain-incremental.
+    """
+    size = int(np.prod(dataset.train.images.shape[1:]))
+    orders = [np.arange(size)] + [generator(seed, "stream", "pixels", n).permutation(size) for n in range(1, count)]
+
+    def shuffle(images: Images, n: int) -> Images:
+        return np.ascontiguousarray(images.reshape(len(images), -1)[:, orders[n]].reshape(images.shape))
+
+    return _changed(dataset, [f"permutation {n}" for n in range(count)], shuffle, validation_share, seed)
+
+
+def rotated_tasks(
+    dataset: Dataset, degrees: Sequence[float], *, validation_share: float = 0.1, seed: int = 0
+) -> tuple[Task, ...]:
+    """Return one task of all classes for each angle, its images turned counter-clockwise by that angle.
+
+    Rotated MNIST (Lopez-Paz & Ranzato 2017, arXiv 1706.08840), bilinear, the outside 0. All tasks hold out the same
+    validation images. To be learned as domain-incremental.
+    """
+
+    def turn(images: Images, n: int) -> Images:
+        if degrees[n] % 360 == 0:
+            return images
+        return np.asarray(rotate(images, degrees[n], axes=(2, 1), reshape=False, order=1), np.uint8)
+
+    return _changed(dataset, [f"{angle:g} degrees" for angle in degrees], turn, validation_share, seed)
+
+
+def _changed(dataset: Dataset, names: list[str], change, share: float, seed: int) -> tuple[Task, ...]:
+    _check_share(share)
+    if not names:
+        raise InputError("the stream has no task, expected at least one; ask for one or more")
+    train, validation = _hold_out(dataset.train, share, seed, "all")
+    return tuple(
+        Task(
+            name,
+            dataset.classes,
+            *(LabelledImages(change(part.images, n), part.labels) for part in (train, validation, dataset.test)),
+        )
+        for n, name in enumerate(names)
+    )
+
+
+def joint(tasks: Sequence[Task]) -> Task:
+    """Return one task that has all the tasks' images, each set in the tasks' order."""
+
+    def merge(parts: list[LabelledImages]) -> LabelledImages:
+        return LabelledImages(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
+
+    return Task(
+        "joint",
+        tuple(dict.fromkeys(label for task in tasks for label in task.classes)),
+        merge([task.train for task in tasks]),
+        merge([task.validation for task in tasks]),
+        merge([task.test for task in tasks]),
+    )
+
+
+def arrival(sizes: Sequence[int], blur: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return which images arrive in which order when tasks follow each other, each image once.
+
+    Without ``blur`` each task's images come shuffled, after all of the task before. With ``blur`` b in 0..1 an
+    image of task k, at place p of its task's n images, gets the time ``k + (p + 0.5) / n + b * e`` with e standard
+    normal, and images come in order of time: near a boundary both tasks' images mix, in a zone about b tasks wide.
+
+    Args:
+        sizes: number of images of each task.
+        blur: width of the mixed zones, in tasks; 0 for sharp boundaries.
+        rng: generator.
+
+    Returns:
+        As many segments as tasks, segment k the places ``sizes[0] + ... + sizes[k - 1]`` onwards of the order of
+        arrival: (sizes[k], 2) int64, the task and the index in it of each image.
+
+    Example:
+        >>> import numpy as np
+        >>> [len(part) for part in arrival([3, 2], 0.0, np.random.default_rng(0))]
+        [3, 2]
+    """
+    if blur < 0:
+        raise InputError(f"blur is {blur}, expected 0 or more; 0 keeps boundaries sharp")
+    pairs, times = [], []
+    for task, size in enumerate(sizes):
+        pairs.append(np.stack([np.full(size, task), rng.permutation(size)], axis=1))
+        times.append(task + (np.arange(size) + 0.5) / max(size, 1))
+    order = np.concatenate(pairs)
+    if blur:
+        time = np.concatenate(times)
+        order = order[np.argsort(time + blur * rng.standard_normal(len(time)), kind="stable")]
+    return np.split(order, np.cumsum(sizes)[:-1])
+
+
+def batches(order: np.ndarray, batch: int, *, drop_last: bool = False) -> Iterator[np.ndarray]:
+    """Yield ``order`` in parts of ``batch``; a shorter last one too, unless ``drop_last``."""
+    stop = len(order) - len(order) % batch if drop_last else len(order)
+    for start in range(0, stop, batch):
+        yield order[start : start + batch]
+
+
+def gather(tasks: Sequence[Task], pairs: np.ndarray) -> tuple[Images, Labels]:
+    """Return the training images and labels that ``pairs`` (N, 2) of (task, index) name, in that order."""
+    first = tasks[0].train.images
+    images = np.empty((len(pairs), *first.shape[1:]), np.uint8)
+    labels = np.empty(len(pairs), np.int64)
+    for task in np.unique(pairs[:, 0]):
+        here = pairs[:, 0] == task
+        images[here] = tasks[task].train.images[pairs[here, 1]]
+        labels[here] = tasks[task].train.labels[pairs[here, 1]]
+    return images, labels

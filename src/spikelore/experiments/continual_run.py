@@ -1,0 +1,420 @@
+"""One learner over one stream: arrival of images, tests after each task, and a state to go on from."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.continual.methods import LearnerSettings, MemorySettings, create
+from spikelore.data import load
+from spikelore.data.registry import LabelledImages
+from spikelore.data.streams import (
+    Scenario,
+    Stream,
+    Task,
+    arrival,
+    batches,
+    domain_labels,
+    gather,
+    joint,
+    permuted_tasks,
+    rotated_tasks,
+    split_tasks,
+)
+from spikelore.errors import InputError, SpikeloreError
+from spikelore.experiments.run_folder import RunFolder
+from spikelore.files import save_tensors
+from spikelore.metrics import confusion_matrix
+from spikelore.metrics.continual import average_accuracies, backward_transfer, forgetting, forward_transfer
+from spikelore.networks.surrogate_config import SurrogateConfig
+from spikelore.randomness import generator
+
+if TYPE_CHECKING:
+    from spikelore.continual.methods.base import Learner
+
+_SAVE_SECONDS = 30.0
+_LOOK_EVERY = 20
+_COUNTED_IMAGES = 200
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """A stream of tasks.
+
+    Attributes:
+        kind: ``split`` by class, or all classes with ``permuted`` pixels or ``rotated`` images.
+        groups: classes of each task, for ``split``.
+        tasks: number of tasks, for ``permuted``.
+        degrees: angle of each task, for ``rotated``.
+        scenario: see `spikelore.data.streams`.
+        blur: width of the mixed zones at the boundaries of a task-free stream, in tasks.
+        validation_share: share of each task's training images that is held out.
+    """
+
+    kind: Literal["split", "permuted", "rotated"] = "split"
+    groups: tuple[tuple[int, ...], ...] = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+    tasks: int = 5
+    degrees: tuple[float, ...] = (0.0, 45.0, 90.0, 135.0, 180.0)
+    scenario: Scenario = "class-incremental"
+    blur: float = 0.0
+    validation_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.kind != "split" and self.scenario != "domain-incremental":
+            raise InputError(
+                f"a stream of kind {self.kind!r} has all classes in each task, expected the scenario "
+                f"domain-incremental, not {self.scenario!r}; change one of them"
+            )
+        if self.blur and self.scenario != "task-free":
+            raise InputError(f"blur is {self.blur}, expected 0 outside the task-free scenario; change one of them")
+
+    def load(self, data: str, data_dir: Path | None, seed: int) -> Stream:
+        """Return the stream of a dataset's images."""
+        dataset = load(data, data_dir)
+        share = self.validation_share
+        if self.kind == "permuted":
+            tasks = permuted_tasks(dataset, self.tasks, validation_share=share, seed=seed)
+        elif self.kind == "rotated":
+            tasks = rotated_tasks(dataset, self.degrees, validation_share=share, seed=seed)
+        else:
+            _refuse_shared(self.groups)
+            tasks = split_tasks(dataset, self.groups, validation_share=share, seed=seed)
+            if self.scenario == "domain-incremental":
+                tasks = domain_labels(tasks)
+        return Stream(self.scenario, tasks)
+
+
+def _refuse_shared(groups: tuple[tuple[int, ...], ...]) -> None:
+    owner: dict[int, int] = {}
+    for number, group in enumerate(groups):
+        for label in group:
+            if owner.setdefault(label, number) != number:
+                raise InputError(
+                    f"task {number + 1} has class {label}, which task {owner[label] + 1} already has; give each class "
+                    "to one task"
+                )
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that decides one learner's result.
+
+    Attributes:
+        data: name of a dataset.
+        seed: root seed.
+        stream: the tasks.
+        network: sizes and constants; ``classes`` is set from the stream.
+        learner: the method.
+        memory: what it may keep.
+        measured_on: ``test`` images, or ``validation`` ones for choices.
+    """
+
+    data: str
+    seed: int
+    stream: StreamSettings
+    network: SurrogateConfig
+    learner: LearnerSettings
+    memory: MemorySettings
+    measured_on: Literal["test", "validation"] = "test"
+
+    def __post_init__(self) -> None:
+        free = self.stream.scenario == "task-free"
+        told = self.learner.method == "published replay"  # the authors' own use of the word
+        if free and self.learner.needs_boundaries and not told:
+            raise InputError(
+                f"{self.learner.method} must know where tasks begin, which a task-free stream does not tell; choose "
+                "another scenario or method"
+            )
+        if free and self.learner.epochs != 1 and not told and self.learner.method != "joint":
+            raise InputError(
+                f"epochs is {self.learner.epochs}, expected 1 in a task-free stream, which shows each image once; "
+                "set it to 1"
+            )
+        if self.learner.grow_heads and self.learner.method != "published replay":
+            raise InputError(f"grow_heads is part of the published replay; {self.learner.method} has one head")
+        if self.learner.keeps_examples:
+            self.memory.budget()
+        elif self.memory.images or self.memory.bytes:
+            raise InputError(
+                f"{self.learner.method} keeps no examples, so a memory of {self.memory.images} images and "
+                f"{self.memory.bytes} bytes has no meaning; set both to 0 or choose another method"
+            )
+
+    @property
+    def tells_boundaries(self) -> bool:
+        """Whether the learner hears where tasks begin and end."""
+        return self.stream.scenario != "task-free" or self.learner.method == "published replay"
+
+
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    """A job's tasks as they are learned and as they are tested."""
+
+    stream: Stream
+    learned: tuple[Task, ...]
+    tests: tuple[LabelledImages, ...]
+
+
+def _setting(job: Job, data_dir: Path | None) -> _Setting:
+    stream = job.stream.load(job.data, data_dir, job.seed)
+    learned = (joint(stream.tasks),) if job.learner.method == "joint" else stream.tasks
+    tests = tuple(getattr(task, job.measured_on) for task in stream.tasks)
+    return _Setting(stream, learned, tests)
+
+
+def learner_of(job: Job, stream: Stream) -> "Learner":
+    """Return a fresh network and learner for a job."""
+    from spikelore.networks.surrogate import SurrogateNetwork, torch_generator
+
+    rows, columns = stream.tasks[0].train.images.shape[1:]
+    outputs = 0 if job.learner.grow_heads else len(stream.classes)
+    config = replace(job.network, classes=outputs, image=(1, rows, columns))
+    network = SurrogateNetwork(config, torch_generator(job.seed, "network"))
+    return create(network, job.learner, job.memory, stream.classes, (rows, columns), job.seed, len(stream.tasks))
+
+
+def _orders(job: Job, setting: _Setting, task: int, epoch: int) -> NDArray[np.int64]:
+    """Return the (task, index) pairs of one pass, in order of arrival."""
+    sizes = [len(each.train) for each in setting.learned]
+    if job.stream.scenario == "task-free" and not job.tells_boundaries:
+        return arrival(sizes, job.stream.blur, generator(job.seed, "arrival"))[task]
+    order = generator(job.seed, "arrival", task, epoch).permutation(sizes[task])
+    return np.stack([np.full(len(order), task), order], axis=1)
+
+
+@dataclass
+class _Position:
+    """How far a run has come: all before (task, epoch, batch) is done."""
+
+    task: int = 0
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = 0.0
+
+
+class _Run:
+    """One job in its folder."""
+
+    def __init__(self, job: Job, folder: RunFolder, data_dir: Path | None, tick: Callable[[int], None]) -> None:
+        self.job = job
+        self.folder = folder
+        self.tick = tick
+        self.setting = _setting(job, data_dir)
+        self.learner = learner_of(job, self.setting.stream)
+        self.position = _Position()
+        count = len(self.setting.tests)
+        self.matrix = np.full((len(self.setting.learned), count), np.nan)
+        self.untrained = np.full(count, np.nan)
+        self.confusions: dict[str, NDArray[np.int64]] = {}
+        self._resume()
+        self.saved = time.monotonic()
+
+    def _resume(self) -> None:
+        found = self.folder.load_state()
+        if found is None:
+            return
+        arrays, progress = found
+        self.position = _Position(**progress["position"])
+        self.matrix, self.untrained = arrays.pop("matrix"), arrays.pop("untrained")
+        self.confusions = {name: arrays.pop(name) for name in [*arrays] if name.startswith("confusion/")}
+        self.learner.load_state_dict(arrays, progress["learner"])
+
+    def _save(self) -> None:
+        arrays, facts = self.learner.state_dict()
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise SpikeloreError(f"{name} has values that are not finite numbers; lower learner.learning_rate")
+        arrays |= {"matrix": self.matrix, "untrained": self.untrained, **self.confusions}
+        self.folder.save_state(arrays, {"position": vars(self.position), "learner": facts})
+        self.saved = time.monotonic()
+
+    def _where(self) -> str:
+        at = self.position
+        return (
+            f"task {at.task + 1} of {len(self.setting.learned)}, epoch {at.epoch + 1}, batch {at.batch + 1} "
+            f"({self.job.learner.method}, seed {self.job.seed})"
+        )
+
+    def run(self) -> dict[str, Any]:
+        """Learn and test to the end; return the row of ``results.json``."""
+        self.begun = time.monotonic() - self.position.seconds
+        if self.position == _Position() and self.job.stream.scenario == "domain-incremental":
+            self.untrained = self._accuracies(range(len(self.setting.tests)), 0)
+        for task in range(self.position.task, len(self.setting.learned)):
+            self._learn(task)
+        return self._row()
+
+    def _learn(self, task: int) -> None:
+        job, at, learner = self.job, self.position, self.learner
+        if job.tells_boundaries and (at.epoch, at.batch) == (0, 0):
+            learner.begin_task(task, self.setting.learned[task].classes)
+        for epoch in range(at.epoch, job.learner.epochs):
+            if job.tells_boundaries and at.batch == 0:
+                learner.begin_epoch(task)
+            self._pass(task, epoch)
+            at.epoch, at.batch = epoch + 1, 0
+        if job.tells_boundaries:
+            learner.end_task(task)
+        self._test(task)
+        at.task, at.epoch = task + 1, 0
+        at.seconds = time.monotonic() - self.begun
+        self._save()
+
+    def _pass(self, task: int, epoch: int) -> None:
+        job, at = self.job, self.position
+        order = _orders(job, self.setting, task, epoch)
+        told = task if job.tells_boundaries else -1
+        losses = []
+        for number, part in enumerate(batches(order, job.learner.batch, drop_last=self.learner.drop_last)):
+            if number < at.batch:
+                continue
+            images, labels = gather(self.setting.learned, part)
+            try:
+                losses.append(self.learner.learn(images, labels, told))
+            except InputError:
+                raise
+            except SpikeloreError as error:
+                raise SpikeloreError(
+                    f"stopped at {self._where()}: {error}. The last good state is kept in "
+                    f"{self.folder.checkpoint('state')}"
+                ) from error
+            at.batch = number + 1
+            self.tick(len(part))
+            if at.batch % _LOOK_EVERY == 0:
+                self._look()
+        if losses:
+            self.folder.append_metrics(
+                stage="learn", task=task, epoch=epoch, loss=round(float(np.mean(losses)), 6), batches=len(losses)
+            )
+
+    def _look(self) -> None:
+        """Save now and then; stop if the process that started this one is gone."""
+        parent = parent_process()
+        if parent is not None and not parent.is_alive():
+            raise SystemExit(1)
+        if time.monotonic() - self.saved > _SAVE_SECONDS:
+            self.position.seconds = time.monotonic() - self.begun
+            self._save()
+
+    def _among(self, tested: int, after: int) -> tuple[int, ...]:
+        """Return the classes that a test image of task ``tested`` is decided among."""
+        stream = self.setting.stream
+        if stream.scenario in ("task-incremental", "domain-incremental"):
+            return stream.tasks[tested].classes
+        return stream.classes if self.job.learner.method == "joint" else tuple(sorted(stream.seen(after)))
+
+    def _accuracies(self, tasks: Any, after: int) -> NDArray[np.float64]:
+        """Return the accuracy on the given tasks' test images, NaN for the others; keep the confusion matrix."""
+        found = np.full(len(self.setting.tests), np.nan)
+        classes = tuple(sorted(self.setting.stream.classes))
+        confusion = np.zeros((len(classes), len(classes) + 1), np.int64)
+        with self.learner.asked():
+            for tested in tasks:
+                images = self.setting.tests[tested]
+                decisions = self.learner.decide(images.images, self._among(tested, after))
+                found[tested] = (decisions == images.labels).mean()
+                confusion += confusion_matrix(decisions, images.labels, classes)
+            if self.job.learner.method == "published replay" and self._reports_own_head():
+                found[after] = self._own_head(after)
+            self._keep_deciding_network()
+        self.confusions[f"confusion/{after}"] = confusion
+        return found
+
+    def _reports_own_head(self) -> bool:
+        joint_run = len(self.setting.learned) < len(self.setting.tests)
+        return "own head for the current task" in self.job.learner.faults and not joint_run
+
+    def _own_head(self, task: int) -> float:
+        held_out = self.setting.stream.tasks[task].validation
+        decisions = self.learner.decide_in_head(held_out.images, task)  # type: ignore[attr-defined]
+        return float((decisions == held_out.labels).mean())
+
+    def _keep_deciding_network(self) -> None:
+        arrays = {name: tensor.numpy().copy() for name, tensor in self.learner.network.state_dict().items()}
+        save_tensors(self.folder.checkpoint("network"), arrays, {})
+
+    def _test(self, task: int) -> None:
+        everything = len(self.setting.learned) == 1 or self.setting.stream.scenario in (
+            "task-incremental", "domain-incremental"
+        )  # fmt: skip
+        self.matrix[task] = self._accuracies(range(len(self.setting.tests) if everything else task + 1), task)
+        self.folder.append_metrics(stage="test", task=task, accuracies=_plain(self.matrix[task]))
+
+    def _operations(self) -> dict[str, float | None]:
+        network = self.learner.network
+        if not hasattr(network, "count_operations"):
+            return {"spikes_per_image": None, "synops_per_image": None}
+        images = np.concatenate([each.images for each in self.setting.tests])
+        chosen = generator(self.job.seed, "counted").choice(len(images), min(_COUNTED_IMAGES, len(images)), False)
+        with self.learner.asked():
+            found = network.count_operations(self.learner.to_input(images[chosen]))  # type: ignore[operator]
+        synops = found.accumulates + found.multiply_accumulates
+        return {
+            "spikes_per_image": round(float(found.spikes.mean()), 1),
+            "synops_per_image": round(float(synops.mean()), 1),
+        }
+
+    def _row(self) -> dict[str, Any]:
+        matrix = self.matrix
+        whole = matrix.shape[0] == matrix.shape[1]
+        domain = self.setting.stream.scenario == "domain-incremental"
+        averages = average_accuracies(matrix) if whole else matrix.mean(1)
+        self.folder.write_arrays(self.confusions)
+        return {
+            "scenario": self.setting.stream.scenario,
+            "method": self.job.learner.method,
+            "memory_images": self.learner.memory_images,
+            "memory_bytes": self.learner.memory_bytes,
+            "seed": self.job.seed,
+            "accuracy_matrix": [_plain(line) for line in matrix],
+            "average_accuracies": _plain(averages),
+            "average_accuracy": round(float(averages[-1]), 5),
+            "forgetting": round(forgetting(matrix), 5) if whole else None,
+            "backward_transfer": round(backward_transfer(matrix), 5) if whole else None,
+            "forward_transfer": round(forward_transfer(matrix, self.untrained), 5) if whole and domain else None,
+            **self._operations(),
+            "seconds": round(self.position.seconds, 1),
+        }
+
+
+def _plain(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(value) else round(float(value), 5) for value in values]
+
+
+def run_job(
+    job: Job, path: Path, data_dir: Path | None, tick: Callable[[int], None] = lambda _: None
+) -> dict[str, Any]:
+    """Run one job in ``path``, from where it was stopped; a finished one only returns its row.
+
+    The run takes one thread, so that the same job gives the same bytes alone and beside others.
+
+    Raises:
+        InputError: the folder holds a run of another configuration.
+        SpikeloreError: a loss that is not a finite number; the state before it is kept.
+    """
+    import torch
+
+    folder = RunFolder(path, json.loads(json.dumps(asdict(job))), resume=True)
+    if (path / "results.json").exists():
+        return json.loads((path / "results.json").read_text())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        row = _Run(job, folder, data_dir, tick).run()
+    finally:
+        torch.set_num_threads(threads)
+    folder.write_results(row)
+    folder.checkpoint("state").unlink(missing_ok=True)
+    return row
+
+
+def work(job: Job, data_dir: Path | None) -> int:
+    """Return how many training images a job shows in all."""
+    sizes = sum(len(task.train) for task in job.stream.load(job.data, data_dir, job.seed).tasks)
+    return sizes * job.learner.epochs

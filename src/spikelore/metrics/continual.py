@@ -1,0 +1,79 @@
+"""Numbers that tell how well a learner keeps what it learned, from its accuracy matrix.
+
+The accuracy matrix R is (K,K): ``R[i, j]`` is the accuracy on task j's test images after learning tasks 0 .. i. What
+was not measured is NaN; usually that is j > i.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.errors import InputError
+
+
+def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    matrix = np.asarray(matrix, np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise InputError(f"the accuracy matrix has shape {matrix.shape}, expected (tasks, tasks); measure all tasks")
+    return matrix
+
+
+def average_accuracies(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``A[i] = mean over j <= i of R[i, j]`` for each i, (K,): the mean over the tasks seen so far.
+
+    Example:
+        >>> import numpy as np
+        >>> average_accuracies(np.array([[1.0, np.nan], [0.5, 0.9]])).tolist()
+        [1.0, 0.7]
+    """
+    matrix = _square(matrix)
+    return np.array([matrix[i, : i + 1].mean() for i in range(len(matrix))])
+
+
+def forgetting(matrix: NDArray[np.float64]) -> float:
+    """Return ``mean over j < K-1 of (max over i >= j of R[i, j]) - R[K-1, j]``: best minus last.
+
+    0 for a single task. With the last row among those the best is taken from, it is never negative.
+
+    Source: Chaudhry et al. 2018 (arXiv 1801.10112), who leave the last row out of the maximum.
+
+    Example:
+        >>> import numpy as np
+        >>> round(forgetting(np.array([[1.0, np.nan], [0.5, 0.9]])), 3)
+        0.5
+    """
+    matrix = _square(matrix)
+    last = len(matrix) - 1
+    return float(np.mean([matrix[j:, j].max() - matrix[last, j] for j in range(last)])) if last else 0.0
+
+
+def backward_transfer(matrix: NDArray[np.float64]) -> float:
+    """Return ``mean over j < K-1 of R[K-1, j] - R[j, j]``: what later tasks did to earlier ones.
+
+    Negative is forgetting. 0 for a single task. Source: Lopez-Paz & Ranzato 2017 (arXiv 1706.08840), equation 3.
+
+    Example:
+        >>> import numpy as np
+        >>> backward_transfer(np.array([[1.0, np.nan], [0.5, 0.9]]))
+        -0.5
+    """
+    matrix = _square(matrix)
+    last = len(matrix) - 1
+    return float(np.mean([matrix[last, j] - matrix[j, j] for j in range(last)])) if last else 0.0
+
+
+def forward_transfer(matrix: NDArray[np.float64], untrained: NDArray[np.float64]) -> float:
+    """Return ``mean over j > 0 of R[j-1, j] - b[j]``: what earlier tasks did for later ones before these were learned.
+
+    Args:
+        matrix: R, measured one place above the diagonal as well.
+        untrained: b, (K,): the accuracy of the network before all learning.
+
+    0 for a single task. Source: Lopez-Paz & Ranzato 2017 (arXiv 1706.08840), equation 4.
+
+    Example:
+        >>> import numpy as np
+        >>> forward_transfer(np.array([[1.0, 0.75], [0.5, 0.9]]), np.array([0.5, 0.5]))
+        0.25
+    """
+    matrix = _square(matrix)
+    return float(np.mean([matrix[j - 1, j] - untrained[j] for j in range(1, len(matrix))])) if len(matrix) > 1 else 0.0
