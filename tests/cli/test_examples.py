@@ -1,0 +1,37 @@
+"""The examples about fusion run as they are and do what they say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def output(name, *words, cwd):
+    command = [sys.executable, EXAMPLES / name, *words]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def shares(line):
+    return [float(each) for each in re.findall(r"([\d.]+) ?%", line)]
+
+
+def test_fuse_two_networks(tmp_path):
+    low, high, bagging, fused = output("fuse_two_networks.py", cwd=tmp_path)
+    assert (shares(low)[1], shares(high)[0]) == (0, 0)
+    assert shares(low)[0] > 75
+    assert shares(high)[1] > 65
+    assert min(shares(fused)) > 60
+    assert "400 units" in bagging
+    assert "fused: 200 units" in fused
+
+
+def test_fuse_own_data(tmp_path):
+    *lines, page = output("fuse_own_data.py", "run", cwd=tmp_path)
+    assert [line.split(":")[0] for line in lines] == ["network a", "network b", "bagging", "fused"]
+    assert min(shares(lines[-1])) > 60
+    assert (tmp_path / page).stat().st_size > 0
+    assert (tmp_path / "run" / "checkpoints" / "fused.safetensors").exists()
