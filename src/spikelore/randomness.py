@@ -4,6 +4,8 @@ import hashlib
 
 import numpy as np
 
+from spikelore.errors import InputError
+
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
     """Return the generator that belongs to ``names`` under the root ``seed``.
@@ -16,6 +18,9 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
         seed: the experiment's root seed, a non-negative integer.
         names: what the numbers are for, e.g. ``"layer 3", "weights"``.
 
+    Raises:
+        InputError: the seed is negative.
+
     Example:
         >>> from spikelore.randomness import generator
         >>> bool(generator(0, "weights").normal() == generator(0, "weights").normal())
@@ -24,6 +29,6 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
         False
     """
     if seed < 0:
-        raise ValueError(f"seed is {seed}; a seed is a non-negative integer")
+        raise InputError(f"seed is {seed}, expected 0 or more; choose another seed")
     digest = hashlib.sha256("\0".join(str(name) for name in names).encode()).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest[:16], np.uint32).tolist()])

@@ -133,3 +133,18 @@ def test_an_atomic_write_replaces_the_whole_file(tmp_path):
     write_bytes_atomic(target, b"a long content")
     write_bytes_atomic(target, b"short")
     assert target.read_bytes() == b"short"
+
+
+def test_a_folder_is_withdrawn_only_while_nothing_was_done_in_it(tmp_path):
+    folder = RunFolder(tmp_path / "new", CONFIG, resume=False)
+    folder.load_state()  # makes an empty metrics.jsonl
+    folder.withdraw()
+    assert not (tmp_path / "new").exists()
+    folder = RunFolder(tmp_path / "used", CONFIG, resume=False)
+    folder.append_metrics(epoch=0)
+    folder.withdraw()
+    assert folder.metrics() == [{"epoch": 0}]
+    folder = RunFolder(tmp_path / "saved", CONFIG, resume=False)
+    folder.save_state({}, {})
+    folder.withdraw()
+    assert (tmp_path / "saved" / "config.yaml").exists()

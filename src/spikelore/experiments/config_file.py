@@ -9,7 +9,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from spikelore.errors import InputError
-from spikelore.experiments.reproduce import decay, fusion
+from spikelore.experiments.reproduce import decay, fusion, replay
 from spikelore.experiments.run_folder import RunFolder
 
 
@@ -51,6 +51,12 @@ KINDS: dict[str, Kind] = {
         decay.run,
         decay.at_scale,
         "synapses that are not used fade (Antonov & Sukhov 2024)",
+    ),
+    "replay": Published(
+        replay.ReplayExperiment,
+        replay.run,
+        replay.at_scale,
+        "memories in spikes replayed while new tasks come (Proietti et al. 2023)",
     ),
 }
 """The value of ``experiment:`` in a YAML file, to what it means."""
@@ -120,9 +126,13 @@ def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -
 
 
 def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = False) -> dict[str, Any]:
-    """Run an experiment into a run folder and return its results."""
+    """Run an experiment into a run folder and return its results; bad input leaves no folder behind."""
     kind = kind_of(config)
     folder = RunFolder(out, {"experiment": kind, **plain(config)}, resume=resume)
-    results = KINDS[kind].run(config, folder, data_dir)
+    try:
+        results = KINDS[kind].run(config, folder, data_dir)
+    except InputError:
+        folder.withdraw()
+        raise
     folder.write_results(results)
     return results

@@ -8,6 +8,7 @@ and ``report.html``.
 import json
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -66,6 +67,12 @@ class RunFolder:
                 path / "environment.json",
                 {"versions": versions(), "platform": platform.platform(), "cores": os.cpu_count()},
             )
+
+    def withdraw(self) -> None:
+        """Remove a folder in which nothing but the configuration was written, so that its name is free again."""
+        sizes = {file.name: file.stat().st_size for file in self.path.iterdir()}
+        if not sizes.pop("metrics.jsonl", 0) and sizes.keys() <= {"config.yaml", "environment.json"}:
+            shutil.rmtree(self.path)
 
     def checkpoint(self, name: str) -> Path:
         """Return the path of a named checkpoint."""
