@@ -335,17 +335,19 @@ def _report(arguments: Namespace) -> int:
 
 def _bench_parser() -> _OneLineParser:
     parser = _parser("Measure speed, checking results in the same run; prints JSON.")
-    parser.add_argument("what", choices=["first-spike", "lif"], help="which network")
+    parser.add_argument("what", choices=["first-spike", "lif", "surrogate"], help="which network")
     parser.add_argument("--images", type=int, default=512, help="images a measurement (default: 512)")
     _add_common(parser)
     return parser
 
 
 def _bench(arguments: Namespace) -> int:
-    from spikelore.experiments.bench import first_spike
-    from spikelore.experiments.bench_lif import lif
-
-    measure = {"first-spike": first_spike, "lif": lif}[arguments.what]
+    if arguments.what == "first-spike":
+        from spikelore.experiments.bench import first_spike as measure
+    elif arguments.what == "lif":
+        from spikelore.experiments.bench_lif import lif as measure
+    else:
+        from spikelore.experiments.bench_surrogate import surrogate as measure
     print(json.dumps(measure(arguments.images, arguments.seed), indent=2))
     return 0
 

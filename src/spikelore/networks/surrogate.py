@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
+from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
 from spikelore.networks.surrogate_config import SurrogateConfig
@@ -60,14 +61,16 @@ class SurrogateNetwork(nn.Module):
     Args:
         config: sizes and constants.
         generator: draws the initial weights, those of later heads, and the Bernoulli inputs; may be replaced.
+        backend: of the kernels.
 
     Source: Proietti et al. 2023 (MLSP), with torch's default initial weights.
     """
 
-    def __init__(self, config: SurrogateConfig, generator: torch.Generator) -> None:
+    def __init__(self, config: SurrogateConfig, generator: torch.Generator, *, backend: str = DEFAULT_BACKEND) -> None:
         super().__init__()
         self.config = config
         self.generator = generator
+        self.backend = backend
         shapes = config.shapes()
         convolutions = pairwise(shapes[: len(config.channels) + 1])
         self.convolutions = nn.ModuleList(
@@ -151,7 +154,9 @@ class SurrogateNetwork(nn.Module):
         assert convolution.bias is not None
         if index:
             folded, steps = self._folded(signal)
-            currents = convolve(folded, convolution.weight, convolution.bias, neurons, steps, self.config.pool)
+            currents = convolve(
+                folded, convolution.weight, convolution.bias, neurons, steps, self.config.pool, backend=self.backend
+            )
             return currents.reshape(-1, signal.shape[1], *currents.shape[2:])
         currents = F.max_pool2d(convolution(signal.flatten(0, 1)), self.config.pool)
         return currents.permute(0, 2, 3, 1).reshape(*signal.shape[:2], *currents.shape[2:], -1)
@@ -176,7 +181,7 @@ class SurrogateNetwork(nn.Module):
     def _spikes(self, currents: torch.Tensor) -> torch.Tensor:
         """Return a layer's spikes; one step of them where all steps are alike."""
         folded, steps = self._folded(currents)
-        return scan(folded, self.config.neuron, steps).reshape(-1, *currents.shape[1:])
+        return scan(folded, self.config.neuron, steps, backend=self.backend).reshape(-1, *currents.shape[1:])
 
     def _through(self, signal: torch.Tensor, first: int, last: int) -> torch.Tensor:
         """Return the currents of layer ``last`` from an image or spikes before layer ``first``."""
@@ -217,7 +222,7 @@ class SurrogateNetwork(nn.Module):
 
     def _output(self, currents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         folded, steps = self._folded(currents)
-        both = scan_with_potentials(folded, self.config.neuron, steps)
+        both = scan_with_potentials(folded, self.config.neuron, steps, backend=self.backend)
         spikes, potentials = (self._all_steps(each.reshape(-1, *currents.shape[1:])) for each in both)
         return spikes, potentials
 
