@@ -163,6 +163,19 @@ def test_writing_again_gives_the_same_bytes_and_leaves_settings_alone(tmp_path: 
     assert dict(mpl.rcParams) == settings
 
 
+def test_operations_are_shown_where_every_row_has_them(tmp_path: Path):
+    run = make_run(tmp_path / "run")
+    assert "million operations" not in write(run).read_text()
+    results = json.loads((run / "results.json").read_text())
+    for n, each in enumerate(results["rows"]):
+        each["synops_per_image"] = 12_340_000 + 1_000_000 * n
+    (run / "results.json").write_text(json.dumps(results))
+    page = write(run).read_text()
+    assert "million operations" in page
+    assert re.search(r"<td>\s*12\.3\s*</td>", page)
+    assert re.search(r"<td>\s*13\.3\s*</td>", page)
+
+
 def test_three_networks_silent_images_and_one_epoch(tmp_path: Path):
     run = make_run(tmp_path / "run", data=("x", "y", "z"), silent=3)
     first = [line for line in (run / "metrics.jsonl").read_text().splitlines() if '"epoch": 1' in line]

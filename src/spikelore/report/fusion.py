@@ -30,6 +30,7 @@ _IMPORTANCES = {
     "top_fraction": "sum of the largest 10 % of its weights",
     "spread": "standard deviation of its weights",
 }
+_OPERATIONS = "synops_per_image"
 _SAMPLE = 30
 
 
@@ -55,7 +56,7 @@ def _spreads(row: Row, names: Sequence[str]) -> Row:
 
 
 def _numbers(results: Row) -> list[str]:
-    return [*_letters(results), "mean", "silent"]
+    return [*_letters(results), "mean", "silent", _OPERATIONS]
 
 
 def _rows_table(results: Row, rows: list[Row], note: str) -> Table:
@@ -63,6 +64,7 @@ def _rows_table(results: Row, rows: list[Row], note: str) -> Table:
     letters = _letters(results)
     silent = any(row["silent"].mean > 0 for row in rows)
     numbers = [*letters, "mean", *(["silent"] if silent else [])]
+    counted = all(_OPERATIONS in row for row in rows)
     groups = []
     for preset in dict.fromkeys(row["preset"] for row in rows):
         mine = [row for row in rows if row["preset"] == preset]
@@ -83,6 +85,7 @@ def _rows_table(results: Row, rows: list[Row], note: str) -> Table:
                         Cell(row[name].percent(), strong=joined and best.get(name) == row[name].mean)
                         for name in numbers
                     ),
+                    *([Cell(f"{row[_OPERATIONS].mean / 1e6:.1f}")] if counted else []),
                 ]
             )
         groups.append((_preset(preset), lines))
@@ -94,7 +97,10 @@ def _rows_table(results: Row, rows: list[Row], note: str) -> Table:
         *_data_columns(results),
         "mean",
         *(["silent"] if silent else []),
+        *(["million operations"] if counted else []),
     ]
+    if counted:
+        note += " An operation is the addition of one weight, for each spike and synapse; counted per image."
     return Table("Accuracy on the test sets", note, columns, groups, text_columns=3)
 
 
@@ -244,7 +250,7 @@ def _training_curves(run: Run) -> Drawing | None:
             panel.axvline(best[letter], color=style.MUTED, linewidth=1, zorder=1, label="epoch kept")
         panel.set_title(_network_title(run.results, n))
         panel.set_xlabel("epoch")
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         style.percent_axis(panel, "y")
     axes[0].set_ylabel("share of images")
     handles = {}
@@ -328,7 +334,7 @@ def _curve(results: Row, curve: list[Row], rows: list[Row]) -> Drawing:
         how = f"{mine[0]['importance']}, {mine[0]['score']} score"
         panel.set_title(f"{_preset(preset)} ({how})")
         panel.set_xlabel("features of the fused network")
-        panel.set_xlim(left=0)
+        panel.set_xlim(0, 1.04 * max(row["features"] for row in curve))
         style.percent_axis(panel, "y")
     axes[0].set_ylabel("accuracy")
     handles, labels = axes[0].get_legend_handles_labels()
@@ -347,15 +353,16 @@ def _comparison(results: Row, comparison: list[Row]) -> Drawing:
     found = {(row["score"], row["importance"]): row for row in comparison}
     names = ["mean", *_letters(results)]
     titles = ["Mean of all data sets", *(f"On {column}" for column in _data_columns(results))]
-    columns = [name.replace(" ", "\n") if name else "bagging" for name in importances]
-    figure, axes = style.panels(len(names), 0.42 * len(scores) + 1.2, share_y=True)
+    columns = [name or "bagging" for name in importances]
+    figure, axes = style.panels(len(names), 0.42 * len(scores) + 1.4, share_y=True)
     for panel, name, title in zip(axes, names, titles, strict=True):
         shares = np.full((len(scores), len(importances)), np.nan)
         for (score, importance), row in found.items():
             shares[scores.index(score), importances.index(importance)] = row[name].mean
         style.heat(panel, shares, scores, columns, size=9.0, least=0)
         panel.set_title(title)
-        panel.tick_params(axis="x", labelsize=8)
+        for label in panel.get_xticklabels():
+            label.set(rotation=40, ha="right", rotation_mode="anchor")
     return Drawing(
         "comparison",
         "Scores and importances",

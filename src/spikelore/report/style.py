@@ -98,7 +98,8 @@ def heat(
     for (y, x), share in np.ndenumerate(shares):
         if np.isfinite(share) and share >= least:
             shade = "white" if share > 0.6 else INK
-            axes.text(x, y, f"{100 * share:.0f}", ha="center", va="center_baseline", color=shade, fontsize=size)
+            number = f"{np.floor(100 * share + 0.5):.0f}"
+            axes.text(x, y, number, ha="center", va="center_baseline", color=shade, fontsize=size)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xticks(np.arange(0.5, len(columns) - 1), minor=True)
