@@ -128,7 +128,7 @@ def _spikes(rows: list[Row], presets: Sequence[str]) -> Drawing:
             x = np.arange(len(mine)) + (n - 0.5) * 0.4
             panel.bar(x, np.maximum(values, 0.5), 0.38, bottom=0.0, color=style.colour(n), label=label)
             for place, value in zip(x, values, strict=True):
-                panel.text(place, max(value, 0.5) * 1.15, f"{value:,.0f}", ha="center", fontsize=8, color=style.INK)
+                panel.text(place, max(value, 0.5) * 1.15, f"{value:,.0f}", ha="center", fontsize=7.5, color=style.INK)
         panel.set_yscale("log")
         panel.set_ylim(0.5, most * 5)
         panel.set_xticks(range(len(mine)), [_SETS[row["set"]].replace(" ", "\n") for row in mine])
@@ -203,7 +203,7 @@ def _histories(run: Run) -> dict[str, list[Row]]:
 
 
 def _thousands(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("training images")
 
@@ -211,17 +211,19 @@ def _thousands(axes: Axes) -> None:
 def _training(histories: dict[str, list[Row]], presets: Sequence[str]) -> Drawing:
     """Accuracy, mean weight and faded share as training goes on."""
     figure, axes = style.panels(3 * len(presets), 2.9)
+    found = dict.fromkeys(name.partition("_")[2] for name in histories)
+    kinds = [*_WHEN, *(name for name in found if name not in _WHEN)]
     for row, preset in enumerate(presets):
         for panel, (key, label) in zip(
             axes[3 * row :],
             (("train", "accuracy"), ("faded", "faded weights"), ("mean_weight", "mean weight")),
             strict=False,
         ):
-            mine = [name for name in histories if name.startswith(f"{preset}_")]
-            for n, name in enumerate(mine):
+            for name in (name for name in histories if name.startswith(f"{preset}_")):
                 images = [line["images"] for line in histories[name]]
                 values = [line[key] for line in histories[name]]
-                panel.plot(images, values, label=_name(name).split(", ", 1)[1], color=style.colour(n))
+                kind = kinds.index(name.partition("_")[2])
+                panel.plot(images, values, label=_name(name).split(", ", 1)[1], color=style.colour(kind))
             panel.set_title(f"{_PRESETS[preset]}: {label}")
             _thousands(panel)
             if key == "mean_weight":
