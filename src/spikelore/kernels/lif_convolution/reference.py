@@ -9,9 +9,9 @@ from spikelore.kernels.lif_scan import reference as lif_scan
 
 
 def _scan(currents: NDArray[np.float32], leaky: Leaky | None, steps: int) -> NDArray[np.float32]:
-    """Return the spikes, (T,B,H,W,C); the input itself where there are no neurons."""
+    """Return the spikes, (T,B,H,W,C); the input at each step where there are no neurons."""
     if leaky is None:
-        return currents
+        return np.broadcast_to(currents, (steps, *currents.shape[1:]))
     spikes, _ = lif_scan.forward(currents.reshape(len(currents), -1), leaky, steps, False)
     return spikes.reshape(steps, *currents.shape[1:])
 
@@ -65,7 +65,9 @@ def backward(
     for k in range(kernel):
         for m in range(kernel):
             spike_gradients[:, :, k : k + rows, m : m + columns] += full @ weights[:, :, k, m]
-    if leaky is not None:
+    if leaky is None:
+        spike_gradients = spike_gradients if len(currents) == steps else spike_gradients.sum(axis=0)
+    else:
         flat = currents.reshape(len(currents), -1)
         spike_gradients = lif_scan.backward(spike_gradients.reshape(steps, -1), None, flat, leaky)
     return spike_gradients.reshape(currents.shape), weight_gradients, gradients.sum(axis=(0, 1, 2, 3))
