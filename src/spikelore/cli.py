@@ -78,10 +78,12 @@ def _data_parser() -> _OneLineParser:
         one = _parser(f"Datasets: {text}.")
         _add_common(one, seed=False)
         commands.add_subcommand(name, one, help=text)
+        one.prog = f"spikelore data {name}"
     fetch = _parser("Download a dataset, with checksums.")
     fetch.add_argument("name", type=str, help="a name from: spikelore data list")
     _add_common(fetch, seed=False)
     commands.add_subcommand("fetch", fetch, help="download a dataset")
+    fetch.prog = "spikelore data fetch"
     return parser
 
 
@@ -99,6 +101,8 @@ def _data(arguments: Namespace) -> int:
         results = data.check(options.data_dir)
         for result in results:
             print(f"{'ok     ' if result.ok else 'PROBLEM'} {result.name}: {result.message}")
+        if not results:
+            print("nothing to check: no dataset is in the data folder or the cache (see: spikelore data list)")
         return 0 if all(result.ok for result in results) else 1
     return 0
 
@@ -128,6 +132,7 @@ def _reproduce_parser() -> _OneLineParser:
         folders = "run folder" if name in PUBLISHED else "folder of the runs"
         _add_common(one, out=f"{folders} (default: a new one under runs/)")
         commands.add_subcommand(name, one, help=text)
+        one.prog = f"spikelore reproduce {name}"
     return parser
 
 
@@ -396,11 +401,15 @@ def main() -> None:
     words = sys.argv[1:]
     try:
         code = _dispatch(words)
+        sys.stdout.flush()
     except SpikeloreError as error:
         if "--debug" in words:
             raise
         sys.stderr.write(f"spikelore: {error}\n")
         code = error.exit_code
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stdout = None
+        code = 0
     except KeyboardInterrupt:
         sys.stderr.write("spikelore: interrupted; go on with the same command and --resume\n")
         code = 130

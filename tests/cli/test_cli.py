@@ -266,6 +266,17 @@ def test_help_and_lists(small):
     run("data", "check", cwd=small)
 
 
+def test_a_reader_that_stops_early_is_no_error(small):
+    for words in ("--help", "data list"):
+        done = subprocess.run(["bash", "-c", f"{SPIKELORE} {words} | true"], cwd=small, capture_output=True, text=True)
+        assert done.stderr == ""
+
+
+def test_nothing_to_check_is_said(small, tmp_path):
+    settings = {"SPIKELORE_DATA": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    assert "nothing to check" in run("data", "check", cwd=small, **settings).stdout
+
+
 def test_bench_checks_and_prints_json(small):
     answer = json.loads(run("bench", "first-spike", "--images", "32", cwd=small).stdout)
     assert [row["work"] for row in answer["rows"]] == ["coding", "layer 1", "layer 2", "layer 3", "inference"]
