@@ -274,6 +274,7 @@ def _evaluate_parser() -> _OneLineParser:
     parser = _parser("Measure a checkpoint, or every checkpoint of a run, on a dataset's test set.")
     parser.add_argument("run", type=Path, help="a run folder or a checkpoint (.safetensors)")
     parser.add_argument("--data", type=str, required=True, help="dataset name")
+    parser.add_argument("--classes", type=int, nargs="+", help="only images of these classes (default: all)")
     _add_common(parser, seed=False)
     return parser
 
@@ -281,17 +282,21 @@ def _evaluate_parser() -> _OneLineParser:
 def _evaluate(arguments: Namespace) -> int:
     from spikelore.data import load
     from spikelore.metrics import accuracy, silence
-    from spikelore.networks.first_spike import FirstSpikeNetwork
+    from spikelore.networks import checkpoint as checkpoint_file
 
     path: Path = arguments.run
     found = sorted(path.glob("checkpoints/*.safetensors")) if path.is_dir() else [path]
     checkpoints = [one for one in found if one.name != "state.safetensors"]
     if not checkpoints:
         raise InputError(f"{path} holds no checkpoints; give a run folder or a .safetensors file")
-    test = load(arguments.data, arguments.data_dir).test
+    dataset = load(arguments.data, arguments.data_dir)
+    missing = sorted(set(arguments.classes or ()) - set(dataset.classes))
+    if missing:
+        raise InputError(f"{arguments.data} has no class {missing[0]}; it has {list(dataset.classes)}")
+    test = dataset.test.of_classes(arguments.classes) if arguments.classes else dataset.test
     rows = []
     for checkpoint in checkpoints:
-        decisions = FirstSpikeNetwork.load(checkpoint).predict(test.images)
+        decisions = checkpoint_file.load(checkpoint).predict(test.images)
         values = {"accuracy": accuracy(decisions, test.labels), "silent": silence(decisions)}
         rows.append({"checkpoint": checkpoint.stem, **values})
     print_table(rows, list(rows[0]), f"{arguments.data}: {len(test)} test images")

@@ -100,6 +100,15 @@ def test_checkpoints_are_those_of_the_trainings_and_evaluate(small, capsys, monk
     )
     idle = before["step"][0] * 0.1 - before["last_input_spike"] * 0.1
     np.testing.assert_allclose(after["weights"], before["weights"] * np.exp(-((idle / 5000) ** 2))[:, None], rtol=1e-12)
+    words = ["evaluate", small / "done", "--data", "digits-sample"]
+    assert call(monkeypatch, *words, "--classes", "0", "1") == 0
+    printed = capsys.readouterr().out
+    assert "200 test images" in printed
+    assert all(name in printed for name in (*TRAININGS, "published_with"))
+    assert call(monkeypatch, *words, "--classes", "0", "11") == 2
+    assert "digits-sample has no class 11" in capsys.readouterr().err
+    assert call(monkeypatch, "evaluate", small / "done/arrays.safetensors", "--data", "digits-sample") == 2
+    assert "holds 'no format', expected a first-spike or" in capsys.readouterr().err
 
 
 def test_killed_in_the_online_training_and_resumed_ends_the_same(small):
