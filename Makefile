@@ -9,6 +9,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check,docs]'
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[examples]'  # else their tests skip
 	touch $@
 
 demo: $(INSTALLED)  ## train a 0-4 and a 5-9 digit network, fuse them, print the table

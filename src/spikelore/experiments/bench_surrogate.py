@@ -21,7 +21,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.run_folder import versions
-from spikelore.learning.surrogate_gradient import adam, spike_count_loss, step_
+from spikelore.learning.surrogate_gradient import adam, epoch_, spike_count_loss
 from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork, torch_generator
 
 RECORDED = {"training": 244.0, "inference": 584.0}
@@ -81,9 +81,7 @@ def _network(seed: int, backend: str = "numba_cpu") -> SurrogateNetwork:
 
 
 def _train(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
-    optimiser = adam(network.parameters())
-    for part, targets in zip(images.split(_BATCH), labels.split(_BATCH), strict=True):
-        step_(spike_count_loss(network(part), targets), optimiser)
+    epoch_(network, images, labels, adam(network.parameters()), batch=_BATCH)
 
 
 @torch.no_grad()

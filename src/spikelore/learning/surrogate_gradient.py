@@ -8,7 +8,7 @@ With output spikes S, (T,B,K), and membrane potentials U of the same shape:
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -56,6 +56,33 @@ def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
     loss.backward()
     optimiser.step()
     return value
+
+
+def epoch_(
+    network: SpikingModule,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    optimiser: torch.optim.Optimizer,
+    *,
+    batch: int,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = spike_count_loss,
+) -> float:
+    """Take one step for each batch in the order given; return the mean of the losses.
+
+    Args:
+        network: maps images to (T,B,K) spikes.
+        images: (N,H,W) or (N,C,H,W) float in 0..1.
+        labels: (N,) int64, 0 .. K-1.
+        optimiser: of the network's parameters.
+        batch: images a step; the last may have fewer.
+        loss: of (T,B,K) spikes and (B,) labels.
+
+    Raises:
+        SpikeloreError: a loss is not a finite number; that step is not taken.
+    """
+    parts = zip(images.split(batch), labels.split(batch), strict=True)
+    losses = [step_(loss(network(part), targets), optimiser) for part, targets in parts]
+    return sum(losses) / len(losses)
 
 
 @torch.no_grad()
