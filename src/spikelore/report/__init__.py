@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from spikelore.errors import InputError
-from spikelore.report import decay, fusion, style
+from spikelore.report import decay, fusion, replay, style
 from spikelore.report.page import Content, Run, read, write_page
 
 __all__ = ["compare", "write"]
@@ -30,7 +30,7 @@ class _Report(Protocol):
         ...
 
 
-_REPORTS: dict[str, _Report] = {"fusion": fusion, "decay": decay}
+_REPORTS: dict[str, _Report] = {"fusion": fusion, "decay": decay, "replay": replay}
 
 
 def _report(run: Run) -> _Report:

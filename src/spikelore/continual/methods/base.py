@@ -183,12 +183,24 @@ class Learner:
             self.memory.offer(self.storage.pack(self.shown(images)), labels, task=max(task, 0))
 
     def new_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Return the new images' cross entropy, over their own classes only if the settings say so."""
-        if self.settings.new_classes_only:
-            mask = torch.full((logits.shape[1],), _HIDDEN)
-            mask[columns.unique()] = 0.0
-            logits = logits + mask
-        return F.cross_entropy(logits, columns)
+        """Return the new images' cross entropy, over the outputs that the settings say."""
+        over = columns.unique() if self.settings.loss_over == "batch" else self._seen_columns()
+        return F.cross_entropy(self._only(logits, over), columns)
+
+    def replayed_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Return the replayed images' cross entropy, over the outputs that the settings say."""
+        return F.cross_entropy(self._only(logits, self._seen_columns()), columns)
+
+    def _seen_columns(self) -> torch.Tensor:
+        return self.columns(np.array(self.seen, np.int64))
+
+    def _only(self, logits: torch.Tensor, over: torch.Tensor) -> torch.Tensor:
+        """Return logits where all but some columns are so low that they have no part in a softmax."""
+        if self.settings.loss_over == "all":
+            return logits
+        mask = torch.full((logits.shape[1],), _HIDDEN)
+        mask[over] = 0.0
+        return logits + mask
 
     def replayed(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Draw stored examples: network inputs (B,H,W), changed at random, their columns (B,) and extras (B,E)."""
@@ -300,7 +312,7 @@ class Learner:
             for group in optimiser.param_groups:
                 group["lr"] = self.settings.rehearsal_learning_rate * share
             inputs, columns, _ = self.replayed(size)
-            step_(F.cross_entropy(self.logits(inputs), columns), optimiser)
+            step_(self.replayed_images_loss(self.logits(inputs), columns), optimiser)
 
     # State -------------------------------------------------------------------------------------------------------
 
@@ -335,6 +347,18 @@ class Learner:
         if self.memory is not None:
             arrays.update({f"memory/{name}": array for name, array in self.memory.state_dict().items()})
         return {name: array.copy() for name, array in arrays.items()}, json.dumps(self.facts())
+
+    def load_network(self, arrays: Mapping[str, NDArray]) -> None:
+        """Take over a network's weights alone, to decide with them.
+
+        Raises:
+            InputError: they are of another network.
+        """
+        try:
+            self.network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"the saved network does not fit the configuration ({reason}); train it again") from error
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Take over what `state_dict` returned for a learner of the same settings."""

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import PackedSpikes, Storage
 from spikelore.continual.methods.base import Learner
@@ -77,7 +76,7 @@ class LatentReplay(Learner):
         features = torch.cat([self._features(images), stored], dim=1)
         logits = self.network.head(features).sum(0)  # type: ignore[operator]
         new = self.new_images_loss(logits[: len(columns)], columns)
-        return new + F.cross_entropy(logits[len(columns) :], self.columns(stored_labels))
+        return new + self.replayed_images_loss(logits[len(columns) :], self.columns(stored_labels))
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
         """Offer the new images' spikes; before the freezing keep the images until then."""

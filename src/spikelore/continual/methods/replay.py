@@ -1,7 +1,6 @@
 """Experience replay, and GDumb: learning from a memory alone."""
 
 import torch
-from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.methods.base import Learner
 from spikelore.shapes import Images, Labels
@@ -13,7 +12,7 @@ class ExperienceReplay(Learner):
     The loss is the new images' mean cross entropy plus the stored ones'. New images are offered to the memory after
     the step on them.
 
-    Source: Chaudhry et al. 2019 (arXiv 1902.10486); with ``new_classes_only`` ER-ACE, Caccia et al. 2022 (arXiv
+    Source: Chaudhry et al. 2019 (arXiv 1902.10486); with ``loss_over: batch`` ER-ACE, Caccia et al. 2022 (arXiv
     2104.05025).
     """
 
@@ -26,7 +25,7 @@ class ExperienceReplay(Learner):
         stored, stored_columns, _ = self.replayed(self.settings.replay_batch)
         logits = self.logits(torch.cat([inputs, stored]))
         new = self.new_images_loss(logits[: len(columns)], columns)
-        return new + F.cross_entropy(logits[len(columns) :], stored_columns)
+        return new + self.replayed_images_loss(logits[len(columns) :], stored_columns)
 
 
 class GDumb(Learner):

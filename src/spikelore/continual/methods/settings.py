@@ -83,8 +83,10 @@ class LearnerSettings:
         learning_rate: of Adam.
         replay_batch: images replayed from the memory in each step beside the new ones.
         balanced_replay: draw a class first, then an image of it; otherwise every stored image alike.
-        new_classes_only: the new images' cross entropy is over the classes that occur among them, so that they do
-            not push the others' outputs down (ER-ACE, Caccia et al. 2022, arXiv 2104.05025).
+        loss_over: outputs that experience replay's cross entropy is over. ``all``; ``seen``: of the classes so far,
+            so that those to come are not pushed down before they come; ``batch``: for replayed images likewise, for new
+            ones only of the classes among them, so that they do not push the old classes' outputs down (ER-ACE, Caccia
+            et al. 2022, arXiv 2104.05025).
         input: ``grey`` pixels, or ``spikes``: 1 where a pixel is 128 or more, for new, replayed and test images.
         augmentation: of replayed images, and of GDumb's.
         readout: ``spikes`` are the logits' only source (their count over the steps); ``drive`` adds the membrane
@@ -111,7 +113,7 @@ class LearnerSettings:
     learning_rate: float = 1e-3
     replay_batch: int = 64
     balanced_replay: bool = True
-    new_classes_only: bool = False
+    loss_over: Literal["all", "seen", "batch"] = "all"
     input: Literal["grey", "spikes"] = "grey"
     augmentation: Augmentation = field(default_factory=Augmentation)
     readout: Literal["spikes", "drive"] = "spikes"
@@ -142,6 +144,8 @@ class LearnerSettings:
                 raise InputError(f"{name} is {getattr(self, name)}, expected 0 or more; choose another number")
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging is {self.averaging}, expected 0 or more and below 1; 0.98 is usual")
+        if self.loss_over not in ("all", "seen", "batch"):
+            raise InputError(f"loss_over is {self.loss_over!r}, expected all, seen or batch; choose one")
         unknown = [fault for fault in self.faults if fault not in FAULTS]
         if unknown:
             raise InputError(f"faults has {unknown[0]!r}, expected some of {', '.join(FAULTS)}; choose of these")

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from spikelore.continual.methods import FAULTS, Augmentation, LearnerSettings, MemorySettings
 from spikelore.errors import InputError
-from spikelore.experiments.continual_run import Job, StreamSettings, run_job, work
+from spikelore.experiments.continual_run import Job, StreamSettings, accuracy_of, run_job, work
 from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.progress import progress_bar
 from spikelore.experiments.reproduce import PRESETS, Preset
@@ -40,6 +40,7 @@ class ReplayExperiment:
         seed: root seed; the learners' seeds are ``seed`` and the following.
         seeds: how many seeds each learner runs with.
         preset: a name for the rows of ``results.json``.
+        label: a name for a row, where its method and memory do not tell it.
         stream: the tasks.
         network: sizes and constants of every network; the number of outputs follows the stream.
         learner: the method.
@@ -53,6 +54,7 @@ class ReplayExperiment:
     seed: int = 0
     seeds: int = 1
     preset: str = "best"
+    label: str = ""
     stream: StreamSettings = field(default_factory=StreamSettings)
     network: SurrogateConfig = field(default_factory=SurrogateConfig)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
@@ -65,15 +67,23 @@ class ReplayExperiment:
             raise InputError(f"seeds is {self.seeds}, expected at least 1; choose another number")
         self.jobs()
 
-    def jobs(self) -> list[tuple[str, Job]]:
-        """Return each learner of each variant and seed, with its preset; variant after variant."""
+    def jobs(self) -> list["Part"]:
+        """Return each learner of each variant and seed, variant after variant."""
         found = []
-        for variant in self.variants or ({},):
-            one = changed(replace(self, variants=()) if self.variants else self, variant)
+        for one in [changed(self, {**each, "variants": ()}) for each in self.variants] or [self]:
             for seed in range(one.seed, one.seed + one.seeds):
                 job = Job(one.data, seed, one.stream, one.network, one.learner, one.memory, one.measured_on)
-                found.append((one.preset, job))
+                found.append(Part(one.preset, one.label, job))
         return found
+
+
+@dataclass(frozen=True)
+class Part:
+    """One learner with one seed, and what its row is called."""
+
+    preset: str
+    label: str
+    job: Job
 
 
 def changed(config: Any, values: Mapping[str, Any]) -> Any:
@@ -82,20 +92,23 @@ def changed(config: Any, values: Mapping[str, Any]) -> Any:
     Raises:
         InputError: a name that the configuration does not have.
     """
+    known = [one.name for one in fields(config)]
+    inner: dict[str, dict[str, Any]] = {}
+    new: dict[str, Any] = {}
     for path, value in values.items():
         name, _, rest = path.partition(".")
-        known = [one.name for one in fields(config)]
         if name not in known:
             raise InputError(f"{name!r} is no value of a {type(config).__name__}, expected one of {', '.join(known)}")
-        old = getattr(config, name)
-        if rest:
-            value = changed(old, {rest: value})
-        elif is_dataclass(old):
-            value = changed(old, value)
-        elif isinstance(value, list):
-            value = tuple(tuple(each) if isinstance(each, list) else each for each in value)
-        config = replace(config, **{name: value})
-    return config
+        if is_dataclass(getattr(config, name)):
+            inner.setdefault(name, {}).update({rest: value} if rest else value)
+        else:
+            new[name] = _frozen(value)
+    # All at once, since some values have a sense only together.
+    return replace(config, **new, **{name: changed(getattr(config, name), each) for name, each in inner.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> dict[str, Any]:
@@ -110,15 +123,20 @@ def _differences(old: Any, new: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def part_names(jobs: list[tuple[str, Job]]) -> list[str]:
-    """Return a folder name for each job: what it is, and a number where two would be alike."""
+def part_names(parts: list[Part]) -> list[str]:
+    """Return a folder name for each part: what it is, and a number where two differ in something else.
+
+    Parts that are computed alike have one folder.
+    """
+    owner: dict[str, Job] = {}
     names: list[str] = []
-    for preset, job in jobs:
+    for part in parts:
+        preset, job = part.preset, part.job.as_computed()
         kept = job.memory.images or job.learner.stored_batches or (job.memory.bytes and f"{job.memory.bytes}b") or 0
-        text = f"{preset}-{job.stream.scenario}-{job.learner.method}-{kept}-seed{job.seed}"
+        text = f"{preset}-{job.stream.scenario}-{part.label or job.learner.method}-{kept}-seed{job.seed}"
         stem = re.sub(r"[^a-z0-9-]+", "_", text.lower())
         number = 1
-        while (name := stem if number == 1 else f"{stem}-{number}") in names:
+        while owner.setdefault(name := stem if number == 1 else f"{stem}-{number}", job) != job:
             number += 1
         names.append(name)
     return names
@@ -127,35 +145,56 @@ def part_names(jobs: list[tuple[str, Job]]) -> list[str]:
 def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """Run every learner; gather their rows, metrics and confusion matrices into ``folder`` and return the results."""
     begun = time.monotonic()
-    jobs = config.jobs()
-    names = part_names(jobs)
-    paths = [folder.path / "parts" / name for name in names]
-    rows: dict[int, dict[str, Any]] = {}
-    if len(jobs) == 1:
-        total = work(jobs[0][1], data_dir)
-        with progress_bar(total) as advance:
-            rows[0] = run_job(jobs[0][1], paths[0], data_dir, lambda done: advance("learning", done))
-    else:
-        arguments = [(job, path, data_dir) for (_, job), path in zip(jobs, paths, strict=True)]
-        with progress_bar(len(jobs)) as advance:
-            for number, row in spread(run_job, arguments):
-                rows[number] = row
-                advance(f"{len(rows)} of {len(jobs)} learners", 1)
+    parts = config.jobs()
+    names = part_names(parts)
+    jobs = {name: part.job.as_computed() for name, part in zip(names, parts, strict=True)}
+    rows = _run_jobs(jobs, folder, data_dir)
     arrays = {}
-    for number, path in enumerate(paths):
-        found, _ = load_tensors(path / "arrays.safetensors")
-        arrays |= {f"{name}/{number}": array for name, array in found.items()}
+    for number, name in enumerate(names):
+        found, _ = load_tensors(folder.path / "parts" / name / "arrays.safetensors")
+        arrays |= {f"{title}/{number}": array for title, array in found.items()}
     folder.write_arrays(arrays)
-    _gather_metrics(folder, names)
+    _gather_metrics(folder, list(jobs))
     wall = time.monotonic() - begun
     return {
         "experiment": "replay",
         "seed": config.seed,
-        "seconds": round(max(wall, sum(row["seconds"] for row in rows.values()) / min(cores(), len(jobs))), 1),
-        "data": list(dict.fromkeys(job.data for _, job in jobs)),
+        "seconds": round(max(wall, sum(row["seconds"] for row in rows.values()) / min(cores(), len(rows))), 1),
+        "data": list(dict.fromkeys(part.job.data for part in parts)),
         "versions": versions(),
-        "rows": [_row(preset, job, rows[n]) for n, (preset, job) in enumerate(jobs)],
+        "rows": [_row(part, rows[name]) for name, part in zip(names, parts, strict=True)],
     }
+
+
+def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) -> dict[str, dict[str, Any]]:
+    """Run jobs in their folders under ``parts``; return the row of each."""
+    paths = {name: folder.path / "parts" / name for name in jobs}
+    if len(jobs) == 1:
+        ((name, job),) = jobs.items()
+        with progress_bar(work(job, data_dir)) as advance:
+            return {name: run_job(job, paths[name], data_dir, lambda done: advance("learning", done))}
+    rows: dict[str, dict[str, Any]] = {}
+    with progress_bar(len(jobs)) as advance:
+        for number, row in spread(run_job, [(job, paths[name], data_dir) for name, job in jobs.items()]):
+            rows[[*jobs][number]] = row
+            advance(f"{len(rows)} of {len(jobs)} learners", 1)
+    return rows
+
+
+def evaluate(config: ReplayExperiment, path: Path, data: str | None, data_dir: Path | None) -> list[dict[str, Any]]:
+    """Measure every network of a run folder on a dataset's test images, by default those of its own.
+
+    Raises:
+        InputError: a learner has not finished, or the dataset has a class that it does not know.
+    """
+    parts = config.jobs()
+    rows = {}
+    for name, part in zip(part_names(parts), parts, strict=True):
+        if name not in rows:
+            job = part.job.as_computed()
+            found = accuracy_of(job, path / "parts" / name, data or job.data, data_dir)
+            rows[name] = {"learner": name, "data": data or job.data, "accuracy": found}
+    return list(rows.values())
 
 
 def _gather_metrics(folder: RunFolder, names: list[str]) -> None:
@@ -166,19 +205,57 @@ def _gather_metrics(folder: RunFolder, names: list[str]) -> None:
             folder.append_metrics(part=name, **json.loads(line))
 
 
-def _row(preset: str, job: Job, row: dict[str, Any]) -> dict[str, Any]:
+def _row(part: Part, row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of ``results.json``: what was run, then what came out."""
+    job, learner = part.job, part.job.learner
     alike = job.network.membrane == "reinitialised"
-    faults = [*([MEMBRANES] if alike else []), *(fault for fault in FAULTS if fault in job.learner.faults)]
-    naive = job.learner.method == "published replay" and not job.learner.stored_batches
+    faults = [*([MEMBRANES] if alike else []), *(fault for fault in FAULTS if fault in learner.faults)]
+    of_authors = learner.method == "published replay"
+    theirs = None
+    if part.preset == "published" and job.data == "mnist":
+        theirs = [0.901] if learner.method == "joint" else _THEIRS.get((job.stream.scenario, learner.stored_batches))
     return {
-        "scenario": row["scenario"],
-        "method": "naive" if naive else row["method"],
-        "preset": preset,
-        **({"faults": faults} if faults or job.learner.method == "published replay" else {}),
+        "scenario": job.stream.scenario,
+        "method": "naive" if of_authors and not learner.stored_batches else row["method"],
+        "preset": part.preset,
+        **({"label": part.label} if part.label else {}),
+        **({"faults": faults} if faults or of_authors else {}),
+        **({"storage": job.memory.storage} if learner.keeps_examples else {}),
         **{name: value for name, value in row.items() if name not in ("scenario", "method")},
+        **({"published_averages": theirs} if theirs else {}),
     }
 
+
+def _table(scenario: str, text: str) -> dict[tuple[str, int], list[float]]:
+    """Read one of the published tables: the number of stored batches, then per cent after each task."""
+    lines = [line.split() for line in text.strip().splitlines()]
+    return {(scenario, int(line[0])): [round(float(value) / 100, 3) for value in line[1:]] for line in lines}
+
+
+_THEIRS = _table(
+    "class-incremental",
+    """
+      0 99.8 98.7 70.8 63.7 43.9
+     10 99.8 98.8 73.2 58.2 47.9
+     20 99.8 98.9 73.1 76.4 42.5
+     30 99.8 98.3 74.8 60.1 50.0
+     40 99.8 98.8 75.0 62.5 51.0
+     50 99.8 98.1 79.5 59.3 46.7
+    100 99.8 98.7 73.7 60.3 49.3
+    """,
+) | _table(
+    "task-free",
+    """
+      0 99.6 49.3 31.3 25.5 21.6
+     10 99.6 50.4 34.9 28.6 24.5
+     20 99.6 50.6 37.3 40.0 27.1
+     30 99.6 54.8 43.7 36.0 28.1
+     40 99.6 55.3 46.4 36.0 28.3
+     50 99.6 60.8 50.9 39.6 33.1
+    100 99.6 53.7 52.7 45.8 36.0
+    """,
+)
+"""Proietti et al. 2023, average accuracy over the tasks seen, by scenario and stored batches; joint: 90.1 %."""
 
 _BATCHES = (0, 10, 20, 30, 40, 50, 100)
 _EVERY_FAULT = tuple(FAULTS)
@@ -209,7 +286,7 @@ def best(data: str = "mnist", seed: int = 0) -> ReplayExperiment:
             neuron=Leaky(beta=0.9, surrogate="atan", slope=2.0),
         ),
         learner=LearnerSettings(
-            method="experience replay", batch=32, replay_batch=64, learning_rate=2e-3, new_classes_only=True,
+            method="experience replay", batch=32, replay_batch=64, learning_rate=2e-3, loss_over="batch",
             augmentation=Augmentation(rotation=12.0, scale=0.12, shear=0.1, shift=2.0, elastic=0.5), averaging=0.98,
         ),
         memory=MemorySettings(images=1000),
@@ -217,13 +294,35 @@ def best(data: str = "mnist", seed: int = 0) -> ReplayExperiment:
 
 
 _FREE = {"stream.scenario": "task-free"}
-_ONE_HEAD = {**_FREE, "learner.grow_heads": False}
+_ONE_HEAD = {**_FREE, "learner.grow_heads": False, "learner.learning_rate": 1e-4}
+"""The published task-free learner: one head; its learning rate stands in a comment of the authors' configuration."""
+
+_FAULT_BATCHES = 40
 
 
 def _published_variants(batches: tuple[int, ...]) -> list[dict[str, Any]]:
     """The two published tables: every memory with growing heads and with one head, and joint training."""
     rows = [{**head, "learner.stored_batches": number} for head in ({}, _ONE_HEAD) for number in batches]
-    return [*rows, {**_ONE_HEAD, "stream.scenario": "class-incremental", "learner.method": "joint"}]
+    together = {"learner.method": "joint", "learner.grow_heads": False, "learner.faults": ()}
+    return [*rows, together]
+
+
+def _fault_variants() -> list[dict[str, Any]]:
+    """The published class-incremental learner with all faults, none, and each alone; one epoch a task."""
+    common = {"preset": "faults", "learner.stored_batches": _FAULT_BATCHES, "learner.epochs": 1}
+    found = [{"label": "all faults"}, {"label": "no fault", "network.membrane": "carried", "learner.faults": ()}]
+    found.append({"label": f"only {MEMBRANES}", "learner.faults": ()})
+    for fault in FAULTS:
+        found.append({"label": f"only {fault}", "network.membrane": "carried", "learner.faults": (fault,)})
+    return [common | each for each in found]
+
+
+def _best_variants(base: ReplayExperiment, seed: int) -> list[dict[str, Any]]:
+    """Our learner at each budget, in both scenarios, over three seeds."""
+    ours = {**_differences(base, best(base.data, seed)), "seeds": 3}
+    spikes = {"memory.images": 0, "memory.bytes": 30_000, "memory.storage": "spikes", "learner.input": "spikes"}
+    budgets = [*({"memory.images": images} for images in (300, 1000, 4400)), spikes]
+    return [{**ours, **budget, **free} for free in ({}, _FREE) for budget in budgets]
 
 
 def at_scale(scale: Literal["quick", "paper"], *, preset: Preset | None = None, seed: int = 0) -> ReplayExperiment:
@@ -235,12 +334,15 @@ def at_scale(scale: Literal["quick", "paper"], *, preset: Preset | None = None, 
         preset: the one whose rows are wanted; both if not given.
         seed: root seed.
     """
-    data = "mnist" if scale == "paper" else "digits-sample"
-    base, ours = published(data, seed), best(data, seed)
+    base = published("mnist" if scale == "paper" else "digits-sample", seed)
     presets = (preset,) if preset else PRESETS
     variants: list[dict[str, Any]] = []
     if "published" in presets:
         variants += _published_variants(_BATCHES if scale == "paper" else (0, 10))
-    if "best" in presets:
-        variants += [_differences(base, ours) | free for free in ({}, _FREE)]
+        variants += _fault_variants() if scale == "paper" else []
+    if "best" in presets and scale == "paper":
+        variants += _best_variants(base, seed)
+    elif "best" in presets:
+        ours = {**_differences(base, best(base.data, seed)), "learner.batch": 8, "learner.replay_batch": 24}
+        variants += [{**ours, "memory.images": 300, **free} for free in ({}, _FREE)]
     return replace(base, variants=tuple(variants))

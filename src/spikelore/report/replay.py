@@ -1,0 +1,305 @@
+"""The report of the replay experiment (Proietti et al. 2023, MLSP, openreview 5WpnFTeJir)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from spikelore.report import style
+from spikelore.report.page import Cell, Content, Drawing, Row, Run, Table, over_runs, percent
+
+_KEYS = ("scenario", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
+_NUMBERS = ("average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "seconds")
+_PRESETS = {"published": "As published", "best": "Best preset", "baseline": "Baselines", "faults": "Faults, one by one"}
+_PANELS = 6
+
+
+def _flat(run: Run) -> list[Row]:
+    """Return a run's rows with the accuracy after each task, and the published one, as numbers of the row."""
+    found = []
+    for row in run.results["rows"]:
+        after = {f"after {n + 1}": value for n, value in enumerate(row["average_accuracies"])}
+        theirs = {f"published {n + 1}": value for n, value in enumerate(row.get("published_averages") or [])}
+        found.append({**row, "fault_list": ", ".join(row.get("faults", [])), **after, **theirs})
+    return found
+
+
+def _gathered(runs: Sequence[Run]) -> list[Row]:
+    """Return one row for each learner, its numbers over seeds and runs."""
+    rows = [_flat(run) for run in runs]
+    numbers = dict.fromkeys(name for each in rows for row in each for name in row if name.startswith(("after", "publ")))
+    return over_runs(rows, _KEYS, [*_NUMBERS, *numbers])
+
+
+def _tasks(runs: Sequence[Run]) -> int:
+    return max(len(row["accuracy_matrix"][0]) for run in runs for row in run.results["rows"])
+
+
+def _label(row: Row) -> str:
+    if row.get("label"):
+        return str(row["label"])
+    if not row["memory_images"]:
+        return str(row["method"])
+    return f"{row['method']!s}, {row['memory_images']:,} images"
+
+
+def _presets(rows: list[Row]) -> list[str]:
+    return list(dict.fromkeys(row["preset"] for row in rows))
+
+
+def _title(row: Row) -> str:
+    preset = str(row["preset"])
+    return _PRESETS.get(preset, preset.capitalize())
+
+
+# Tables -------------------------------------------------------------------------------------------------
+
+
+def _averages_table(rows: list[Row], tasks: int, scenario: str) -> Table:
+    groups = []
+    for preset in _presets(rows):
+        lines = []
+        for row in (row for row in rows if row["preset"] == preset):
+            cells = []
+            for n in range(1, tasks + 1):
+                # A learner of all tasks at once has one accuracy, that at the end.
+                one = row.get(f"after {n}") if f"after {tasks}" in row else row.get("after 1") if n == tasks else None
+                theirs = row.get(f"published {n}")
+                cells.append(Cell(one.percent() if one else "", f"{percent(theirs.mean)}" if theirs else ""))
+            lines.append([Cell(_label(row)), *cells])
+        groups.append((_PRESETS.get(preset, preset.capitalize()), lines))
+    return Table(
+        f"Average accuracy, {scenario}",
+        "Mean over the tasks seen so far, after each task, %; below it in small type the published number.",
+        ["learner", *(f"{n} task{'s' if n > 1 else ''}" for n in range(1, tasks + 1))],
+        groups,
+    )
+
+
+def _costs_table(rows: list[Row]) -> Table:
+    def number(row: Row, name: str) -> str:
+        return f"{row[name].mean:,.0f}" if name in row else "–"
+
+    groups = [
+        (
+            _PRESETS.get(preset, preset.capitalize()),
+            [
+                [
+                    Cell(row["scenario"]),
+                    Cell(_label(row)),
+                    Cell(f"{row['memory_bytes']:,}"),
+                    Cell(row["average_accuracy"].percent()),
+                    Cell(row["forgetting"].percent() if "forgetting" in row else "–"),
+                    Cell(row["backward_transfer"].percent() if "backward_transfer" in row else "–"),
+                    Cell(number(row, "spikes_per_image")),
+                    Cell(number(row, "synops_per_image")),
+                ]
+                for row in rows
+                if row["preset"] == preset
+            ],
+        )
+        for preset in _presets(rows)
+    ]
+    return Table(
+        "What it keeps and what it costs",
+        "After the last task: average accuracy, forgetting (best minus last) and backward transfer in %; spikes and "
+        "synaptic operations of one test image, the first layer's multiplications of grey pixels included.",
+        ["scenario", "learner", "memory bytes", "accuracy", "forgetting", "backward", "spikes", "operations"],
+        groups,
+        text_columns=2,
+    )
+
+
+# Figures ------------------------------------------------------------------------------------------------
+
+
+def _matrices(runs: Sequence[Run], row: Row) -> NDArray[np.float64]:
+    """Return the mean accuracy matrix of a learner over seeds and runs."""
+    found = [
+        each["accuracy_matrix"]
+        for run in runs
+        for each in _flat(run)
+        if tuple(each.get(key) for key in _KEYS) == tuple(row[key] for key in _KEYS)
+    ]
+    return np.mean(np.array(found, np.float64), axis=0)
+
+
+def _shown(rows: list[Row]) -> list[Row]:
+    """Return the learners whose tasks are drawn: of each scenario and preset the smallest and the largest memory."""
+    found: list[Row] = []
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        for preset in ("published", "best"):
+            mine = [
+                row for row in rows
+                if row["scenario"] == scenario and row["preset"] == preset and row["method"] != "joint"
+            ]  # fmt: skip
+            mine.sort(key=lambda row: row["memory_images"])
+            found += [mine[0], mine[-1]] if len(mine) > 1 else mine
+    others = [row for row in rows if row["method"] != "joint"]
+    return (found or others or rows)[: _PANELS + 2]
+
+
+def _arrival(runs: Sequence[Run], rows: list[Row]) -> Drawing:
+    shown = _shown(rows)
+    figure, axes = style.panels(len(shown), 3.0, share_y=True)
+    for panel, row in zip(axes, shown, strict=True):
+        matrix = _matrices(runs, row)
+        steps = np.arange(1, len(matrix) + 1)
+        for task in range(matrix.shape[1]):
+            known = np.isfinite(matrix[:, task])
+            panel.plot(
+                steps[known], matrix[known, task], marker="o", color=style.colour(task), label=f"task {task + 1}"
+            )
+        panel.set_title(f"{_title(row)}, {row['scenario']}\n{_label(row)}", fontsize=8.5)
+        panel.set_xticks(steps)
+        panel.set_xlabel("tasks learned")
+        style.percent_axis(panel, "y")
+    axes[0].set_ylabel("accuracy")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=_tasks(runs))
+    return Drawing(
+        "arrival",
+        "Each task's accuracy as tasks arrive",
+        "One line a task, from the moment it is learned: what falls is forgotten (the published figure).",
+        figure,
+    )
+
+
+def _lines(rows: list[Row]) -> dict[str, list[Row]]:
+    """Return the learners that keep examples, by method, preset and storage."""
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["memory_images"] and row["preset"] != "faults":
+            best = ", best preset" if row["preset"] == "best" else ""
+            stored = f", stored as {row['storage']}" if row["storage"] not in (None, "raw") else ""
+            lines.setdefault(f"{row['method']}{best}{stored}", []).append(row)
+    return lines
+
+
+def _against_memory(rows: list[Row]) -> Drawing:
+    scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
+    figure = Figure(figsize=(style.WIDTH, 3.4 * len(scenarios)), layout="constrained")
+    grid = figure.subplots(len(scenarios), 2, squeeze=False, sharey=True)
+    names = list(_lines(rows))
+    for line, scenario in zip(grid, scenarios, strict=True):
+        mine = [row for row in rows if row["scenario"] == scenario]
+        for panel, key in zip(line, ("memory_images", "memory_bytes"), strict=True):
+            for name, points in _lines(mine).items():
+                _curve(panel, points, key, name, names.index(name))
+            for row in mine:
+                if not row["memory_images"] and row["preset"] != "faults" and row["method"] in ("naive", "joint"):
+                    panel.axhline(row["average_accuracy"].mean, color=style.MUTED, linewidth=1, linestyle="--")
+                    panel.text(
+                        0.01, row["average_accuracy"].mean + 0.01, f"{row['method']}, {row['preset']}",
+                        color=style.MUTED, fontsize=7.5, transform=panel.get_yaxis_transform(),
+                    )  # fmt: skip
+            panel.set_xscale("log")
+            _places(panel, [row[key] for row in mine if row["memory_images"]])
+            panel.set_xlabel("images in memory" if key == "memory_images" else "bytes of memory, labels included")
+            panel.set_title(scenario)
+            style.percent_axis(panel, "y")
+        line[0].set_ylabel("average accuracy at the end")
+    handles = {str(h.get_label()): h for axes in grid.ravel() for h in axes.get_lines() if h.get_label()[0] != "_"}
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)
+    return Drawing(
+        "memory",
+        "Accuracy against memory",
+        "Each learner that keeps examples, by how many and by their bytes; dashed: without a memory.",
+        figure,
+    )
+
+
+def _places(panel: Axes, values: list[float]) -> None:
+    """Put ticks at round numbers of the values' range."""
+    low, high = 0.7 * min(values, default=1), 1.4 * max(values, default=1)
+    steps = (1,) if high > 100 * low else (1, 3) if high > 10 * low else (1, 2, 5)
+    ticks = [step * 10.0**power for power in range(10) for step in steps if low <= step * 10.0**power <= high]
+    panel.set_xlim(low, high)
+    panel.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    panel.set_xticks([], minor=True)
+
+
+def _curve(panel: Axes, points: list[Row], key: str, name: str, index: int) -> None:
+    points = sorted(points, key=lambda row: row[key])
+    x = [row[key] for row in points]
+    marker = "osD^vP*X"[(index // len(style.PALETTE)) % 8]
+    panel.plot(
+        x, [row["average_accuracy"].mean for row in points], marker=marker, label=name, color=style.colour(index)
+    )
+
+
+def _confusion(run: Run) -> Drawing | None:
+    """How one learner's answers move as tasks arrive: the best preset's largest memory, else the last row's."""
+    rows = run.results["rows"]
+    order = [n for n, row in enumerate(rows) if row["preset"] == "best"] or list(range(len(rows)))
+    chosen = max(order, key=lambda n: (rows[n]["memory_images"], -n))
+    names = sorted(
+        (name for name in run.arrays if name.startswith("confusion/") and name.endswith(f"/{chosen}")),
+        key=lambda name: int(name.split("/")[1]),
+    )
+    if not names:
+        return None
+    counts = [run.arrays[name] for name in names]
+    classes = [str(n) for n in range(len(counts[0]))]
+    figure, axes = style.panels(len(counts), 3.2)
+    for n, (panel, count) in enumerate(zip(axes, counts, strict=True)):
+        total = count.sum(1, keepdims=True)
+        shares = np.where(total > 0, count[:, :-1] / np.maximum(total, 1), np.nan)
+        style.heat(panel, shares, classes, classes, size=6.5, least=0.02)
+        panel.set_title(f"after task {n + 1}")
+        panel.set_xlabel("decided")
+    axes[0].set_ylabel("true class")
+    row = rows[chosen]
+    return Drawing(
+        "confusion",
+        "Confusion over time",
+        f"{_label(row)}, {row['scenario']}, seed {row['seed']}: per cent of each class's test images by the class that "
+        "was decided; empty rows are classes that have not come yet.",
+        figure,
+    )
+
+
+# Pages --------------------------------------------------------------------------------------------------
+
+
+def _highlights(rows: list[Row]) -> list[tuple[str, str]]:
+    found = []
+    for preset in ("published", "best"):
+        mine = [row for row in rows if row["preset"] == preset and row["method"] not in ("joint", "naive")]
+        if mine:
+            top = max(mine, key=lambda row: row["average_accuracy"].mean)
+            found.append((f"{top['average_accuracy'].percent()} %", f"{_title(top)}: {_label(top)}, {top['scenario']}"))
+    return found
+
+
+def _content(runs: Sequence[Run], drawings: list[Drawing], summary: str) -> Content:
+    rows = _gathered(runs)
+    scenarios = dict.fromkeys(row["scenario"] for row in rows)
+    tables = [
+        _averages_table([row for row in rows if row["scenario"] == scenario], _tasks(runs), scenario)
+        for scenario in scenarios
+    ]
+    return Content("Memory replay", summary, _highlights(rows), [*tables, _costs_table(rows)], drawings)
+
+
+def _drawings(runs: Sequence[Run]) -> list[Drawing]:
+    rows = _gathered(runs)
+    found: list[Any] = [_arrival(runs, rows)]
+    if any(row["memory_images"] for row in rows):
+        found.append(_against_memory(rows))
+    return [*found, *([each] if (each := _confusion(runs[0])) else [])]
+
+
+def single(run: Run) -> Content:
+    """Return the page of one run."""
+    data = ", ".join(run.results["data"])
+    summary = f"Spiking networks that learn {data} task after task, with and without a memory of what came before."
+    return _content([run], _drawings([run]), summary)
+
+
+def several(runs: Sequence[Run]) -> Content:
+    """Return the page of several runs of this kind: rows of the same learner are averaged."""
+    summary = f"{len(runs)} runs of learners that learn task after task; numbers are means over runs and seeds."
+    return _content(runs, _drawings(runs), summary)
