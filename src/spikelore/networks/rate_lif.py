@@ -22,6 +22,7 @@ from spikelore.kernels.lif_network import (
     Constants,
     Delays,
     Events,
+    Forcing,
     Plasticity,
     Presentation,
     Rule,
@@ -31,6 +32,7 @@ from spikelore.kernels.lif_network import (
     initial_state,
     run_,
     train_,
+    train_forced_,
 )
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
@@ -87,6 +89,13 @@ class RateLIFConfig:
         depression: fall of the postsynaptic trace at an output spike, in rises of the presynaptic one.
         trace_tau_ms: decay of both traces.
         other_classes: strength of all-LTD in the neurons of other classes, 1 as strong as STDP.
+        teacher: ``none`` lets all neurons take part in training, as published. ``forced`` holds those of other
+            classes still, starts each image at rest and learns at output spikes alone, see
+            `spikelore.kernels.lif_network.train_forced_`; it uses the next three constants, and neither
+            ``depression`` nor ``other_classes``.
+        weight_norm: Euclidean norm to which a neuron's weights are scaled, in shares of ``weight_max``.
+        in_use_ms: how long ago an input spiked at most for its weights to be scaled.
+        homeostasis_mv: change of the homeostatic thresholds an image.
         decay_each_spike_tau_ms: tau_prune of the decay at every presynaptic spike, None for no such decay.
             Weights die of it; see `spikelore.continual.unused_decay` for forms they survive.
 
@@ -132,6 +141,10 @@ class RateLIFConfig:
     depression: float = 1.05
     trace_tau_ms: float = 20.0
     other_classes: float = 1.0
+    teacher: Literal["none", "forced"] = "none"
+    weight_norm: float = 3.0
+    in_use_ms: float = 1e9
+    homeostasis_mv: float = 1.0
     decay_each_spike_tau_ms: float | None = None
 
     def __post_init__(self) -> None:
@@ -164,6 +177,9 @@ class RateLIFConfig:
             if field.name == "threshold_mode":
                 if value not in ("hold", "continuous"):
                     raise InputError(f"threshold_mode is {value!r}, expected 'hold' or 'continuous'; choose one")
+            elif field.name == "teacher":
+                if value not in ("none", "forced"):
+                    raise InputError(f"teacher is {value!r}, expected 'none' or 'forced'; choose one")
             elif field.name == "decay_each_spike_tau_ms":
                 if value is not None and not (math.isfinite(value) and value > 0):
                     raise InputError(f"{field.name} is {value}, expected a time greater than 0; give None for no decay")
@@ -179,6 +195,8 @@ class RateLIFConfig:
                     raise InputError(f"{field.name} is {value}, expected 0 or more; choose another value")
         if not self.weight_max > 0:
             raise InputError(f"weight_max is {self.weight_max}, expected more than 0; 0.05 is the published one")
+        if not self.weight_norm > 0:
+            raise InputError(f"weight_norm is {self.weight_norm}, expected more than 0; choose a larger norm")
 
     @classmethod
     def published(cls, classes: Sequence[int] = (7, 4, 6)) -> Self:
@@ -381,26 +399,11 @@ class RateLIFNetwork:
         targets = self._class_indices(labels, len(images))
         if every_images < 1:
             raise InputError(f"every_images is {every_images}, expected at least 1; choose a larger number")
-        classes = np.repeat(np.arange(len(self.config.classes)), self.config.neurons_per_class)
-        rule = Rule(1.0, -self.config.other_classes)
         counts = np.zeros((len(images), self.config.neurons), np.int64)
         done = 0
         while done < len(images):
             chunk = slice(done, min(len(images), done + self._images_to_pause(every_images)))
-            counts[chunk] = train_(
-                self._state,
-                self.config.constants(self.images_seen),
-                self._delays,
-                self._presentation,
-                rule,
-                images[chunk],
-                targets[chunk],
-                classes,
-                seed=self.seed,
-                stream=_TRAINING,
-                first_image=self.images_seen,
-                backend=self._backend,
-            )
+            counts[chunk] = self._learn(images[chunk], targets[chunk])
             self.images_seen += chunk.stop - chunk.start
             done = chunk.stop
             if between is not None and self.images_seen % every_images == 0:
@@ -557,6 +560,28 @@ class RateLIFNetwork:
         network = cls(config, seed=0)
         network.load_state_dict(tensors)
         return network
+
+    def _learn(self, images: Images, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Show ``images`` with one learning rate and return their excitatory spikes."""
+        config = self.config
+        learn, rule = train_, Rule(1.0, -config.other_classes)
+        if config.teacher == "forced":
+            steps = ms_to_steps(config.in_use_ms, config.dt_ms)
+            learn, rule = train_forced_, Forcing(config.weight_norm * config.weight_max, steps, config.homeostasis_mv)
+        return learn(
+            self._state,
+            config.constants(self.images_seen),
+            self._delays,
+            self._presentation,
+            rule,
+            images,
+            targets,
+            np.repeat(np.arange(len(config.classes)), config.neurons_per_class),
+            seed=self.seed,
+            stream=_TRAINING,
+            first_image=self.images_seen,
+            backend=self._backend,
+        )
 
     def _images_to_pause(self, every_images: int) -> int:
         """Return how many images come before the next call of ``between`` or the finer learning rate."""

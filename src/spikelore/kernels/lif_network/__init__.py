@@ -30,6 +30,7 @@ from spikelore.kernels.lif_network.model import (
     Constants,
     Delays,
     Events,
+    Forcing,
     Plasticity,
     Presentation,
     Rule,
@@ -43,6 +44,7 @@ __all__ = [
     "Constants",
     "Delays",
     "Events",
+    "Forcing",
     "Plasticity",
     "Presentation",
     "Rule",
@@ -52,6 +54,7 @@ __all__ = [
     "initial_state",
     "run_",
     "train_",
+    "train_forced_",
 ]
 
 _BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
@@ -121,6 +124,63 @@ def train_(
     """
     return select(_BACKENDS, backend).train_(
         state, constants, delays, presentation, rule, images, targets, neuron_class, seed, stream, first_image
+    )
+
+
+def train_forced_(
+    state: State,
+    constants: Constants,
+    delays: Delays,
+    presentation: Presentation,
+    forcing: Forcing,
+    images: Images,
+    targets: NDArray[np.int64],
+    neuron_class: NDArray[np.int64],
+    *,
+    seed: int,
+    stream: int,
+    first_image: int,
+    backend: str = DEFAULT_BACKEND,
+) -> NDArray[np.int64]:
+    """Show ``images`` to a learning network of which only the group of each image's class takes part.
+
+    The other neurons are held still, as if a teacher inhibited them, and learn nothing. The K neurons of the
+    group start each image at rest, as in testing, with the threshold ``threshold_rest + theta_j``, and compete
+    through their inhibitory partners. Then, with n_j the spikes of neuron j,
+
+        at an output spike   ``w = clip(w + A_pre, 0, w_max)``, nothing at input spikes;
+        after the image      if n_j > 0: ``w_j = min(w_j S / |w_j|, w_max)`` over the inputs in use, those that
+                             spiked at most ``in_use_steps`` before its end;
+                             ``theta_j += H (n_j / sum(n) - 1 / K)``, with 0 for the share if no neuron fired.
+
+    So each neuron's weights turn towards the mean of the images that it wins, at a constant length, and all
+    neurons of a group win equally often. Testing leaves theta out.
+
+    Sources: the teacher and the rule at output spikes alone as in Diehl and Cook 2015 (doi
+    10.3389/fncom.2015.00099) and Querlioz et al. 2013 (doi 10.1109/TNANO.2013.2250995); a constant Euclidean
+    norm as Oja 1982 (doi 10.1007/BF00275687); winning equally often as DeSieno 1988 (doi
+    10.1109/ICNN.1988.23839). Deviations: the norm is restored once an image; theta neither decays nor stays
+    for testing.
+
+    Args:
+        state: changed in place; its potentials, conductances and queues are not used and stay.
+        constants: see `Constants`; a threshold that holds.
+        delays: see `Delays`.
+        presentation: see `Presentation`; the silence passes, with nothing to compute.
+        forcing: S, H and the steps in use, see `Forcing`.
+        images: as for `train_`, as is all that follows.
+        targets: (N,), index of each image's class, each with at least one neuron.
+        neuron_class: (number of neurons,).
+        seed: root seed.
+        stream: number of the family of spike trains.
+        first_image: index of the first image in the family.
+        backend: ``numba_cpu`` or ``reference``.
+
+    Returns:
+        (N, number of neurons) excitatory spikes; none in the groups that were held.
+    """
+    return select(_BACKENDS, backend).train_forced_(
+        state, constants, delays, presentation, forcing, images, targets, neuron_class, seed, stream, first_image
     )
 
 

@@ -64,6 +64,8 @@ class State:
     """(N,) mV."""
     firing_threshold: Floats
     """(N,) mV, what the potential must exceed; with a continuous threshold it follows the adaptive one."""
+    homeostatic_threshold: Floats
+    """(N,) mV, added to the firing threshold in training with `Forcing`."""
     exc_last_spike: Integers
     """(N,) step."""
     post_trace: Floats
@@ -133,12 +135,23 @@ class Presentation(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """How training teaches: rates of `Plasticity.post`; those of `Plasticity.pre` are 1."""
+    """How training teaches when all neurons take part: rates of `Plasticity.post`; those of ``pre`` are 1."""
 
     target_post_rate: float
     """In the neurons of the image's class; 1 is STDP."""
     other_post_rate: float
     """In all others; -1 is all-LTD."""
+
+
+class Forcing(NamedTuple):
+    """How training teaches when only the neurons of the image's class take part; see `train_forced_`."""
+
+    weight_norm: float
+    """Euclidean norm S of a neuron's weights."""
+    in_use_steps: int
+    """How long ago an input spiked at most for its weights to be scaled."""
+    homeostasis_mv: float
+    """Change H of the homeostatic thresholds an image."""
 
 
 class Spikes(NamedTuple):
@@ -158,6 +171,7 @@ def initial_state(weights: Floats, constants: Constants, delays: Delays, potenti
         inh_conductance=np.zeros(neurons),
         adaptive_threshold=np.full(neurons, constants.threshold_rest_mv, np.float64),
         firing_threshold=np.full(neurons, constants.threshold_rest_mv, np.float64),
+        homeostatic_threshold=np.zeros(neurons),
         exc_last_spike=np.full(neurons, LONG_AGO, np.int64),
         post_trace=np.zeros(neurons),
         inh_potential=np.full(neurons, potential_mv[1], np.float64),

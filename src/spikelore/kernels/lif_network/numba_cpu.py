@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit, prange
 
 from spikelore.kernels.lif_network.model import (
+    LONG_AGO,
     Constants,
     Delays,
     Events,
@@ -115,6 +116,22 @@ def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, 
         starts[t] = starts[t - 1]
     starts[0] = 0
     return times, sources, inputs
+
+
+@njit(cache=True, nogil=True)
+def _draw(pixels, shown, key, image, starts, buffers):
+    """Draw the spikes of ``image`` and return the buffers, the last of which holds the inputs by step."""
+    return _poisson(
+        pixels,
+        shown.probabilities,
+        shown.scales,
+        shown.active_steps,
+        _stream_key(key[0], key[1], image),
+        starts,
+        buffers[0],
+        buffers[1],
+        buffers[2],
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -317,48 +334,105 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
 
 
 @njit(cache=True, nogil=True)
+def _group(state, c, delays, members):
+    """Copy the neurons ``members`` at rest; inputs, their traces and the clock stay the state's own."""
+    size = members.size
+    weights = np.empty((state.weights.shape[0], size))
+    for i in range(weights.shape[0]):
+        for j in range(size):
+            weights[i, j] = state.weights[i, members[j]]
+    part = Delays(np.empty(size, np.int64), np.empty((size, size), np.int64))
+    thresholds = np.empty(size)
+    for j in range(size):
+        part.exc_to_inh[j] = delays.exc_to_inh[members[j]]
+        thresholds[j] = c.threshold_rest_mv + state.homeostatic_threshold[members[j]]
+        for k in range(size):
+            part.inh_to_exc[j, k] = delays.inh_to_exc[members[j], members[k]]
+    return part, _Arrays(
+        weights,
+        np.full(size, c.exc_rest_mv),
+        np.zeros(size),
+        np.zeros(size),
+        np.full(size, c.threshold_rest_mv),
+        thresholds,
+        np.zeros(size),
+        np.full(size, LONG_AGO),
+        np.zeros(size),
+        np.full(size, c.inh_rest_mv),
+        np.zeros(size),
+        np.full(size, LONG_AGO),
+        state.pre_trace,
+        state.last_input_spike,
+        np.zeros((part.exc_to_inh.max() + 1, size), np.int64),
+        np.zeros((part.inh_to_exc.max() + 1, size), np.int64),
+        state.step,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _keep_(state, c, forcing, group, members, counts):
+    """Scale the weights of the members that fired and write them back; move the homeostatic thresholds."""
+    total = max(1, counts.sum())
+    for j in range(members.size):
+        member = members[j]
+        share = counts[j] / total
+        state.homeostatic_threshold[member] += forcing.homeostasis_mv * (share - 1.0 / members.size)
+        if counts[j] == 0:
+            continue
+        square = 0.0
+        for i in range(group.weights.shape[0]):
+            if state.step[0] - state.last_input_spike[i] <= forcing.in_use_steps:
+                square += group.weights[i, j] ** 2
+        scale = forcing.weight_norm / math.sqrt(square) if square > 0 else 1.0
+        for i in range(group.weights.shape[0]):
+            weight = group.weights[i, j]
+            if state.step[0] - state.last_input_spike[i] <= forcing.in_use_steps:
+                weight = min(weight * scale, c.weight_max)
+            state.weights[i, member] = weight
+
+
+@njit(cache=True, nogil=True)
+def _train_forced_(
+    state, c, delays, shown, forcing, images, targets, classes, key, first, pre_decay, post_decay, counts
+):
+    starts = np.zeros(shown.active_steps + 1, np.int64)
+    buffers = _buffers()
+    for n in range(len(images)):
+        members = np.flatnonzero(classes == targets[n])
+        part, group = _group(state, c, delays, members)
+        plasticity = Plasticity(np.zeros(members.size), np.ones(members.size))
+        fired = np.zeros(members.size, np.int64)
+        buffers = _draw(images[n], shown, key, first + n, starts, buffers)
+        state.pre_trace[:] = 0.0
+        _run_(group, c, part, starts, buffers[2], plasticity, pre_decay, post_decay, None, fired)
+        _keep_(state, c, forcing, group, members, fired)
+        state.step[0] += shown.silent_steps
+        for j in range(members.size):
+            counts[n, members[j]] = fired[j]
+
+
+@njit(cache=True, nogil=True)
 def _train_(state, c, delays, shown, rule, images, targets, classes, key, first, pre_decay, post_decay, counts):
     starts = np.zeros(shown.active_steps + 1, np.int64)
     silence = np.zeros(shown.silent_steps + 1, np.int64)
-    times, sources, inputs = _buffers()
+    buffers = _buffers()
     plasticity = Plasticity(np.ones(state.exc_potential.size), np.zeros(state.exc_potential.size))
     for n in range(len(images)):
         for j in range(classes.size):
             plasticity.post[j] = rule.target_post_rate if classes[j] == targets[n] else rule.other_post_rate
-        times, sources, inputs = _poisson(
-            images[n],
-            shown.probabilities,
-            shown.scales,
-            shown.active_steps,
-            _stream_key(key[0], key[1], first + n),
-            starts,
-            times,
-            sources,
-            inputs,
-        )
+        buffers = _draw(images[n], shown, key, first + n, starts, buffers)
         if not c.continuous_threshold:
             state.firing_threshold[:] = state.adaptive_threshold
-        _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, None, counts[n])
-        _run_(state, c, delays, silence, inputs, plasticity, pre_decay, post_decay, None, counts[n])
+        _run_(state, c, delays, starts, buffers[2], plasticity, pre_decay, post_decay, None, counts[n])
+        _run_(state, c, delays, silence, buffers[2], plasticity, pre_decay, post_decay, None, counts[n])
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def _count(arrays, c, delays, shown, images, key, first, unused, counts):
     for n in prange(len(images)):
         starts = np.zeros(shown.active_steps + 1, np.int64)
-        times, sources, inputs = _buffers()
-        times, sources, inputs = _poisson(
-            images[n],
-            shown.probabilities,
-            shown.scales,
-            shown.active_steps,
-            _stream_key(key[0], key[1], first + n),
-            starts,
-            times,
-            sources,
-            inputs,
-        )
-        _run_(_copy(arrays), c, delays, starts, inputs, None, unused, unused, None, counts[n])
+        buffers = _draw(images[n], shown, key, first + n, starts, _buffers())
+        _run_(_copy(arrays), c, delays, starts, buffers[2], None, unused, unused, None, counts[n])
 
 
 @njit(cache=True, nogil=True)
@@ -376,6 +450,7 @@ def _copy(a):
         a.inh_conductance.copy(),
         a.adaptive_threshold.copy(),
         a.firing_threshold.copy(),
+        a.homeostatic_threshold,
         a.exc_last_spike.copy(),
         a.post_trace,
         a.inh_potential.copy(),
@@ -469,6 +544,28 @@ def train_(state, constants, delays, presentation, rule, images, targets, neuron
     )
     _copy_back_(state, arrays)
     return counts[:, : len(neuron_class)].copy()
+
+
+def train_forced_(state, constants, delays, presentation, forcing, images, targets, neuron_class, seed, stream, first):
+    """See `spikelore.kernels.lif_network.train_forced_`."""
+    arrays = _Arrays(**state.arrays())
+    counts = np.zeros((len(images), len(neuron_class)), np.int64)
+    _train_forced_(
+        arrays,
+        constants,
+        delays,
+        presentation,
+        forcing,
+        np.ascontiguousarray(images).reshape(len(images), -1),
+        targets,
+        neuron_class,
+        (np.uint64(seed), np.uint64(stream)),
+        first,
+        _decay(constants.pre_trace_tau_ms, constants.dt_ms),
+        _decay(constants.post_trace_tau_ms, constants.dt_ms),
+        counts,
+    )
+    return counts
 
 
 def count_spikes(state, constants, delays, presentation, images, seed, stream, first):

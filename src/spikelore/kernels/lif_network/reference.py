@@ -8,10 +8,12 @@ from spikelore.kernels.lif_network.model import (
     Delays,
     Events,
     Floats,
+    Forcing,
     Integers,
     Plasticity,
     Spikes,
     State,
+    initial_state,
 )
 from spikelore.kernels.lif_network.spike_trains import poisson_spikes, stream_key
 
@@ -118,6 +120,40 @@ def train_(state, constants, delays, presentation, rule, images, targets, neuron
             spikes = run_(state, constants, delays, events, plasticity)
             counts[n] += np.bincount(spikes.exc[:, 1], minlength=neurons)
     return counts
+
+
+def train_forced_(state, constants, delays, presentation, forcing, images, targets, neuron_class, seed, stream, first):
+    """See `spikelore.kernels.lif_network.train_forced_`."""
+    counts = np.zeros((len(images), len(neuron_class)), np.int64)
+    for n, image in enumerate(images):
+        members = np.flatnonzero(neuron_class == targets[n])
+        part = Delays(delays.exc_to_inh[members], delays.inh_to_exc[np.ix_(members, members)])
+        group = initial_state(
+            state.weights[:, members], constants, part, (constants.exc_rest_mv, constants.inh_rest_mv)
+        )
+        group.firing_threshold += state.homeostatic_threshold[members]
+        group.last_input_spike, group.step = state.last_input_spike, state.step
+        group.pre_trace = state.pre_trace
+        group.pre_trace[:] = 0
+        only_post = Plasticity(np.zeros(len(members)), np.ones(len(members)))
+        events = _events(presentation, image, stream_key(seed, stream, first + n))
+        spikes = run_(group, constants, part, events, only_post)
+        fired = np.bincount(spikes.exc[:, 1], minlength=len(members))
+        _scale_(group, constants, forcing, np.flatnonzero(fired))
+        state.weights[:, members] = group.weights
+        state.step += presentation.silent_steps
+        shares = fired / max(1, fired.sum())
+        state.homeostatic_threshold[members] += forcing.homeostasis_mv * (shares - 1 / len(members))
+        counts[n, members] = fired
+    return counts
+
+
+def _scale_(state: State, c: Constants, forcing: Forcing, neurons: Integers) -> None:
+    used = state.step[0] - state.last_input_spike <= forcing.in_use_steps
+    for j in neurons:
+        norm = np.sqrt((state.weights[used, j] ** 2).sum())
+        if norm > 0:
+            state.weights[used, j] = np.minimum(state.weights[used, j] * (forcing.weight_norm / norm), c.weight_max)
 
 
 def count_spikes(state, constants, delays, presentation, images, seed, stream, first):
