@@ -13,6 +13,7 @@ from scipy.cluster.hierarchy import fcluster, ward
 
 from spikelore.continual import importance as ranking
 from spikelore.errors import InputError
+from spikelore.kernels.template_stdp.correlation import gains_and_centres
 from spikelore.networks.protocol import OutputUnits
 
 Network = TypeVar("Network", bound=OutputUnits)
@@ -35,7 +36,7 @@ SCORES: dict[str, Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDA
     "over norm": lambda rows: (1 / _norms(rows), np.zeros(len(rows))),
     "centred": lambda rows: (np.ones(len(rows)), rows.mean(axis=1)),
     "centred over root norm": lambda rows: (_norms(_centred(rows)) ** -0.5, rows.mean(axis=1)),
-    "correlation": lambda rows: (1 / _norms(_centred(rows)), rows.mean(axis=1)),
+    "correlation": gains_and_centres,
 }
 """Data-free scales between units: name to (gain, centre) of each unit from its weights (F, inputs).
 

@@ -49,10 +49,19 @@ def spread(weights: Weights) -> Importance:
     return _rows(weights).std(axis=1)
 
 
+def order(weights: Weights) -> Importance:
+    """Falling with the position: what a network says whose units stand in the order of their importance.
+
+    `spikelore.learning.template_stdp` leaves a network like that.
+    """
+    return -np.arange(len(weights), dtype=np.float64)
+
+
 FROM_WEIGHTS: dict[str, Callable[[Weights], Importance]] = {
     "top fraction": top_fraction,
     "full sum": full_sum,
     "spread": spread,
+    "order": order,
 }
 """The scores that need weights alone, by name."""
 

@@ -75,7 +75,7 @@ def _block_potentials(starts, channels, images, tiles, height, width, padding, o
 
 
 @njit(cache=True, nogil=True)
-def _one_potential(starts, channels, image, table, kernel, height, width, padding, potentials, sums):
+def one_potential(starts, channels, image, table, kernel, height, width, padding, potentials, sums):
     """Potentials (H',W') of one feature, whose weights are ``table`` (C, K*K padded to vectors)."""
     out_height, out_width = potentials.shape
     stride = table.shape[1]
@@ -116,14 +116,14 @@ def _walk(
                 best, winner = block[n, f], f
         for f in range(features):
             if changed[f] and (block[n, f] + rise[f] * count) * slack >= best:
-                potential = _one_potential(
+                potential = one_potential(
                     starts, channels, image, learned[f], kernel, height, width, padding, potentials, sums
                 )
                 if potential > best or (potential == best and 0 <= f < winner):
                     best, winner = potential, f
         if winner < 0:
             continue
-        _one_potential(starts, channels, image, learned[winner], kernel, height, width, padding, potentials, sums)
+        one_potential(starts, channels, image, learned[winner], kernel, height, width, padding, potentials, sums)
         at = potentials.argmax()
         row, column = at // out_width, at % out_width
         winners[n, 0], winners[n, 1], winners[n, 2] = winner, row, column
@@ -145,7 +145,7 @@ def _walk(
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _refresh(learned, changed, tiles):
+def refresh(learned, changed, tiles):
     """Copy the features that changed into their tiles."""
     kernel = tiles.shape[2]
     for tile in prange(len(tiles)):
@@ -158,7 +158,24 @@ def _refresh(learned, changed, tiles):
                             tiles[tile, c, i, at] = learned[f, c, i * kernel + j]
 
 
-def _pack_tiles(weights):
+def block_potentials(spikes, images, tiles, padding):
+    """Return the largest potential over places of ``images`` for all features of `pack_tiles`, zeros at the end."""
+    out = np.empty((len(images), len(tiles) * LANES), np.float32)
+    _, height, width = spikes.shape
+    _block_potentials(spikes.starts, spikes.channels, images, tiles, height, width, padding, out)
+    return out
+
+
+def pack_synapses(weights):
+    """Return (F,C,K,K) weights as (F,C,K*K padded to vectors), the layout of `one_potential`."""
+    features, channels, kernel, _ = weights.shape
+    packed = np.zeros((features, channels, -(-kernel * kernel // LANES) * LANES), np.float32)
+    packed[:, :, : kernel * kernel] = weights.reshape(features, channels, -1)
+    return packed
+
+
+def pack_tiles(weights):
+    """Return (F,C,K,K) weights in tiles of 16 features, the layout of `block_potentials`."""
     features, channels, kernel, _ = weights.shape
     tiles = -(-features // LANES)
     padded = np.zeros((tiles * LANES, channels, kernel, kernel), np.float32)
@@ -169,31 +186,24 @@ def _pack_tiles(weights):
 
 def feature_potentials(spikes, weights, padding):
     """See `spikelore.kernels.reward_stdp.feature_potentials`."""
-    tiles = _pack_tiles(weights)
-    out = np.empty((len(spikes), len(tiles) * LANES), np.float32)
-    _, height, width = spikes.shape
-    _block_potentials(spikes.starts, spikes.channels, np.arange(len(spikes)), tiles, height, width, padding, out)
-    return out[:, : len(weights)]
+    return block_potentials(spikes, np.arange(len(spikes)), pack_tiles(weights), padding)[:, : len(weights)]
 
 
 def train(spikes, order, labels, weights, feature_classes, padding, rates, lower, upper, plasticity):
     """See `spikelore.kernels.reward_stdp.train`."""
-    features, channels, kernel, _ = weights.shape
+    features, _, kernel, _ = weights.shape
     _, height, width = spikes.shape
     lower, upper = np.float32(lower), np.float32(upper)
-    synapses = -(-kernel * kernel // LANES) * LANES
-    learned = np.zeros((features, channels, synapses), np.float32)
-    learned[:, :, : kernel * kernel] = weights.reshape(features, channels, -1)
-    tiles = _pack_tiles(weights)
+    learned = pack_synapses(weights)
+    tiles = pack_tiles(weights)
     winners = np.full((len(order), 3), -1, np.int16)
     winner_potentials = np.zeros(len(order), np.float32)
     clipped = weights.min() >= lower and weights.max() <= upper
     start = 0
     while start < len(order):
         stop = min(len(order), start + (BLOCK if clipped else 1))
-        block = np.empty((stop - start, len(tiles) * LANES), np.float32)
         images = order[start:stop]
-        _block_potentials(spikes.starts, spikes.channels, images, tiles, height, width, padding, block)
+        block = block_potentials(spikes, images, tiles, padding)
         changed = np.zeros(features, np.bool_)
         _walk(
             spikes.starts, spikes.channels, images, labels, feature_classes, learned, kernel, height, width,
@@ -203,6 +213,6 @@ def train(spikes, order, labels, weights, feature_classes, padding, rates, lower
         if not clipped and changed.any():
             np.clip(learned, lower, upper, out=learned)
             changed[:] = clipped = True
-        _refresh(learned, changed, tiles)
+        refresh(learned, changed, tiles)
         start = stop
     return learned[:, :, : kernel * kernel].reshape(weights.shape), winners, winner_potentials

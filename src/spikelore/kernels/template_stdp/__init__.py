@@ -1,0 +1,140 @@
+"""Rewarded learning with soft bounds: the weights of a unit approach the mean of the inputs it stands for.
+
+Units compete by the correlation of weights and input,
+
+    s_f = max over places p of (w_f - m_f) · x_p / |w_f - m_f|,   m_f = the mean of w_f,
+
+where x_p is the input that the unit sees at p, 1 where it spiked. Let t be the best unit of the image's class and
+u the best unit of any other. A unit that is rewarded learns by STDP with soft bounds, one that is punished by its
+opposite, r = the rate:
+
+    w_t <- w_t + r (x - w_t)                 (r (1 - w) for an input that spiked, -r w for the others)
+    w_u <- clip(w_u - r (x - w_u), 0, 1).
+
+The fixed point of the first line is the probability that the input spikes where the unit wins.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.errors import InputError
+from spikelore.kernels import DEFAULT_BACKEND, select
+from spikelore.kernels.reward_stdp import SpikeLists
+from spikelore.kernels.template_stdp import numba_cpu, reference
+from spikelore.shapes import Labels, Weights
+
+_BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
+_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a pass did.
+
+    Attributes:
+        weights: (F,C,K,K) float32, the new weights.
+        right: share of the images whose class had the best unit.
+        rewarded: (F,) int64, how often each unit was rewarded.
+    """
+
+    weights: Weights
+    right: float
+    rewarded: NDArray[np.int64]
+
+
+def train(
+    spikes: SpikeLists,
+    order: NDArray[np.int64],
+    labels: Labels,
+    weights: Weights,
+    unit_classes: NDArray[np.int64],
+    *,
+    padding: int,
+    rate: float | None,
+    margin: float | None,
+    ranks: NDArray[np.int64] | None = None,
+    limits: NDArray[np.int64] | None = None,
+    plasticity: NDArray[np.float32] | None = None,
+    backend: str = DEFAULT_BACKEND,
+) -> Result:
+    """Present the images ``order`` in batches of 64: a batch is decided with the weights it finds, then learned.
+
+    Args:
+        spikes: which inputs of each image ever spike.
+        order: (M,) int64, which image comes when.
+        labels: (N,) int64 class of each image.
+        weights: (F,C,K,K) float32 in 0..1 to start from; not changed.
+        unit_classes: (F,) int64, the class each unit stands for.
+        padding: silent rows and columns around the input.
+        rate: of reward and punishment; with None a unit's k-th reward of the pass has rate 1/k, so that its
+            weights become the mean of its inputs.
+        margin: learn from an image only if s_t - s_u < margin · sqrt(spikes of the image), and punish u besides;
+            with None every image rewards and none punishes.
+        ranks: (F,) int64, position of each unit in its class, 0 first; needed with ``limits``.
+        limits: (M,) int64, only units of a rank below it compete for the image; all if not given. With varied
+            limits the first units of a class learn to do without the rest.
+        plasticity: (F,) float32 in 0..1, multiplies a unit's rates (0 protects it). The best unit of the class
+            that is not protected is rewarded. All 1 if not given.
+        backend: ``numba_cpu`` or ``reference``.
+
+    Raises:
+        InputError: a label that no unit stands for.
+
+    Source: soft bounds: van Rossum et al. 2000 (doi 10.1523/JNEUROSCI.20-23-08812.2000); reward of the nearest
+    right and punishment of the nearest wrong template within a window: Kohonen's LVQ 2.1 (doi
+    10.1109/IJCNN.1990.137622). Deviations: correlation in place of distance, places, limits.
+    """
+    units = len(weights)
+    unknown = np.setdiff1d(labels[order], unit_classes)
+    if len(unknown):
+        raise InputError(f"images have label {unknown[0]}, but no unit stands for it; units: {np.unique(unit_classes)}")
+    plastic = np.ones(units, np.float32) if plasticity is None else np.asarray(plasticity, np.float32)
+    if limits is None:
+        ranks, limits = np.zeros(units, np.int64), np.ones(len(order), np.int64)
+    elif ranks is None:
+        raise InputError("limits need the ranks of the units")
+    learner = select(_BACKENDS, backend).Learner(spikes, weights, padding)
+    lengths = np.sqrt(np.maximum(spikes.counts(), 1)).astype(np.float32)
+    rewarded = np.zeros(units, np.int64)
+    right = 0
+    for start in range(0, len(order), _BATCH):
+        images, limit = order[start : start + _BATCH], limits[start : start + _BATCH]
+        scores = learner.decide(images)
+        competing = ranks < limit[:, None]
+        own = unit_classes == labels[images][:, None]
+        best, taught, other = (
+            np.where(mask, scores, -np.inf)
+            for mask in (competing & own, competing & own & (plastic > 0), competing & ~own)
+        )
+        lead = (best.max(axis=1) - other.max(axis=1)) / lengths[images]
+        right += int((lead > 0).sum())
+        learns = (scores != 0).any(axis=1) & (lead < np.inf if margin is None else lead < margin)
+        learner.move(*_moves(images, learns, taught, other, rate, margin is not None, plastic, rewarded))
+    return Result(learner.weights(), right / len(order), rewarded)
+
+
+def _moves(
+    images: NDArray[np.int64], learns: NDArray[np.bool_], taught: NDArray[np.float32], other: NDArray[np.float32],
+    rate: float | None, punish: bool, plastic: NDArray[np.float32], rewarded: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:  # fmt: skip
+    """Return what the batch changes, in order: image, unit, rate (negative: away); counts the rewards."""
+
+    def each() -> Iterator[tuple[int, int, float]]:
+        for n in np.flatnonzero(learns):
+            if np.isfinite(taught[n].max()):
+                unit = int(taught[n].argmax())
+                rewarded[unit] += 1
+                yield images[n], unit, (1 / rewarded[unit] if rate is None else rate) * plastic[unit]
+            if punish and np.isfinite(other[n].max()):
+                unit = int(other[n].argmax())
+                yield images[n], unit, -(rate or 0.0) * plastic[unit]
+
+    moves = list(each())
+    return (
+        np.array([image for image, _, _ in moves], np.int64),
+        np.array([unit for _, unit, _ in moves], np.int64),
+        np.array([change for _, _, change in moves], np.float32),
+    )

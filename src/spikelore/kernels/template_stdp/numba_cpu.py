@@ -1,0 +1,65 @@
+"""Learning of templates on the processor: scores by the rewarded layer's kernel, moves one after the other."""
+
+import numpy as np
+from numba import njit
+
+from spikelore.kernels.reward_stdp.numba_cpu import block_potentials, one_potential, pack_synapses, pack_tiles, refresh
+from spikelore.kernels.template_stdp.correlation import competing
+
+
+@njit(cache=True, nogil=True)
+def _move(starts, channels, images, units, rates, scoring, learned, kernel, height, width, padding):
+    out_height, out_width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
+    potentials = np.empty((out_height, out_width), np.float32)
+    sums = np.empty(scoring.shape[2], np.float32)
+    one, zero = np.float32(1), np.float32(0)
+    for n in range(len(images)):
+        image, weights, rate = images[n], learned[units[n]], rates[n]
+        one_potential(starts, channels, image, scoring[units[n]], kernel, height, width, padding, potentials, sums)
+        at = potentials.argmax()
+        row, column = at // out_width, at % out_width
+        patch = np.zeros(weights.shape, np.float32)
+        for place in range(height * width):
+            i, j = place // width + padding - row, place % width + padding - column
+            if 0 <= i < kernel and 0 <= j < kernel:
+                for e in range(starts[image, place], starts[image, place + 1]):
+                    patch[channels[e], i * kernel + j] = one
+        for c in range(weights.shape[0]):
+            for s in range(weights.shape[1]):
+                moved = weights[c, s] + rate * (patch[c, s] - weights[c, s])
+                weights[c, s] = min(max(moved, zero), one)
+
+
+class Learner:
+    """See `spikelore.kernels.template_stdp.reference.Learner`."""
+
+    def __init__(self, spikes, weights, padding):
+        """Start from ``weights`` (F,C,K,K)."""
+        self._spikes, self._shape, self._padding = spikes, weights.shape, padding
+        self._learned = pack_synapses(weights)
+        self._scoring = pack_synapses(competing(weights))
+        self._tiles = pack_tiles(competing(weights))
+        self._changed = np.zeros(len(weights), np.bool_)
+
+    def decide(self, images):
+        """See the reference."""
+        synapses = self._shape[2] ** 2
+        if self._changed.any():
+            moved = competing(self.weights()[self._changed])
+            self._scoring[self._changed, :, :synapses] = moved.reshape(*moved.shape[:2], synapses)
+            refresh(self._scoring, self._changed, self._tiles)
+            self._changed[:] = False
+        return block_potentials(self._spikes, images, self._tiles, self._padding)[:, : self._shape[0]]
+
+    def move(self, images, units, rates):
+        """See the reference."""
+        _, height, width = self._spikes.shape
+        _move(
+            self._spikes.starts, self._spikes.channels, images, units, rates, self._scoring, self._learned,
+            self._shape[2], height, width, self._padding,
+        )  # fmt: skip
+        self._changed[units] = True
+
+    def weights(self):
+        """See the reference."""
+        return self._learned[:, :, : self._shape[2] ** 2].reshape(self._shape)
