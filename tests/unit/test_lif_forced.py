@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spikelore.continual.unused_decay import OnlineDecay
+from spikelore.data import load
 from spikelore.errors import InputError
 from spikelore.kernels.lif_network import Delays, Forcing, initial_state, train_forced_
 from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
@@ -142,6 +143,15 @@ def test_testing_leaves_the_homeostatic_thresholds_out(trained):
     other.load_state_dict({**arrays, "homeostatic_threshold": np.full(6, 30.0)})
     assert trained.count_spikes(images).sum() > 0
     assert np.array_equal(trained.count_spikes(images), other.count_spikes(images))
+
+
+def test_the_preset_learns_ten_digits():
+    digits = load("digits-sample").train
+    order = np.random.default_rng(0).permutation(len(digits))
+    train, test = digits.take(order[:2000]), digits.take(order[2000:2300])
+    network = RateLIFNetwork(RateLIFConfig.best(tuple(range(10)), neurons_per_class=20, images=2000), seed=0)
+    network.train(train.images, train.labels)
+    assert (network.predict(test.images) == test.labels).mean() > 0.85
 
 
 @pytest.mark.parametrize("cut", [1, 7])

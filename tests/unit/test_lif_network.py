@@ -281,3 +281,8 @@ def test_presets():
     best = RateLIFConfig.best((0, 1, 2, 3))
     assert best.neurons == 160
     assert best.constants().inh_to_exc_weight == best.inh_to_exc_total / 160
+    assert (best.teacher, best.constants().continuous_threshold) == ("none", False)
+    ten = RateLIFConfig.best(tuple(range(10)), images=60000)
+    assert (ten.neurons, ten.teacher, ten.fine_after_images) == (1000, "forced", 40000)
+    assert ten.constants().inh_to_exc_weight == 0.5
+    assert RateLIFConfig.best(tuple(range(5)), neurons_per_class=7).neurons == 35
