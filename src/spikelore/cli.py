@@ -273,7 +273,7 @@ def _run(words: Sequence[str]) -> int:
 def _evaluate_parser() -> _OneLineParser:
     parser = _parser("Measure a checkpoint, or every checkpoint of a run, on a dataset's test set.")
     parser.add_argument("run", type=Path, help="a run folder or a checkpoint (.safetensors)")
-    parser.add_argument("--data", type=str, required=True, help="dataset name")
+    parser.add_argument("--data", type=str, help="dataset name (a replay run: by default its own)")
     parser.add_argument("--classes", type=int, nargs="+", help="only images of these classes (default: all)")
     _add_common(parser, seed=False)
     return parser
@@ -281,10 +281,20 @@ def _evaluate_parser() -> _OneLineParser:
 
 def _evaluate(arguments: Namespace) -> int:
     from spikelore.data import load
+    from spikelore.experiments import config_file
     from spikelore.metrics import accuracy, silence
     from spikelore.networks import checkpoint as checkpoint_file
 
     path: Path = arguments.run
+    if (path / "config.yaml").exists():
+        config = config_file.read(path / "config.yaml")
+        measure = config_file.KINDS[config_file.kind_of(config)].evaluate
+        if measure is not None:
+            rows = measure(config, path, arguments.data, arguments.data_dir)
+            print_table(rows, list(rows[0]), f"{path.name}: test images")
+            return 0
+    if arguments.data is None:
+        raise InputError("no dataset is named, expected one of: spikelore data list; name it with --data")
     found = sorted(path.glob("checkpoints/*.safetensors")) if path.is_dir() else [path]
     checkpoints = [one for one in found if one.name != "state.safetensors"]
     if not checkpoints:

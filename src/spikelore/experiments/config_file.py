@@ -1,7 +1,7 @@
 """Experiments as YAML: which kinds there are, reading one with overrides, and running it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,15 @@ class Kind:
     Attributes:
         config: class of the configuration.
         run: runs one into a run folder and returns its results.
+        evaluate: measures a finished run's networks on a dataset (its own where none is named) and returns rows, for
+            kinds whose networks need the run's configuration to decide.
     """
 
     config: type
     run: Callable[[Any, RunFolder, Path | None], dict[str, Any]]
+    evaluate: Callable[[Any, Path, str | None, Path | None], list[dict[str, Any]]] | None = field(
+        default=None, kw_only=True
+    )
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ KINDS: dict[str, Kind] = {
         replay.run,
         replay.at_scale,
         "memories in spikes replayed while new tasks come (Proietti et al. 2023)",
+        evaluate=replay.evaluate,
     ),
 }
 """The value of ``experiment:`` in a YAML file, to what it means."""

@@ -411,17 +411,20 @@ def run_job(
         InputError: the folder holds a run of another configuration.
         SpikeloreError: a loss that is not a finite number; the state before it is kept.
     """
+    import numba
     import torch
 
     folder = RunFolder(path, json.loads(json.dumps(asdict(job))), resume=True)
     if (path / "results.json").exists():
         return json.loads((path / "results.json").read_text())
-    threads = torch.get_num_threads()
+    threads = torch.get_num_threads(), numba.get_num_threads()
     torch.set_num_threads(1)
+    numba.set_num_threads(1)
     try:
         row = _Run(job, folder, data_dir, tick).run()
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads[0])
+        numba.set_num_threads(threads[1])
     folder.write_results(row)
     folder.checkpoint("state").unlink(missing_ok=True)
     return row

@@ -13,13 +13,8 @@ def cores() -> int:
 
 
 def _quiet_worker() -> None:
-    """Leave an interrupt to the parent, and use one thread for each library."""
+    """Leave an interrupt to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import numba
-    import torch
-
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
 
 
 def _call(job: tuple[int, Callable[..., Any], tuple]) -> tuple[int, Any]:
