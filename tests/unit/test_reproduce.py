@@ -1,0 +1,92 @@
+"""`spikelore reproduce`: what is registered, and which options go where."""
+
+import sys
+
+import pytest
+
+from spikelore import cli, report
+from spikelore.experiments import config_file
+from spikelore.experiments.config_file import PUBLISHED
+from spikelore.experiments.reproduce import PRESETS
+from spikelore.experiments.reproduce.decay import DecayExperiment
+from spikelore.experiments.reproduce.decay import at_scale as decay
+from spikelore.experiments.reproduce.fusion import at_scale as fusion
+
+
+@pytest.fixture
+def executed(monkeypatch, tmp_path):
+    """Make `reproduce` note what it would run; return the notes and the folder it runs in."""
+    found = []
+
+    def execute(config, out, data_dir, *, resume):
+        found.append((config, out, resume))
+        rows = [{"name": "one", "right": 0.5}]
+        return {"experiment": "x", "seed": config.seed, "seconds": 1.0, "data": ["d"], "rows": rows}
+
+    monkeypatch.setattr(config_file, "execute", execute)
+    monkeypatch.setattr(report, "write", lambda out: out / "report.html")
+    monkeypatch.chdir(tmp_path)
+    return found
+
+
+def reproduce(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["spikelore", "reproduce", *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code
+
+
+def test_all_runs_every_registered_experiment_in_a_folder_of_its_own(executed, monkeypatch, tmp_path):
+    assert reproduce(monkeypatch, "all", "--seed", "3", "--out", str(tmp_path / "all")) == 0
+    assert [type(config) for config, _, _ in executed] == [kind.config for kind in PUBLISHED.values()]
+    assert [out for _, out, _ in executed] == [tmp_path / "all" / name for name in PUBLISHED]
+    assert {config.seed for config, _, _ in executed} == {3}
+    assert {"fusion", "decay"} <= set(PUBLISHED)
+
+
+def test_options_reach_the_experiment_and_name_its_folder(executed, monkeypatch, capsys):
+    words = ["decay", "--scale", "paper", "--classes", "1", "0", "--unknown", "5", "--preset", "best"]
+    assert reproduce(monkeypatch, *words) == 0
+    [(config, out, _)] = executed
+    assert config == decay("paper", classes=(1, 0), unknown=(5,), preset="best")
+    assert str(out) == "runs/decay-paper-10-5-best-seed0"
+    assert "50.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["decay", "--data-a", "mnist"], "data-a"),  # an option of fusion
+        (["decay", "--preset", "better"], "better"),
+        (["decay", "--classes", "7"], "expected at least two"),
+        (["fusion", "--classes", "7"], "classes"),
+        (["nothing"], "nothing"),
+    ],
+)
+def test_what_an_experiment_does_not_know_is_refused(executed, monkeypatch, capsys, words, says):
+    assert reproduce(monkeypatch, *words) == 2
+    assert says in capsys.readouterr().err
+    assert not executed
+
+
+def test_presets_of_fusion():
+    assert fusion("quick").presets == PRESETS
+    assert fusion("paper", preset="best").presets == ("best",)
+
+
+def test_decay_at_scale():
+    paper = decay("paper")
+    assert paper == DecayExperiment()
+    assert (paper.train_per_class, paper.test_images, paper.classes, paper.unknown) == (
+        5000,
+        1500,
+        (7, 4, 6),
+        (9, 2, 1),
+    )
+    ten = decay("paper", classes=range(10), preset="best")
+    assert ten.unknown == ()
+    assert ten.test_images == 5000
+    assert ten.best.decay.tau_prune_ms == 25_000
+    assert ten.best.network.neurons == 10 * ten.best.network.neurons_per_class
+    assert decay("quick", classes=(9, 3)).unknown == (2, 1)
+    assert decay("quick", unknown=(5,)).test_images == 100
