@@ -27,6 +27,7 @@ check: $(INSTALLED)  ## lint, types, imports between rooms, documentation
 
 bench: $(INSTALLED)  ## measure speed, checking results in the same run
 	$(BIN)/spikelore bench first-spike
+	$(BIN)/spikelore bench lif
 	$(BIN)/spikelore bench surrogate
 
 docs: $(INSTALLED)  ## serve the documentation while writing it
