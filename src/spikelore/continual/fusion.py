@@ -97,6 +97,24 @@ def equal_budgets(networks: Sequence[OutputUnits], size: int) -> list[dict[int, 
     return budgets
 
 
+def plasticity(budgets: Sequence[Budget], protected: float) -> NDArray[np.float32]:
+    """Return 0 for the most important units of a fused network and 1 for all others, (F,).
+
+    Of each network's units of a class, kept in the order of importance, the first ``protected`` (a share) are
+    protected while the fused network learns on.
+
+    Args:
+        budgets: what the network was fused with.
+        protected: 0..1.
+    """
+    shares = []
+    for one in sorted(set().union(*budgets)):
+        for budget in budgets:
+            units = budget.get(one, 0)
+            shares.append(np.arange(units) >= round(protected * units))
+    return np.concatenate(shares).astype(np.float32)
+
+
 def _check_budgets(networks: Sequence[OutputUnits], budgets: Sequence[Budget]) -> None:
     if len(budgets) != len(networks):
         raise InputError(f"there are {len(budgets)} budgets for {len(networks)} networks; give one each")

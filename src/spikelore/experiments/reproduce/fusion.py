@@ -1,7 +1,10 @@
 """Knowledge fusion by pruning (Antonov & Sukhov 2022): networks trained apart become one.
 
 Network a learns its feature layers by STDP and its decision layer by R-STDP. Every further network keeps a's
-feature layers and learns a decision layer on its own data. Then their most important features are fused.
+feature layers and learns a decision layer on its own data. Then their most important features are fused. For the
+``best`` preset each network consolidates its decision layer first (`spikelore.learning.template_stdp`), still on its
+own data alone. The fused network may then go on learning a further data set while its most important features are
+protected.
 
 Deviations from the authors' code: a validation split is held out and the best epoch is chosen on it, never on
 the test set.
@@ -24,6 +27,8 @@ from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.kernels.reward_stdp import Rates, SpikeLists
 from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig, learn_epoch
 from spikelore.learning.stdp import StdpConfig, learn_layer
+from spikelore.learning.template_stdp import TemplateStdpConfig, learn_more
+from spikelore.learning.template_stdp import learn_epoch as consolidate_epoch
 from spikelore.metrics import confusion_matrix
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork, SpikeCounts
 from spikelore.shapes import Labels
@@ -65,6 +70,11 @@ class FusionExperiment:
         later_adaptive_scale: ``reward.adaptive_scale`` of the other networks.
         later_start: decision weights the other networks start from: the ``initial`` random ones, as the
             authors' code does, or network a's learned ones (``first``), as the paper's text reads.
+        consolidation: rates of the templates of the ``best`` preset.
+        further: data that the ``best`` fused network goes on learning, of classes it knows; nothing if not given.
+        further_epochs: passes over it.
+        protected: shares of the fused network's features, the most important ones, that stay as they are
+            meanwhile; one trial each.
         size: features of the fused network; 0 for the size of one network.
         curve: sizes of the fused network, relative to one network, in the budget curve.
         presets: whose rows the results have, beside those of the single networks.
@@ -83,6 +93,10 @@ class FusionExperiment:
     reward: RewardStdpConfig = field(default_factory=RewardStdpConfig)
     later_adaptive_scale: float = 0.5
     later_start: Literal["initial", "first"] = "initial"
+    consolidation: TemplateStdpConfig = field(default_factory=TemplateStdpConfig)
+    further: Source | None = None
+    further_epochs: int = 4
+    protected: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
     size: int = 0
     curve: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
     presets: tuple[Preset, ...] = PRESETS
@@ -93,9 +107,13 @@ class FusionExperiment:
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("epochs_layer_1", "epochs_layer_2", "epochs_decision"):
+        for name in ("epochs_layer_1", "epochs_layer_2", "epochs_decision", "further_epochs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not all(0 <= share <= 1 for share in self.protected):
+            raise InputError(f"protected is {list(self.protected)}; it must be shares from 0 to 1")
+        if self.further is not None and "best" not in self.presets:
+            raise InputError("further data is learned by the fused network of the best preset; add best to presets")
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,6 +272,26 @@ def _learn_decisions(
     last.save(folder.checkpoint(f"network_{name}_last"))
 
 
+def _consolidate(
+    progress: _Progress, config: FusionExperiment, index: int, train: _Set, folder: RunFolder, advance: Advance
+) -> None:
+    """Stage 2 + networks + index: the templates of one network, to a checkpoint."""
+    name = letter(index)
+    if progress.epoch == 0:
+        progress.network = FirstSpikeNetwork.load(folder.checkpoint(f"network_{name}"))
+    while progress.epoch < config.consolidation.epochs:
+        begun = time.monotonic()
+        progress.network, right = consolidate_epoch(
+            progress.network, train.features, train.labels, progress.epoch, config.consolidation, config.seed
+        )
+        progress.epoch += 1
+        progress.seconds += time.monotonic() - begun
+        folder.append_metrics(stage="consolidation", network=name, epoch=progress.epoch, train=right)
+        progress.save(folder)
+        advance(f"templates {name}, epoch {progress.epoch}", len(train.labels))
+    progress.network.save(folder.checkpoint(f"templates_{name}"))
+
+
 def _new_decisions(config: FusionExperiment, index: int, first: FirstSpikeNetwork, classes: tuple[int, ...]):
     """Return the network that source ``index`` starts from: a's features, a new decision layer."""
     fresh = FirstSpikeNetwork.create(config.network, classes, config.seed)
@@ -269,9 +307,8 @@ def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> d
     fresh = FirstSpikeNetwork.create(config.network, classes[0], config.seed)
     progress = _Progress.load(folder, fresh, config.reward.base())
     earlier = progress.seconds
-    feature_work = (config.epochs_layer_1 + config.epochs_layer_2) * len(images[0][0])
-    total = feature_work + config.epochs_decision * sum(len(train) for train, _, _ in images)
-    with progress_bar(total, _work_done(progress, config, images)) as advance:
+    stages = _stages(config, [len(train) for train, _, _ in images])
+    with progress_bar(sum(size * epochs for size, epochs in stages), _work_done(progress, stages)) as advance:
         _learn_features(progress, config, images[0][0], folder, advance)
         sets = [
             {
@@ -290,8 +327,14 @@ def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> d
             _learn_decisions(progress, config, index, sets, folder, advance)
             _next_stage(progress, FirstSpikeNetwork.load(folder.checkpoint("network_a")), config.reward.base())
             progress.save(folder)
-    networks = [FirstSpikeNetwork.load(folder.checkpoint(f"network_{letter(n)}")) for n in range(len(sets))]
-    results = _measure(config, networks, sets, counts, folder)
+        for index in range(len(sets) if "best" in config.presets else 0):
+            if progress.stage > 2 + len(sets) + index:
+                continue
+            _consolidate(progress, config, index, sets[index]["train"], folder, advance)
+            _next_stage(progress, FirstSpikeNetwork.load(folder.checkpoint("network_a")), config.reward.base())
+            progress.save(folder)
+    results = _measure(config, sets, counts, folder)
+    results |= _learn_further(config, sets, folder, data_dir)
     return {
         "experiment": "fusion",
         "seed": config.seed,
@@ -302,11 +345,16 @@ def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> d
     }
 
 
-def _work_done(progress: _Progress, config: FusionExperiment, images: list[tuple[LabelledImages, ...]]) -> int:
-    sizes = [len(images[0][0])] * 2 + [len(train) for train, _, _ in images]
-    epochs = [config.epochs_layer_1, config.epochs_layer_2] + [config.epochs_decision] * len(images)
-    work = sum(size * count for size, count in zip(sizes[: progress.stage], epochs, strict=False))
-    return work + (sizes[progress.stage] * progress.epoch if progress.stage < len(sizes) else 0)
+def _stages(config: FusionExperiment, sizes: list[int]) -> list[tuple[int, int]]:
+    """Return (images, epochs) of each stage in order."""
+    stages = [(sizes[0], config.epochs_layer_1), (sizes[0], config.epochs_layer_2)]
+    stages += [(size, config.epochs_decision) for size in sizes]
+    return stages + [(size, config.consolidation.epochs) for size in sizes if "best" in config.presets]
+
+
+def _work_done(progress: _Progress, stages: list[tuple[int, int]]) -> int:
+    work = sum(size * epochs for size, epochs in stages[: progress.stage])
+    return work + (stages[progress.stage][0] * progress.epoch if progress.stage < len(stages) else 0)
 
 
 _SELECTIONS = ("top fraction", "spread", "full sum", "activity", "merge", "assignment")
@@ -332,6 +380,10 @@ class _Bench:
         ]
         same_classes = all(net.classes == networks[0].classes for net in networks)
         self.selections = _SELECTIONS if len(networks) == 2 and same_classes else _SELECTIONS[:-1]
+
+    def sizes(self, curve: tuple[float, ...]) -> list[int]:
+        """Return the sizes of the budget curve, in features."""
+        return [round(relative * self.size) for relative in curve]
 
     def row(self, name: str, network: FirstSpikeNetwork, preset: str, selection: str | None, score: str) -> dict:
         """Measure one network: a row of ``results.json``."""
@@ -363,53 +415,107 @@ class _Bench:
         return fusion.fuse(self.networks, importances=importances, size=size or self.size, score=score)
 
 
-_BEST_SELECTION, _BEST_SCORE = "merge", "correlation"
+_TEMPLATES = "templates"
+
+
+def _load_networks(stem: str, count: int, folder: RunFolder) -> list[FirstSpikeNetwork]:
+    return [FirstSpikeNetwork.load(folder.checkpoint(f"{stem}_{letter(n)}")) for n in range(count)]
 
 
 def _measure(
-    config: FusionExperiment,
-    networks: list[FirstSpikeNetwork],
-    sets: list[dict[str, _Set]],
-    counts: list[SpikeCounts],
-    folder: RunFolder,
+    config: FusionExperiment, sets: list[dict[str, _Set]], counts: list[SpikeCounts], folder: RunFolder
 ) -> dict[str, Any]:
     """Fuse in every way, measure on the test sets, and keep what the figures draw."""
+    networks = _load_networks("network", len(sets), folder)
     bench = _Bench(config, networks, sets, counts)
-    singles = [bench.row(f"network {letter(n)}", net, "published", None, "raw") for n, net in enumerate(networks)]
+    fused = bench.fuse("top fraction", "raw")
+    measured = _published(bench, config)
+    if "best" in config.presets:
+        consolidated = _Bench(config, _load_networks("templates", len(sets), folder), sets, counts)
+        fused = consolidated.fuse("order", "correlation")
+        for part, rows in _best(consolidated, config).items():
+            measured[part] += rows
+    fused.save(folder.checkpoint("fused"))
+    folder.write_arrays(_arrays(networks, fused, bench))
+    singles = [row for row in measured["rows"] if row["name"].startswith("network ")]
+    measured["rows"] = [row for row in measured["rows"] if row in singles or row["preset"] in config.presets]
+    measured["curve"] = [row for row in measured["curve"] if row["preset"] in config.presets]
+    return {**measured, "training": _training(networks, sets, folder)}
+
+
+def _published(bench: _Bench, config: FusionExperiment) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the networks as trained: raw scores as published, and every other score to compare."""
+    singles = [bench.row(f"network {letter(n)}", net, "published", None, "raw") for n, net in enumerate(bench.networks)]
     compared = {
         (selection, score): bench.row("fused", bench.fuse(selection, score), "comparison", selection, score)
         for score in fusion.SCORES
         for selection in bench.selections
     }
     ensembles = {
-        score: bench.row("bagging", fusion.bagging(networks, score=score), "comparison", None, score)
+        score: bench.row("bagging", fusion.bagging(bench.networks, score=score), "comparison", None, score)
         for score in fusion.SCORES
     }
     published = [selection for selection in bench.selections if selection not in ("spread", "merge")]
-    joined = [
-        ensembles["raw"] | {"preset": "published"},
-        *(compared[selection, "raw"] | {"preset": "published"} for selection in published),
-        ensembles[_BEST_SCORE] | {"preset": "best"},
-        compared[_BEST_SELECTION, _BEST_SCORE] | {"preset": "best"},
+    joined = [ensembles["raw"], *(compared[selection, "raw"] for selection in published)]
+    return {
+        "rows": [*singles, *(row | {"preset": "published"} for row in joined)],
+        "comparison": [*compared.values(), *ensembles.values()],
+        "curve": [
+            bench.row("fused", bench.fuse("top fraction", "raw", size), "published", "top fraction", "raw")
+            for size in bench.sizes(config.curve)
+        ],
+    }
+
+
+def _best(bench: _Bench, config: FusionExperiment) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the consolidated networks."""
+    how = ("best", "order", "correlation")
+    bagging = fusion.bagging(bench.networks, score="correlation")
+    rows = [
+        *(bench.row(f"network {letter(n)}", net, "best", None, "correlation") for n, net in enumerate(bench.networks)),
+        bench.row("bagging", bagging, "best", None, "correlation"),
+        bench.row("fused", bench.fuse("order", "correlation"), *how),
     ]
-    rows = [*singles, *(row for row in joined if row["preset"] in config.presets)]
-    best = bench.fuse(_BEST_SELECTION, _BEST_SCORE)
-    best.save(folder.checkpoint("fused"))
-    comparison = [*compared.values(), *ensembles.values()]
-    curve = []
-    for relative in config.curve:
-        size = round(relative * bench.size)
-        curve.append(bench.row("fused", bench.fuse("top fraction", "raw", size), "published", "top fraction", "raw"))
-        curve.append(
-            bench.row("fused", bench.fuse(_BEST_SELECTION, _BEST_SCORE, size), "best", _BEST_SELECTION, _BEST_SCORE)
-        )
-    folder.write_arrays(_arrays(networks, best, bench))
+    others = [selection for selection in bench.selections if selection != "assignment"]
+    compared = [
+        bench.row("fused", bench.fuse(selection, "correlation"), "comparison", selection, _TEMPLATES)
+        for selection in others
+    ]
+    same = {"preset": "comparison", "score": _TEMPLATES}
     return {
         "rows": rows,
-        "comparison": comparison,
-        "curve": curve,
-        "training": _training(networks, sets, folder),
+        "comparison": [*compared, rows[-1] | same, rows[-2] | same],
+        "curve": [
+            bench.row("fused", bench.fuse("order", "correlation", size), *how) for size in bench.sizes(config.curve)
+        ],
     }
+
+
+def _learn_further(
+    config: FusionExperiment, sets: list[dict[str, _Set]], folder: RunFolder, data_dir: Path | None
+) -> dict[str, Any]:
+    """Let the fused network learn the further data, once for each share of features that is protected."""
+    if config.further is None:
+        return {}
+    networks = _load_networks("templates", len(sets), folder)
+    fused = FirstSpikeNetwork.load(folder.checkpoint("fused"))
+    budgets = fusion.equal_budgets(networks, len(fused.unit_weights))
+    train, _, test = _load(config.further, config, data_dir)
+    features = fused.features(fused.encode(train.images))
+    tests = {**{letter(n): each["test"] for n, each in enumerate(sets)}}
+    tests["further"] = _Set(fused.features(fused.encode(test.images)), test.labels)
+    rows = []
+    for share in (None, *config.protected):
+        network = fused
+        if share is not None:
+            network = learn_more(
+                fused, features, train.labels, config.further_epochs, config.consolidation, config.seed,
+                plasticity=fusion.plasticity(budgets, share),
+            )  # fmt: skip
+            network.save(folder.checkpoint(f"further_{round(100 * share)}"))
+        accuracies = {name: round(each.outcome(network).right, 5) for name, each in tests.items()}
+        rows.append({"learned further": share is not None, "protected": share, **accuracies})
+    return {"further_data": config.further.label(), "further": rows}
 
 
 def _training(
