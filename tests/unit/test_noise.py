@@ -75,6 +75,9 @@ def test_the_four_sets_have_one_mean_and_their_classes(digits):
     assert set(sets["unknown"].labels.tolist()) == {3}
     again = four_test_sets(digits, [0, 1], [3], count=20, mean=30.0, seed=0)
     other = four_test_sets(digits, [0, 1], [3], count=20, mean=30.0, seed=1)
+    three = four_test_sets(digits, [0, 1], [], count=20, mean=30.0, seed=0)
+    assert list(three) == ["white", "blurred", "known"]
+    assert all(np.array_equal(three[name].images, sets[name].images) for name in three)
     assert np.array_equal(sets["white"].images, again["white"].images)
     assert not np.array_equal(sets["white"].images, other["white"].images)
 

@@ -106,18 +106,16 @@ def four_test_sets(
     both = sorted(set(known) & set(unknown))
     if both:
         raise InputError(f"class {both[0]} is both known and unknown, expected one of them; name it once")
+    drawn: dict[TestSetName, LabelledImages] = {
+        "known": _drawn(test, known, count, mean, generator(seed, "noise", "known"))
+    }
+    if unknown:
+        drawn["unknown"] = _drawn(test, unknown, count, mean, generator(seed, "noise", "unknown"))
     height, width = test.images.shape[1:]
     nothing = np.zeros(count, np.int64)
     white = white_noise(count, height, width, mean, generator(seed, "noise", "white"))
     blurred = blurred_noise(count, height, width, mean, generator(seed, "noise", "blurred"))
-    sets: dict[TestSetName, LabelledImages] = {
-        "white": LabelledImages(white, nothing),
-        "blurred": LabelledImages(blurred, nothing),
-        "known": _drawn(test, known, count, mean, generator(seed, "noise", "known")),
-    }
-    if unknown:
-        sets["unknown"] = _drawn(test, unknown, count, mean, generator(seed, "noise", "unknown"))
-    return sets
+    return {"white": LabelledImages(white, nothing), "blurred": LabelledImages(blurred, nothing), **drawn}
 
 
 def _drawn(
