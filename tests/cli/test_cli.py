@@ -287,4 +287,4 @@ def test_bench_checks_and_prints_json(small):
             assert row["spyketorch_images_per_second"] == RECORDED[row["work"]]
             assert "equal_answers" not in row
         else:
-            assert row["equal_answers"] >= 0.95
+            assert row["equal_answers"] >= 0.9
