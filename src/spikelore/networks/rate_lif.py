@@ -247,12 +247,13 @@ class RateLIFConfig:
             inh_to_exc_total=0.5 * group * len(labels),
             exc_to_inh_delay_ms=0.0,
             inh_to_exc_delay_ms=0.0,
-            learning_rate=0.06,
-            fine_learning_rate=0.02,
+            learning_rate=0.015,
+            fine_learning_rate=0.003,
+            trace_tau_ms=40.0,
             fine_after_images=images * 2 // 3,
             teacher="forced",
             weight_norm=3.0,
-            homeostasis_mv=2.0,
+            homeostasis_mv=1.0,
         )
 
     @property
