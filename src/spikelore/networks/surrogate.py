@@ -147,8 +147,13 @@ class SurrogateNetwork(nn.Module):
         The signal is the encoded image, or the currents of the ``neurons`` before, or without them their spikes.
         """
         if index >= len(self.convolutions):
-            spikes = signal if neurons is None else self._spikes(signal)
-            return F.linear(spikes.flatten(2), *self._matrix(index))
+            weight, bias = self._matrix(index)
+            if neurons is None or index < self.config.layers:
+                spikes = signal if neurons is None else self._spikes(signal)
+                return F.linear(spikes.flatten(2), weight, bias)
+            folded, steps = self._folded(signal.flatten(2)[:, :, None, None])  # few outputs: few spikes to add up
+            currents = convolve(folded, weight[:, :, None, None], bias, neurons, steps, 1, backend=self.backend)
+            return currents.reshape(-1, signal.shape[1], len(bias))
         convolution = self.convolutions[index]
         assert isinstance(convolution, nn.Conv2d)
         assert convolution.bias is not None

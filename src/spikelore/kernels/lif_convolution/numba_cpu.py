@@ -19,7 +19,6 @@ from spikelore.kernels.lif_scan import Leaky
 from spikelore.kernels.lif_scan.numba_cpu import carry_back_, constants, slopes_, step_
 from spikelore.kernels.reward_stdp.vector import LANES, make_add_rows
 
-_JOBS = 16  # fixed, so that sums over images do not depend on the number of cores
 _TILE = 4 * LANES  # features, or inputs of a kernel row, handled together
 _add_rows, _add_row_pairs = make_add_rows(4), make_add_row_pairs(4)
 _scatter_rows, _weigh_rows = make_scatter_rows(4), make_weigh_rows(4)
@@ -45,7 +44,7 @@ def _events_(potentials, threshold, channels, events, firsts):
 
 
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
-def _forward(currents, shape, neuron, table, bias, kernel, pool, pooled, winners):
+def _forward(jobs, currents, shape, neuron, table, bias, kernel, pool, pooled, winners):
     rows, columns, channels = shape
     width = columns * channels
     padded = table.shape[3]
@@ -54,7 +53,7 @@ def _forward(currents, shape, neuron, table, bias, kernel, pool, pooled, winners
     flat = table.ravel()
     row = channels * padded
     constant = len(currents) == 1
-    for job in prange(_JOBS):
+    for job in prange(jobs):
         potentials = np.zeros(rows * width + LANES, np.float32)
         events = np.empty(rows * width + LANES, np.uint16)
         firsts = np.empty((rows, columns + 1), np.int64)
@@ -62,7 +61,7 @@ def _forward(currents, shape, neuron, table, bias, kernel, pool, pooled, winners
         flat_sums = sums.ravel()
         best = np.empty(_TILE, np.float32)
         which = np.empty(_TILE, np.int32)
-        for image in range(job * images // _JOBS, (job + 1) * images // _JOBS):
+        for image in range(job * images // jobs, (job + 1) * images // jobs):
             potentials[:] = 0
             for t in range(steps):
                 state = potentials[: rows * width]
@@ -112,7 +111,8 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
     flat = runs.ravel()
     constant = len(currents) == 1
     summed = constant and steps > 1
-    for job in prange(_JOBS):
+    jobs = len(table_gradients)
+    for job in prange(jobs):
         potentials = np.zeros((steps + 1, rows * width + LANES), np.float32)
         slopes = np.empty(rows * width, np.float32)
         after = np.empty(rows * width, np.float32)
@@ -128,7 +128,7 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
         flat_sent = sent.ravel()
         target = table_gradients[job].ravel()
         target[:] = 0
-        for image in range(job * images // _JOBS, (job + 1) * images // _JOBS):
+        for image in range(job * images // jobs, (job + 1) * images // jobs):
             for t in range(steps):
                 before, following = potentials[t, : rows * width], potentials[t + 1, : rows * width]
                 step_(before, currents[0 if constant else t, image], neuron, following)
@@ -183,6 +183,11 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
                     current_gradients[t, image] = after
 
 
+def _jobs(images: int) -> int:
+    """Return how many jobs share the images: never by the number of cores, so that sums do not depend on it."""
+    return max(1, min(16, images // 8))
+
+
 def _padded(size: int) -> int:
     return -(-size // _TILE) * _TILE
 
@@ -203,7 +208,7 @@ def forward(
     shape = (steps, images, (rows - kernel + 1) // pool, (columns - kernel + 1) // pool, features)
     pooled, winners = np.empty(shape, np.float32), np.empty(shape, np.uint8)
     _forward(
-        currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky), table,
+        _jobs(images), currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky), table,
         np.pad(bias, (0, table.shape[3] - features)), kernel, pool, pooled, winners,
     )  # fmt: skip
     return pooled, winners
@@ -223,7 +228,7 @@ def backward(
     run = kernel * channels
     runs = np.zeros((kernel, features, _padded(run)), np.float32)
     runs[:, :, :run] = weights.transpose(2, 0, 3, 1).reshape(kernel, features, run)
-    table_gradients = np.empty((_JOBS, kernel * run, _padded(features)), np.float32)
+    table_gradients = np.empty((_jobs(images), kernel * run, _padded(features)), np.float32)
     current_gradients = np.empty((given, images, rows * columns * channels), np.float32)
     _backward(
         gradients, winners, currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky),
