@@ -9,7 +9,7 @@ images start from one state each and are drawn in the proportions of the test se
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,7 +28,7 @@ from spikelore.continual.unused_decay import (
 from spikelore.data import LabelledImages, load, split
 from spikelore.data.noise import four_test_sets
 from spikelore.errors import InputError
-from spikelore.experiments.progress import Advance, progress_bar
+from spikelore.experiments.progress import progress_bar
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.metrics import accuracy, silence
@@ -36,6 +36,7 @@ from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
 from spikelore.randomness import generator
 
 PUBLISHED_CLASSES, PUBLISHED_UNKNOWN = (7, 4, 6), (9, 2, 1)
+_PERIOD_IMAGES = 25
 _SAVE_IMAGES = 500
 _BINS = 20
 
@@ -98,7 +99,9 @@ class DecayExperiment:
     epochs: int = 1
     presets: tuple[Preset, ...] = PRESETS
     published: Setting = field(default_factory=lambda: Setting(RateLIFConfig.published(), DecaySetting()))
-    best: Setting = field(default_factory=lambda: Setting(RateLIFConfig.best(), DecaySetting(period_images=25)))
+    best: Setting = field(
+        default_factory=lambda: Setting(RateLIFConfig.best(), DecaySetting(period_images=_PERIOD_IMAGES))
+    )
     l2_tau_ms: tuple[float, ...] = (2e6, 6e6, 2e7)
 
     def __post_init__(self) -> None:
@@ -149,7 +152,7 @@ def _trainings(config: DecayExperiment) -> list[_Training]:
     found = []
     for preset in config.presets:
         network, decay = config.setting(preset).network, config.setting(preset).decay
-        period = decay.period_images or 25
+        period = decay.period_images or _PERIOD_IMAGES
         found.append(_Training(f"{preset}_without", network, period, None))
         if decay.period_images:
             online = OnlineDecay(
@@ -177,38 +180,47 @@ def _load(config: DecayExperiment, data_dir: Path | None) -> _Data:
     return _Data(drawn.train, drawn.validation, {str(name): images for name, images in sets.items()})
 
 
-def _train(
-    training: _Training, network: RateLIFNetwork, data: _Data, total: int, folder: RunFolder, advance: Advance,
-    save: Any,
-) -> None:  # fmt: skip
-    """Train on from where ``network`` is, saving as it goes; its checkpoint is there at the end."""
-    ticking = training.ticking
-    while network.images_seen < total:
-        first = network.images_seen
-        stop = min(total, first + _SAVE_IMAGES - first % _SAVE_IMAGES)
-        pick = np.arange(first, stop) % len(data.train)
-        labels = data.train.labels[pick]
-        counts = network.train(
-            data.train.images[pick],
-            labels,
-            every_images=training.period_images,
-            between=ticking.tick_ if ticking else None,
-        )
-        decided = network.decide(counts)
-        weights, largest = network.weights, network.config.weight_max
-        folder.append_metrics(
-            training=training.name,
-            images=stop,
-            train=accuracy(decided, labels),
-            silent=silence(decided),
-            spikes_per_image=float(counts.sum(1).mean()),
-            mean_weight=float(weights.mean()),
-            faded=faded_share(weights, largest),
-            histogram=np.histogram(weights, _BINS, (0.0, largest))[0].tolist(),
-        )
-        save()
-        advance(training.name.replace("_", ", "), stop - first)
-    network.save(folder.checkpoint(training.name))
+class _Learner:
+    """A network in training, and the decay that works on it meanwhile."""
+
+    def __init__(self, training: _Training, seed: int) -> None:
+        self.training = training
+        self.network = RateLIFNetwork(training.network, seed=seed)
+
+    def state_dict(self) -> dict[str, NDArray]:
+        """Return what a resumed run needs."""
+        ticking = self.training.ticking
+        return {**self.network.state_dict(), **(ticking.state_dict() if ticking else {})}
+
+    def load_state_dict(self, arrays: Mapping[str, NDArray]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.network.load_state_dict(arrays)
+        if self.training.ticking:
+            self.training.ticking.load_state_dict(arrays)
+
+    def learn(self, train: LabelledImages, total: int) -> Iterator[dict[str, Any]]:
+        """Go on to ``total`` images, passing over ``train`` again and again; yield metrics after every few."""
+        network, ticking = self.network, self.training.ticking
+        while (first := network.images_seen) < total:
+            stop = min(total, first + _SAVE_IMAGES - first % _SAVE_IMAGES)
+            pick = np.arange(first, stop) % len(train)
+            counts = network.train(
+                train.images[pick],
+                train.labels[pick],
+                every_images=self.training.period_images,
+                between=ticking.tick_ if ticking else None,
+            )
+            decided, largest = network.decide(counts), network.config.weight_max
+            yield {
+                "training": self.training.name,
+                "images": stop,
+                "train": accuracy(decided, train.labels[pick]),
+                "silent": silence(decided),
+                "spikes_per_image": float(counts.sum(1).mean()),
+                "mean_weight": float(network.weights.mean()),
+                "faded": faded_share(network.weights, largest),
+                "histogram": np.histogram(network.weights, _BINS, (0.0, largest))[0].tolist(),
+            }
 
 
 def run(config: DecayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
@@ -219,21 +231,20 @@ def run(config: DecayExperiment, folder: RunFolder, data_dir: Path | None) -> di
     total = config.epochs * len(data.train)
     arrays, progress = folder.load_state() or ({}, {"stage": 0, "seconds": 0.0})
     first, earlier = progress["stage"], progress["seconds"]
-    done = first * total + (int(arrays["images_seen"][0]) if arrays else 0)
-    with progress_bar(len(trainings) * total, done) as advance:
-        for stage, training in list(enumerate(trainings))[first:]:
-            network, ticking = RateLIFNetwork(training.network, seed=config.seed), training.ticking
+    seen = int(arrays["images_seen"][0]) if arrays else 0
+    with progress_bar(len(trainings) * total, first * total + seen) as advance:
+        for stage in range(first, len(trainings)):
+            learner = _Learner(trainings[stage], config.seed)
             if stage == first and arrays:
-                network.load_state_dict(arrays)
-                if ticking:
-                    ticking.load_state_dict(arrays)
-
-            def save(stage: int = stage, network: RateLIFNetwork = network, ticking: Any = ticking) -> None:
-                tick = ticking.state_dict() if ticking else {}
+                learner.load_state_dict(arrays)
+            seen = learner.network.images_seen
+            for metrics in learner.learn(data.train, total):
+                folder.append_metrics(**metrics)
                 seconds = earlier + time.monotonic() - begun
-                folder.save_state({**network.state_dict(), **tick}, {"stage": stage, "seconds": seconds})
-
-            _train(training, network, data, total, folder, advance, save)
+                folder.save_state(learner.state_dict(), {"stage": stage, "seconds": seconds})
+                advance(metrics["training"].replace("_", ", "), metrics["images"] - seen)
+                seen = metrics["images"]
+            learner.network.save(folder.checkpoint(trainings[stage].name))
     results = _measure(config, data, folder)
     return {
         "experiment": "decay",
@@ -371,6 +382,6 @@ def at_scale(
         test_images=test_per_class * min(len(known), len(asked) or len(known)),
         presets=(preset,) if preset else PRESETS,
         published=Setting(RateLIFConfig.published(known), DecaySetting(tau)),
-        best=Setting(RateLIFConfig.best(known, images=images), DecaySetting(tau, period_images=25)),
+        best=Setting(RateLIFConfig.best(known, images=images), DecaySetting(tau, period_images=_PERIOD_IMAGES)),
         **sizes,
     )
