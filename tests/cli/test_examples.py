@@ -1,4 +1,4 @@
-"""The examples about fusion run as they are and do what they say."""
+"""The examples that need no other library run as they are and do what they say."""
 
 import re
 import subprocess
@@ -35,3 +35,13 @@ def test_fuse_own_data(tmp_path):
     assert min(shares(lines[-1])) > 60
     assert (tmp_path / page).stat().st_size > 0
     assert (tmp_path / "run" / "checkpoints" / "fused.safetensors").exists()
+
+
+def test_fade_unused_synapses(tmp_path):
+    lines = output("fade_unused_synapses.py", cwd=tmp_path)
+    assert [line.split(":")[0] for line in lines] == ["without decay", "with decay"]
+    assert min(shares(line)[0] for line in lines) > 95
+    without, faded = (dict(re.findall(r"(white|blurred|known|unknown) (\d+)", line)) for line in lines)
+    for noise in ("white", "blurred"):
+        assert 10 * int(faded[noise]) < int(without[noise])
+    assert int(faded["known"]) > 0.8 * int(without["known"])
