@@ -5,10 +5,11 @@ Takes about ten seconds on two cores and needs no data set: 5000 digits come wit
 
 import numpy as np
 
-from spikelore.continual.fusion import bagging, merge
+from spikelore.continual.fusion import bagging, fuse
 from spikelore.data import load, split
 from spikelore.learning.reward_stdp import RewardStdpConfig, learn_epoch
 from spikelore.learning.stdp import StdpConfig, learn_layer
+from spikelore.learning.template_stdp import consolidate
 from spikelore.metrics import accuracy
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
 
@@ -26,13 +27,13 @@ def learn_features(network, images, epochs_1, epochs_2):
 
 
 def learn_decisions(network, images, labels, epochs):
-    """Learn the decision layer from right and wrong answers, by rewarded plasticity."""
+    """Learn the decision layer from right and wrong answers, then turn it into templates in order of importance."""
     reward = RewardStdpConfig()
     features, rates = network.features(network.encode(images)), reward.base()
     for _ in range(epochs):
         network, outcome = learn_epoch(network, features, labels, np.arange(len(labels)), rates)
         rates = reward.adapt(outcome.right, outcome.wrong)
-    return network
+    return consolidate(network, features, labels)
 
 
 def part(classes):
@@ -54,7 +55,8 @@ def main():
     first = learn_decisions(first, train_low.images, train_low.labels, epochs=10)
     second = learn_decisions(second, train_high.images, train_high.labels, epochs=10)
 
-    fused = merge([first, second])  # as large as one of them; bagging is as large as both
+    # fused is as large as one of them, bagging as large as both
+    fused = fuse([first, second], importances="order", score="correlation")
     ensemble = bagging([first, second], score="correlation")
     for name, network in (("0-4", first), ("5-9", second), ("bagging", ensemble), ("fused", fused)):
         scores = [accuracy(network.predict(test.images), test.labels) for test in (test_low, test_high)]

@@ -181,8 +181,9 @@ def _fuse_parser() -> _OneLineParser:
     parser.add_argument("networks", type=Path, nargs="+", help="checkpoints (.safetensors), two or more")
     parser.add_argument("--out", type=Path, required=True, help="folder for fused.safetensors")
     parser.add_argument(
-        "--importance", choices=["merge", "top fraction", "spread", "full sum"], default="merge",
-        help="how units are chosen: merge similar ones, or keep the most important by a score (default: merge)",
+        "--importance", choices=["order", "merge", "top fraction", "spread", "full sum"],
+        help="how units are chosen: by the order that consolidated networks keep them in, by merging similar ones, or "
+        "by a score (default: order if all networks are consolidated, else merge)",
     )  # fmt: skip
     parser.add_argument(
         "--score",
@@ -219,21 +220,19 @@ def _budgets(texts: Sequence[str], networks: int) -> list[dict[int, int]] | None
 
 
 def _fuse(arguments: Namespace) -> int:
-    from spikelore.continual import fusion, importance
+    from spikelore.continual import fusion
     from spikelore.networks.first_spike import FirstSpikeNetwork
 
     networks = [FirstSpikeNetwork.load(path) for path in arguments.networks]
     common: dict[str, Any] = {
         "budgets": _budgets(arguments.budget, len(networks)), "size": arguments.size, "score": arguments.score,
     }  # fmt: skip
-    if arguments.importance == "merge":
-        fused = fusion.merge(networks, **common)
-    else:
-        score = importance.FROM_WEIGHTS[arguments.importance]
-        fused = fusion.fuse(networks, importances=[score(net.unit_weights) for net in networks], **common)
+    consolidated = all((net.unit_gains != 1).any() for net in networks)
+    how = arguments.importance or ("order" if consolidated else "merge")
+    fused = fusion.merge(networks, **common) if how == "merge" else fusion.fuse(networks, importances=how, **common)
     path = arguments.out / "fused.safetensors"
     fused.save(path)
-    print(f"{path}: {len(fused.unit_weights)} units, classes {', '.join(map(str, fused.classes))}")
+    print(f"{path}: {len(fused.unit_weights)} units by {how}, classes {', '.join(map(str, fused.classes))}")
     return 0
 
 

@@ -29,6 +29,10 @@ SMALL = {
     "epochs_layer_1": 2,
     "epochs_layer_2": 2,
     "epochs_decision": 6,
+    "consolidation": {"epochs": 4},
+    "further": {"data": "digits-sample", "classes": [2, 3]},
+    "further_epochs": 2,
+    "protected": [0.5, 1.0],
 }
 
 
@@ -108,8 +112,9 @@ def test_config_of_a_run_reruns_it(small):
     assert first == second
 
 
-def test_killed_in_layer_3_and_resumed_ends_the_same(small):
-    out = small / "killed"
+@pytest.mark.parametrize(("stage", "epochs"), [("decision", 3), ("consolidation", 6)])
+def test_killed_and_resumed_ends_the_same(small, stage, epochs):
+    out = small / f"killed in {stage}"
     process = subprocess.Popen(
         [SPIKELORE, "run", "small.yaml", "--out", str(out)],
         cwd=small,
@@ -118,7 +123,7 @@ def test_killed_in_layer_3_and_resumed_ends_the_same(small):
     )
     metrics = out / "metrics.jsonl"
     deadline = time.monotonic() + 120
-    while not (metrics.exists() and metrics.read_text().count('"decision"') >= 3):
+    while not (metrics.exists() and metrics.read_text().count(f'"{stage}"') >= epochs):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -126,14 +131,21 @@ def test_killed_in_layer_3_and_resumed_ends_the_same(small):
     process.wait()
     assert not (out / "results.json").exists()
     run("run", "small.yaml", "--out", out, "--resume", cwd=small)
-    for name in ("network_a", "network_b", "network_a_last", "network_b_last", "fused", "state"):
-        whole, resumed = (
-            load_tensors(small / run / f"checkpoints/{name}.safetensors")[0] for run in ("done", "killed")
-        )
+    for name in ("network_a", "network_b_last", "templates_a", "templates_b", "fused", "further_50", "state"):
+        whole, resumed = (load_tensors(run / f"checkpoints/{name}.safetensors")[0] for run in (small / "done", out))
         for key in whole:
             np.testing.assert_array_equal(whole[key], resumed[key])
     assert (out / "metrics.jsonl").read_text() == (small / "done" / "metrics.jsonl").read_text()
     assert (out / "arrays.safetensors").read_bytes() == (small / "done" / "arrays.safetensors").read_bytes()
+
+
+def test_a_fused_network_goes_on_learning(small):
+    results = json.loads((small / "done/results.json").read_text())
+    before, half, all_protected = results["further"]
+    assert [row["protected"] for row in results["further"]] == [None, 0.5, 1.0]
+    assert before["further"] == before["b"]  # the same images, here
+    assert half["further"] != before["further"]
+    assert {**all_protected, "protected": None, "learned further": False} == before  # nothing may change
 
 
 def test_fuse_evaluate_report(small):

@@ -3,7 +3,7 @@ import pytest
 
 from spikelore.coding.rank_order import RankOrderConfig
 from spikelore.continual import importance
-from spikelore.continual.fusion import bagging, equal_budgets, fuse, fuse_by_assignment, scaled, select
+from spikelore.continual.fusion import bagging, equal_budgets, fuse, fuse_by_assignment, plasticity, scaled, select
 from spikelore.errors import InputError
 from spikelore.networks.first_spike import (
     DecisionLayerConfig,
@@ -48,6 +48,19 @@ def test_full_sum_spread_and_activity():
     assert importance.spread(weights).tolist() == [1.0, 0.0, 2.0]
     assert importance.activity(np.array([2, -1, 0, 2, -1]), 4).tolist() == [1.0, 0.0, 2.0, 0.0]
     assert importance.activity(np.array([-1, -1]), 2).tolist() == [0.0, 0.0]
+
+
+def test_order_keeps_the_first_units_of_each_class():
+    fused = fuse([network([0, 0, 1, 1]), network([0, 0, 1, 1])], importances="order", size=4)
+    assert heights(fused) == [0.1, 0.1, 0.3, 0.3]
+    with pytest.raises(InputError, match="'weight' is not one of: top fraction"):
+        fuse([network([0, 1]), network([0, 1])], importances="weight")
+
+
+def test_plasticity_protects_the_first_units_of_each_network_and_class():
+    assert plasticity([{0: 4, 1: 2}, {0: 2}], 0.5).tolist() == [0, 0, 1, 1, 0, 1, 0, 1]
+    assert plasticity([{0: 2}, {1: 1}], 0).tolist() == [1, 1, 1]
+    assert plasticity([{0: 2}, {1: 1}], 1).tolist() == [0, 0, 0]
 
 
 def test_assignment_takes_the_cheapest_pairs_and_keeps_the_unit_farther_from_their_maximum():

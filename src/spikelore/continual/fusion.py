@@ -146,7 +146,7 @@ def _join(networks: Sequence[Network], kept: Sequence[NDArray[np.int64]], score:
 def fuse(
     networks: Sequence[Network],
     *,
-    importances: Sequence[NDArray[np.float64]] | None = None,
+    importances: str | Sequence[NDArray[np.float64]] = "top fraction",
     budgets: Sequence[Budget] | None = None,
     size: int | None = None,
     score: str = "raw",
@@ -155,7 +155,8 @@ def fuse(
 
     Args:
         networks: two or more with equal feature layers.
-        importances: (F,) per network, larger = keep; `importance.top_fraction` if not given.
+        importances: (F,) per network, larger = keep; or the name of one in `importance.FROM_WEIGHTS`:
+            ``top fraction`` as published, ``order`` for networks that were consolidated.
         budgets: units to keep, per network and class; `equal_budgets` if not given.
         size: units of the fused network when ``budgets`` is not given; the first network's size if neither is.
         score: how units compete in the fused network, a name in `SCORES`.
@@ -173,8 +174,10 @@ def fuse(
         (200, (0, 1, 2, 3, 4, 5, 6, 7, 8, 9))
     """
     check_fusible(networks)
-    if importances is None:
-        importances = [ranking.top_fraction(network.unit_weights) for network in networks]
+    if isinstance(importances, str):
+        if importances not in ranking.FROM_WEIGHTS:
+            raise InputError(f"importance {importances!r} is not one of: {', '.join(ranking.FROM_WEIGHTS)}")
+        importances = [ranking.FROM_WEIGHTS[importances](network.unit_weights) for network in networks]
     if budgets is None:
         budgets = equal_budgets(networks, len(networks[0].unit_weights) if size is None else size)
     _check_budgets(networks, budgets)

@@ -120,7 +120,7 @@ def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -
     try:
         base = parser.parse_object(dict(values))
         namespace: Namespace = parser.parse_args(list(overrides), namespace=base)
-        built = parser.instantiate_classes(namespace)
+        built = parser.instantiate(namespace)
     except InputError:
         raise
     except Exception as error:  # jsonargparse raises several kinds, all about the given values

@@ -101,6 +101,26 @@ def learn_epoch(
     return _with_templates(network, weights, classes), result.right
 
 
+def consolidate(
+    network: FirstSpikeNetwork, features: SpikeLists, labels: Labels, config: TemplateStdpConfig | None = None,
+    *, seed: int = 0, backend: str = DEFAULT_BACKEND,
+) -> FirstSpikeNetwork:  # fmt: skip
+    """Return the trained network with its decision layer consolidated on its own data: all of `learn_epoch`.
+
+    Args:
+        network: trained; not changed.
+        features: of its training images, from `FirstSpikeNetwork.features`.
+        labels: (N,) class of each image.
+        config: rates; the defaults if not given.
+        seed: root seed of the order and the draws.
+        backend: ``numba_cpu`` or ``reference``.
+    """
+    config = config or TemplateStdpConfig()
+    for epoch in range(config.epochs):
+        network, _ = learn_epoch(network, features, labels, epoch, config, seed, backend=backend)
+    return network
+
+
 def learn_more(
     network: FirstSpikeNetwork,
     features: SpikeLists,

@@ -407,11 +407,7 @@ class _Bench:
             return fusion.fuse_by_assignment(*self.networks, score=score)
         if selection == "merge":
             return fusion.merge(self.networks, size=size or self.size, score=score)
-        weights = [net.unit_weights for net in self.networks]
-        if selection == "activity":
-            importances = self.active
-        else:
-            importances = [importance.FROM_WEIGHTS[selection](each) for each in weights]
+        importances = self.active if selection == "activity" else selection
         return fusion.fuse(self.networks, importances=importances, size=size or self.size, score=score)
 
 
