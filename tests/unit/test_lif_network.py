@@ -286,3 +286,4 @@ def test_presets():
     assert (ten.neurons, ten.teacher, ten.fine_after_images) == (1000, "forced", 40000)
     assert ten.constants().inh_to_exc_weight == 0.5
     assert RateLIFConfig.best(tuple(range(5)), neurons_per_class=7).neurons == 35
+    assert [RateLIFConfig.best((3, 5), teacher=teacher).neurons for teacher in ("none", "forced")] == [80, 200]

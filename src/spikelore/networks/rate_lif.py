@@ -43,8 +43,11 @@ _FORMAT = "spikelore rate-coded LIF network 1"
 _TRAINING, _TESTING = 0, 1  # streams of spike trains
 
 
+Teacher = Literal["none", "forced"]
+"""Whether a teacher chooses who may fire in training."""
+
 MOST_CLASSES_ALL_LTD = 4
-"""With more classes `RateLIFConfig.best` lets only the group of the image's class learn."""
+"""With more classes `RateLIFConfig.best` takes a teacher."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class RateLIFConfig:
     depression: float = 1.05
     trace_tau_ms: float = 20.0
     other_classes: float = 1.0
-    teacher: Literal["none", "forced"] = "none"
+    teacher: Teacher = "none"
     weight_norm: float = 3.0
     in_use_ms: float = 1e9
     homeostasis_mv: float = 1.0
@@ -210,22 +213,29 @@ class RateLIFConfig:
 
     @classmethod
     def best(
-        cls, classes: Sequence[int] = (7, 4, 6), neurons_per_class: int | None = None, images: int = 15000
+        cls,
+        classes: Sequence[int] = (7, 4, 6),
+        neurons_per_class: int | None = None,
+        images: int = 15000,
+        teacher: Teacher | None = None,
     ) -> Self:
         """Return our own setting: local learning only, far better; see docs/decay.md for what was tried.
 
-        Up to `MOST_CLASSES_ALL_LTD` classes: the published rule with neurons that inhibit each other twenty
-        times as strongly, brighter input and a smaller learning rate, in steps of 0.5 ms. A neuron is punished
-        for all other classes and taught by one, so with more of them weights die; then a teacher lets only the
-        group of the class learn, see ``teacher``, in steps of 1 ms, with partners that answer at once.
+        Without a teacher: the published rule with neurons that inhibit each other twenty times as strongly,
+        brighter input and a smaller learning rate, in steps of 0.5 ms. With one: only the group of the image's
+        class learns, in steps of 1 ms, with partners that answer at once.
 
         Args:
             classes: labels of the classes.
             neurons_per_class: None for 40 with the published rule, 100 with a teacher.
             images: training images to come; the learning rate falls for the last third.
+            teacher: None for ``none`` up to `MOST_CLASSES_ALL_LTD` classes and ``forced`` with more: a neuron is
+                punished by all other classes and taught by one, so with many of them all-LTD lets weights die.
         """
         labels = tuple(classes)
-        if len(labels) <= MOST_CLASSES_ALL_LTD:
+        if teacher is None:
+            teacher = "none" if len(labels) <= MOST_CLASSES_ALL_LTD else "forced"
+        if teacher == "none":
             return cls(
                 classes=labels,
                 neurons_per_class=40 if neurons_per_class is None else neurons_per_class,
@@ -251,7 +261,7 @@ class RateLIFConfig:
             fine_learning_rate=0.003,
             trace_tau_ms=40.0,
             fine_after_images=images * 2 // 3,
-            teacher="forced",
+            teacher=teacher,
             weight_norm=3.0,
             homeostasis_mv=1.0,
         )
