@@ -50,7 +50,7 @@ def main(out):
         )
         results = execute(experiment, out, data_dir)
     for row in results["rows"]:
-        if row["preset"] == "best" or row["name"].startswith("network"):
+        if row["preset"] == "best":
             print(f"{row['name']}: {row['features']} features, mine {row['a']:.1%}, yours {row['b']:.1%}")
     print(report.write(out))
 

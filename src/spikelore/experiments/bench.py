@@ -24,7 +24,7 @@ RECORDED = {"coding": 1380, "layer 1": 340, "layer 2": 146, "layer 3": 88, "infe
 """SpykeTorch, images a second on two cores of one machine."""
 _CHECKED = 3
 _PEER_IMAGES = 48
-_LEAST_AGREEMENT = 0.9
+_LEAST_AGREEMENT = 0.95
 """Share of SpykeTorch's answers that must be ours. It adds 15 times the largest potential in float32 before it
 compares, so that winners of nearly equal potential change places, and learning goes on from there."""
 
