@@ -255,9 +255,20 @@ class Learner:
                     f"the readout 'drive' needs output potentials, which {type(self.network).__name__} does not give; "
                     "use the readout 'spikes'"
                 )
-            spikes, potentials = self.network.output(self.network.features(inputs))  # type: ignore[operator]
-            return spikes.sum(0) + potentials[-1] - spikes[-1]
+            return self.logits_of(self.network.features(inputs))  # type: ignore[operator]
         return self.network(inputs).sum(0)
+
+    def logits_of(self, features: torch.Tensor) -> torch.Tensor:
+        """Return (B,K) logits of the spikes below the network's split, (T,B,...).
+
+        With the readout ``drive`` they are ``sum_t S[t] + (U[T-1] / threshold - S[T-1])``: without a leak and with
+        subtractive reset that is the neuron's whole input over its threshold, of which spikes are the whole part.
+        """
+        if self.settings.readout == "spikes":
+            return self.network.head(features).sum(0)  # type: ignore[operator]
+        spikes, potentials = self.network.output(features)  # type: ignore[operator]
+        threshold = self.network.config.neuron.threshold  # type: ignore[union-attr]
+        return spikes.sum(0) + potentials[-1] / threshold - spikes[-1]
 
     @torch.no_grad()
     def scores(self, images: Images, batch: int = 500) -> torch.Tensor:

@@ -74,7 +74,7 @@ class LatentReplay(Learner):
         # (B,T,...) as stored, (T,B,...) as the network wants it.
         stored = torch.from_numpy(self.storage.unpack(rows)).float().transpose(0, 1)
         features = torch.cat([self._features(images), stored], dim=1)
-        logits = self.network.head(features).sum(0)  # type: ignore[operator]
+        logits = self.logits_of(features)
         new = self.new_images_loss(logits[: len(columns)], columns)
         return new + self.replayed_images_loss(logits[len(columns) :], self.columns(stored_labels))
 

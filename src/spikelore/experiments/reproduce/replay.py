@@ -282,12 +282,13 @@ def best(data: str = "mnist", seed: int = 0) -> ReplayExperiment:
         seed=seed,
         preset="best",
         network=SurrogateConfig(
-            steps=8, coding="constant", hidden=(256,), precision="bfloat16",
+            steps=4, coding="constant", hidden=(256,),
             neuron=Leaky(beta=0.9, surrogate="atan", slope=2.0),
         ),
         learner=LearnerSettings(
-            method="experience replay", batch=32, replay_batch=64, learning_rate=2e-3, loss_over="batch",
-            augmentation=Augmentation(rotation=12.0, scale=0.12, shear=0.1, shift=2.0, elastic=0.5), averaging=0.98,
+            method="experience replay", batch=32, replay_batch=64, learning_rate=2e-3, averaging=0.98,
+            loss_over="batch", readout="drive",
+            augmentation=Augmentation(rotation=12.0, scale=0.12, shear=0.1, shift=2.0, elastic=0.5),
         ),
         memory=MemorySettings(images=1000),
     )  # fmt: skip
