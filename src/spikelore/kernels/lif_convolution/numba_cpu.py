@@ -10,8 +10,8 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from spikelore.kernels.lif_convolution.vector import (
-    append_above,
     make_add_row_pairs,
+    make_append_above,
     make_scatter_rows,
     make_weigh_rows,
 )
@@ -21,7 +21,7 @@ from spikelore.kernels.reward_stdp.vector import LANES, make_add_rows
 
 _TILE = 4 * LANES  # features, or inputs of a kernel row, handled together
 _add_rows, _add_row_pairs = make_add_rows(4), make_add_row_pairs(4)
-_scatter_rows, _weigh_rows = make_scatter_rows(4), make_weigh_rows(4)
+_scatter_rows, _weigh_rows, _append_above = make_scatter_rows(4), make_weigh_rows(4), make_append_above()
 
 
 @njit(cache=True, nogil=True)
@@ -37,7 +37,7 @@ def _events_(potentials, threshold, channels, events, firsts):
             firsts[y, x] = count
             for c in range(0, channels, LANES):
                 place = x * channels + c
-                count = append_above(
+                count = _append_above(
                     events, count, potentials, y * columns * channels + place, channels - c, threshold, place
                 )
         firsts[y, columns] = count

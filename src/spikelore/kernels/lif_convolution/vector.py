@@ -177,44 +177,48 @@ def make_weigh_rows(vectors: int) -> Callable[..., None]:
     return weigh_rows
 
 
-@intrinsic
-def append_above(typing_context, target, count, values, at, valid, threshold, first):
-    """``append_above(target, count, values, at, valid, threshold, first)``: list which of 16 values exceed.
+def make_append_above() -> Callable[..., int]:
+    """Make ``append_above(target, count, values, at, valid, threshold, first)``: list which of 16 values exceed.
 
-    Writes first + n for every n < valid with values[at + n] > threshold to target[count], target[count + 1] ...
+    It writes first + n for every n < valid with values[at + n] > threshold to target[count], target[count + 1] ...
     in ascending order and returns the new count. It reads 16 values and writes over 16 entries whatever
     ``valid`` is. ``values`` is contiguous float32, ``target`` uint16.
     """
-    index = types.intp
-    signature = index(target, index, values, index, index, types.float32, index)
 
-    def generate(context, builder, signature, arguments):
-        def spread(scalar, kind):
-            one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-            zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-            return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
+    @intrinsic
+    def append_above(typing_context, target, count, values, at, valid, threshold, first):
+        index = types.intp
+        signature = index(target, index, values, index, index, types.float32, index)
 
-        short, word = ir.IntType(16), ir.IntType(64)
-        vector, places = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(short, LANES)
-        truths = ir.VectorType(ir.IntType(1), LANES)
-        target_data, value_data = (_data(context, builder, signature, arguments, position) for position in (0, 2))
-        start = builder.gep(value_data, [arguments[3]])
-        loaded = builder.load(_lanes(builder, start, 0, vector), align=4)
-        lanes = ir.Constant(places, list(range(LANES)))
-        inside = builder.icmp_unsigned("<", lanes, spread(builder.trunc(arguments[4], short), places))
-        above = builder.and_(builder.fcmp_ordered(">", loaded, spread(arguments[5], vector)), inside)
-        listed = builder.add(lanes, spread(builder.trunc(arguments[6], short), places))
-        kind = ir.FunctionType(places, [places, truths, places])
-        compress = cgutils.get_or_insert_function(
-            builder.module, kind, f"llvm.experimental.vector.compress.v{LANES}i16"
-        )
-        together = builder.call(compress, [listed, above, ir.Constant(places, ir.Undefined)])
-        builder.store(
-            together,
-            builder.bitcast(builder.gep(target_data, [arguments[1]]), places.as_pointer()),
-            align=2,
-        )
-        bits = builder.bitcast(above, short)
-        return builder.add(arguments[1], builder.zext(builder.ctpop(bits), word))
+        def generate(context, builder, signature, arguments):
+            def spread(scalar, kind):
+                one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+                zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+                return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
 
-    return signature, generate
+            short, word = ir.IntType(16), ir.IntType(64)
+            vector, places = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(short, LANES)
+            truths = ir.VectorType(ir.IntType(1), LANES)
+            target_data, value_data = (_data(context, builder, signature, arguments, position) for position in (0, 2))
+            start = builder.gep(value_data, [arguments[3]])
+            loaded = builder.load(_lanes(builder, start, 0, vector), align=4)
+            lanes = ir.Constant(places, list(range(LANES)))
+            inside = builder.icmp_unsigned("<", lanes, spread(builder.trunc(arguments[4], short), places))
+            above = builder.and_(builder.fcmp_ordered(">", loaded, spread(arguments[5], vector)), inside)
+            listed = builder.add(lanes, spread(builder.trunc(arguments[6], short), places))
+            kind = ir.FunctionType(places, [places, truths, places])
+            compress = cgutils.get_or_insert_function(
+                builder.module, kind, f"llvm.experimental.vector.compress.v{LANES}i16"
+            )
+            together = builder.call(compress, [listed, above, ir.Constant(places, ir.Undefined)])
+            builder.store(
+                together,
+                builder.bitcast(builder.gep(target_data, [arguments[1]]), places.as_pointer()),
+                align=2,
+            )
+            bits = builder.bitcast(above, short)
+            return builder.add(arguments[1], builder.zext(builder.ctpop(bits), word))
+
+        return signature, generate
+
+    return append_above
