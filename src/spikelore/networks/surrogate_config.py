@@ -24,8 +24,6 @@ class SurrogateConfig:
             every step, ``bernoulli`` draws one a step, ``constant`` feeds the pixels as currents.
         membrane: ``carried`` from step to step; ``reinitialised`` before each, as the published code does, so
             that neurons have no memory and a constant input makes all steps alike.
-        precision: of convolutions and matrix products; ``bfloat16`` keeps weights, membranes and weight
-            gradients' sums in float32.
         split: layers that `SurrogateNetwork.features` runs, for latent replay.
     """
 
@@ -39,7 +37,6 @@ class SurrogateConfig:
     neuron: Leaky = field(default_factory=Leaky)
     coding: Literal["bernoulli_once", "bernoulli", "constant"] = "bernoulli_once"
     membrane: Literal["carried", "reinitialised"] = "carried"
-    precision: Literal["float32", "bfloat16"] = "float32"
     split: int = 1
 
     def __post_init__(self) -> None:
@@ -56,7 +53,6 @@ class SurrogateConfig:
         for name, known in (
             ("coding", ("bernoulli_once", "bernoulli", "constant")),
             ("membrane", ("carried", "reinitialised")),
-            ("precision", ("float32", "bfloat16")),
         ):
             if getattr(self, name) not in known:
                 raise InputError(f"network.{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
