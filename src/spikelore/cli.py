@@ -55,7 +55,7 @@ def _finish(out: Path, results: dict[str, Any]) -> None:
     from spikelore import report
 
     page = report.write(out)
-    for name, title in (("rows", _title(results)), ("accuracy", "")):
+    for name, title in (("rows", _title(results)), ("accuracy", ""), ("further", "learning on")):
         if rows := results.get(name):
             print_table(rows, _shown(rows), title)
     print(f"{results['seconds']:.0f} s; report: {page}")

@@ -26,8 +26,8 @@ SMALL = {
     "train_per_class": 60,
     "validation_per_class": 20,
     "test_per_class": 30,
-    "epochs_layer_1": 2,
-    "epochs_layer_2": 2,
+    "epochs_layer_1": 16,
+    "epochs_layer_2": 32,
     "epochs_decision": 6,
     "consolidation": {"epochs": 4},
     "further": {"data": "digits-sample", "classes": [2, 3]},
@@ -83,8 +83,8 @@ def test_run_folder(small):
 def test_a_run_says_which_expectations_hold(small):
     (small / "told.yaml").write_text((small / "small.yaml").read_text())
     (small / "told.expected.yaml").write_text(yaml.safe_dump({"expectations": [
-        {"what": "first", "row": {"name": "network a"}, "value": "a", "at_least": 0.8},
-        {"what": "second", "row": {"name": "network a"}, "value": "b", "at_least": 0.9},
+        {"what": "first", "row": {"name": "network a", "preset": "published"}, "value": "a", "at_least": 0.8},
+        {"what": "second", "row": {"name": "network a", "preset": "published"}, "value": "b", "at_least": 0.9},
     ]}))  # fmt: skip
     lines = run("run", "told.yaml", "--out", "told", cwd=small).stdout.splitlines()
     assert lines[-3] == "expected (told.expected.yaml):"
@@ -145,7 +145,7 @@ def test_a_fused_network_goes_on_learning(small):
     assert [row["protected"] for row in results["further"]] == [None, 0.5, 1.0]
     assert before["further"] == before["b"]  # the same images, here
     assert half["further"] != before["further"]
-    assert {**all_protected, "protected": None, "learned further": False} == before  # nothing may change
+    assert {**all_protected, "protected": None, "learned": "before"} == before  # nothing may change
 
 
 def test_fuse_evaluate_report(small):
@@ -166,7 +166,7 @@ def test_fuse_evaluate_report(small):
         "100",
         cwd=small,
     )
-    assert "100 units, classes 0, 1, 2, 3" in raw.stdout
+    assert "100 units by top fraction, classes 0, 1, 2, 3" in raw.stdout
 
 
 def test_fuse_refusals(small):

@@ -430,8 +430,14 @@ def run_job(
     return row
 
 
-def accuracy_of(job: Job, path: Path, data: str, data_dir: Path | None) -> float:
-    """Return the accuracy of a finished job's network on a dataset's test images, decided among all its classes.
+def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None) -> float:
+    """Return the accuracy of a finished job's network on test images, decided among all its classes.
+
+    Args:
+        job: what was run.
+        path: its folder.
+        data: name of a dataset; None for the test images of the job's own tasks.
+        data_dir: folder of datasets.
 
     Raises:
         InputError: the job has not finished, or the dataset has a class that the network does not know.
@@ -440,7 +446,7 @@ def accuracy_of(job: Job, path: Path, data: str, data_dir: Path | None) -> float
     if not (path / "results.json").exists():
         raise InputError(f"{path} holds no finished learner; resume its run first")
     stream = job.stream.load(job.data, data_dir, job.seed)
-    test = load(data, data_dir).test
+    test = load(data, data_dir).test if data else joint(stream.tasks).test
     learner = learner_of(job, stream)
     if job.learner.grow_heads:
         for task in stream.tasks:

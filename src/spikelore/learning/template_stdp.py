@@ -5,8 +5,8 @@ well an input fits. Here the units learn on by rewarded STDP with soft bounds (`
 compete by correlation, and end as the mean inputs they stand for. Scores of such units are on one scale in all
 networks that share their features, whatever data they learned.
 
-The units of a class end in the order of their importance: half of the images are shown to the first half of each
-class alone, so that a network loses little when it is pruned.
+The units of a class end in the order of their importance: two thirds of the images are shown to the first half of
+each class alone, so that a network loses little when it is pruned.
 """
 
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ class TemplateStdpConfig:
         epochs: passes over the training images; the first three make means, all others widen the margin.
         rate: of reward and punishment when the margin is learned; it falls linearly to 0.
         margin: learn from images whose best right unit leads the best wrong one by less (a correlation, 0..1).
-        nested: shares of each class's units that compete for an image, one drawn per image; at most 1 each.
+        nested: shares of each class's units that compete for an image, one drawn per image, each as likely.
     """
 
     epochs: int = 7
     rate: float = 0.02
     margin: float = 0.02
-    nested: tuple[float, ...] = (0.5, 1.0)
+    nested: tuple[float, ...] = (0.5, 0.5, 1.0)
 
     def __post_init__(self) -> None:
         if self.epochs <= _GATHER_EPOCHS:

@@ -124,6 +124,25 @@ def _training_table(training: list[Row]) -> Table:
     )
 
 
+def _further_table(results: Row) -> Table:
+    """Accuracy before and after the fused network learned the further data, per protected share."""
+    names = [*_letters(results), "further"]
+    lines = [
+        [
+            Cell("before" if row["protected"] is None else f"{100 * row['protected']:.0f} %"),
+            *(Cell(percent(row[name])) for name in names),
+        ]
+        for row in results["further"]
+    ]
+    return Table(
+        "Learning on",
+        "Accuracy in %. The fused network learned further data while a share of its features, the most important "
+        "ones, stayed as they were.",
+        ["protected", *_data_columns(results), f"further: {results['further_data']}"],
+        [("", lines)],
+    )
+
+
 def _comparison_axes(comparison: list[Row]) -> tuple[list[str], list[str | None]]:
     """Return scores (rows) and importances (columns; None is bagging, last)."""
     scores = list(dict.fromkeys(row["score"] for row in comparison))
@@ -367,7 +386,7 @@ def _comparison(results: Row, comparison: list[Row]) -> Drawing:
         "comparison",
         "Scores and importances",
         "Accuracy in %, dark is good: rows are data-free scales between networks, columns what is kept; a "
-        "good row is dark on every data set, not on one.",
+        "good row is dark on every data set, not on one. Templates: consolidated networks, by correlation.",
         figure,
     )
 
@@ -546,11 +565,14 @@ def single(run: Run) -> Content:
         drawings += [_confusions(run), _histogram(run)]
         drawings += [_scatter(run, kind) for kind in _IMPORTANCES if f"{kind}/{_letters(results)[0]}" in run.arrays]
         drawings += _features(run)
+    tables = _tables(results, rows, training, comparison, note)
+    if "further" in results:
+        tables.insert(1, _further_table(results))
     return Content(
         title=f"Knowledge fusion: {' + '.join(results['data'])}",
         summary=_summary(results),
         highlights=_highlights(rows),
-        tables=_tables(results, rows, training, comparison, note),
+        tables=tables,
         drawings=drawings,
     )
 

@@ -510,7 +510,7 @@ def _learn_further(
             )  # fmt: skip
             network.save(folder.checkpoint(f"further_{round(100 * share)}"))
         accuracies = {name: round(each.outcome(network).right, 5) for name, each in tests.items()}
-        rows.append({"learned further": share is not None, "protected": share, **accuracies})
+        rows.append({"learned": "before" if share is None else "after", "protected": share, **accuracies})
     return {"further_data": config.further.label(), "further": rows}
 
 

@@ -192,7 +192,7 @@ def evaluate(config: ReplayExperiment, path: Path, data: str | None, data_dir: P
     for name, part in zip(part_names(parts), parts, strict=True):
         if name not in rows:
             job = part.job.as_computed()
-            found = accuracy_of(job, path / "parts" / name, data or job.data, data_dir)
+            found = accuracy_of(job, path / "parts" / name, data, data_dir)
             rows[name] = {"learner": name, "data": data or job.data, "accuracy": found}
     return list(rows.values())
 
