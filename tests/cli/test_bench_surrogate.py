@@ -1,0 +1,49 @@
+"""The bench of the surrogate network checks its kernels and prints what it measured."""
+
+import pytest
+import torch
+
+from spikelore.errors import InputError, SpikeloreError
+from spikelore.experiments import bench_surrogate
+from spikelore.kernels.lif_convolution import numba_cpu
+
+
+def sample():
+    images, labels = bench_surrogate._sample(4, 0)
+    return images, labels
+
+
+def test_answers_are_those_of_the_reference_and_of_snntorch():
+    pytest.importorskip("snntorch", reason="snnTorch is not installed; install the test extra")
+    assert bench_surrogate._check(0, *sample()).endswith("the reference, snnTorch")
+
+
+def test_a_wrong_kernel_has_no_speed(monkeypatch):
+    right = numba_cpu.backward
+
+    def wrong(*arguments):
+        currents, weights, bias = right(*arguments)
+        return currents, weights * 1.001, bias
+
+    monkeypatch.setattr(numba_cpu, "backward", wrong)
+    with pytest.raises(SpikeloreError, match="differ from the reference's"):
+        bench_surrogate._check(0, *sample())
+
+
+def test_rates_and_memory_are_told(monkeypatch):
+    monkeypatch.setattr(bench_surrogate, "_ROUNDS", 1)
+    monkeypatch.setattr(bench_surrogate, "find_spec", lambda name: None)  # as if snnTorch were not installed
+    monkeypatch.setattr(bench_surrogate, "_memory_in_new_process", lambda name, seed: 1)
+    answer = bench_surrogate.surrogate(128, 0)
+    assert answer["checked"].endswith("the reference")
+    assert answer["threads"] == torch.get_num_threads()
+    assert [row["work"] for row in answer["rows"]] == ["training", "inference"]
+    for row in answer["rows"]:
+        assert row["images_per_second"] > 0
+        assert row["snntorch"] == "recorded"
+        assert row["snntorch_images_per_second"] == bench_surrogate.RECORDED[row["work"]]
+
+
+def test_less_than_a_batch_is_refused():
+    with pytest.raises(InputError, match="--images is 64"):
+        bench_surrogate.surrogate(64, 0)
