@@ -13,9 +13,13 @@ spiked and, through the surrogate's slope, to the currents.
 import numpy as np
 from numpy.typing import NDArray
 
+from spikelore.errors import InputError
 from spikelore.kernels import DEFAULT_BACKEND, select
 from spikelore.kernels.lif_convolution import numba_cpu, reference
 from spikelore.kernels.lif_scan import Leaky
+
+LARGEST_ROW = 2**16 - 1
+"""Most inputs, columns times channels, that a row of the map before may have: their places are kept in 16 bits."""
 
 _BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
 
@@ -44,7 +48,13 @@ def forward(
 
     Returns:
         (T,B,H',W',F) float32 and uint8, the place in row order inside the pool.
+
+    Raises:
+        InputError: a row has more than `LARGEST_ROW` inputs.
     """
+    columns, channels = currents.shape[3:]
+    if columns * channels > LARGEST_ROW:
+        raise InputError(f"a row has {columns} x {channels} inputs; at most {LARGEST_ROW} fit, use fewer channels")
     return select(_BACKENDS, backend).forward(currents, weights, bias, leaky, steps, pool)
 
 
