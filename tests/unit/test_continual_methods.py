@@ -1,0 +1,453 @@
+"""Continual learners on a tiny stream: what each one's defining event does, and going on from a saved state."""
+
+import itertools
+from dataclasses import replace
+
+import numba
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from spikelore.continual.methods import FAULTS, METHODS, Augmentation, LearnerSettings, MemorySettings, create
+from spikelore.continual.methods.augment import augment
+from spikelore.errors import InputError, SpikeloreError
+from spikelore.kernels.lif_scan import Leaky
+from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork, torch_generator
+
+SHAPE = (8, 8)
+CLASSES = (0, 1, 2, 3)
+TASKS = ((0, 1), (2, 3))
+NEURON = Leaky(beta=0.9, threshold=0.2, surrogate="atan", slope=2.0)
+NETWORK = SurrogateConfig(
+    image=(1, *SHAPE), channels=(4,), kernel=3, classes=4, steps=3, coding="constant", neuron=NEURON
+)  # fmt: skip
+MEMORY = MemorySettings(images=12)
+PATTERNS = np.random.default_rng(7).integers(0, 215, (4, *SHAPE))
+REPLAYING = ("experience replay", "gdumb", "der++", "latent replay")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Small arrays are slower on many threads."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    yield
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])
+
+
+def images_of(labels: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return images of each class's pattern under noise; the patterns overlap, so that one task disturbs another."""
+    noise = np.random.default_rng(seed).integers(0, 40, (len(labels), *SHAPE))
+    return (PATTERNS[labels] + noise).astype(np.uint8)
+
+
+def batch_of(task: int, seed: int, size: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.random.default_rng([task, seed]).choice(TASKS[task], size).astype(np.int64)
+    return images_of(labels, seed), labels
+
+
+def settings_for(method: str, **changes) -> LearnerSettings:
+    common = LearnerSettings(method=method, batch=8, replay_batch=8, learning_rate=5e-3)  # type: ignore[arg-type]
+    if method == "published replay":
+        common = replace(common, stored_batches=3, grow_heads=True, faults=FAULTS)
+    if method == "gdumb":
+        common = replace(common, rehearsal_steps=10)
+    if method == "latent replay":
+        common = replace(common, freeze_after=20)
+    return replace(common, fisher_images=10, **changes)
+
+
+def learner_for(settings: LearnerSettings, memory: MemorySettings = MEMORY, seed: int = 0, network=None):
+    config = replace(NETWORK, classes=0 if settings.grow_heads else 4)
+    if settings.method == "published replay":
+        config = replace(config, coding="bernoulli_once", membrane="reinitialised")
+    network = network or SurrogateNetwork(config, torch_generator(seed, "network"))
+    return create(network, settings, memory, CLASSES, SHAPE, seed, len(TASKS))
+
+
+def teach(learner, task: int, first: int, last: int, begin: bool = True, end: bool = True) -> list[float]:
+    if begin:
+        learner.begin_task(task, TASKS[task])
+        learner.begin_epoch(task)
+    losses = [learner.learn(*batch_of(task, number), task) for number in range(first, last)]
+    if end:
+        learner.end_task(task)
+    return losses
+
+
+def everything(learner) -> dict[str, np.ndarray]:
+    return learner.state_dict()[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_learner_restored_in_the_middle_goes_on_bit_for_bit(method):
+    settings = settings_for(method, averaging=0.9, augmentation=Augmentation(rotation=10, shift=1, elastic=0.3))
+    first = learner_for(settings)
+    teach(first, 0, 0, 6)
+    teach(first, 1, 0, 3, end=False)
+    arrays, facts = first.state_dict()
+    second = learner_for(settings)
+    second.load_state_dict(arrays, facts)
+    for learner in (first, second):
+        teach(learner, 1, 3, 6, begin=False)
+    mine, theirs = everything(first), everything(second)
+    assert mine.keys() == theirs.keys()
+    for name in mine:
+        assert np.array_equal(mine[name], theirs[name]), name
+    assert first.state_dict()[1] == second.state_dict()[1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_asking_does_not_disturb_learning(method):
+    quiet, asked = learner_for(settings_for(method)), learner_for(settings_for(method))
+    for learner in (quiet, asked):
+        teach(learner, 0, 0, 4, end=False)
+        if learner is asked:
+            with learner.asked():
+                learner.decide(batch_of(0, 9)[0], (0, 1))
+        teach(learner, 0, 4, 8, begin=False)
+    for name, array in everything(quiet).items():
+        assert np.array_equal(array, everything(asked)[name]), name
+
+
+def accuracy_on(learner, task: int) -> float:
+    images, labels = batch_of(task, 99, 60)
+    with learner.asked():
+        return float((learner.decide(images, CLASSES) == labels).mean())
+
+
+@pytest.mark.parametrize("method", REPLAYING)
+def test_replay_keeps_what_naive_learning_forgets(method):
+    naive = learner_for(settings_for("naive", readout="drive"), MemorySettings())
+    kept = learner_for(settings_for(method, readout="drive", rehearsal_steps=40 if method == "gdumb" else 0))
+    for learner in (naive, kept):
+        for task in (0, 1):
+            teach(learner, task, 0, 120)
+    assert accuracy_on(naive, 0) < 0.2
+    assert accuracy_on(kept, 0) > 0.8
+    assert accuracy_on(kept, 1) > 0.8
+
+
+def test_a_memory_bounds_what_is_kept_and_holds_the_classes_alike():
+    learner = learner_for(settings_for("experience replay"))
+    for task in (0, 1):
+        teach(learner, task, 0, 10)
+    assert (learner.memory_images, learner.memory_bytes) == (12, 12 * 65)
+    assert np.bincount(learner.memory.labels).tolist() == [3, 3, 3, 3]
+
+
+def test_spikes_are_stored_in_bits_and_come_back_as_the_network_sees_them():
+    memory = MemorySettings(bytes=90, storage="spikes")
+    learner = learner_for(settings_for("experience replay", input="spikes"), memory)
+    assert (learner.memory_images, learner.memory_bytes) == (10, 90)
+    images, labels = batch_of(0, 0)
+    learner.learn(images, labels, 0)
+    inputs, columns, _ = learner.replayed(50)
+    expected = {tuple(row) for row in (images >= 128).reshape(8, -1).tolist()}
+    assert {tuple(row) for row in inputs.bool().reshape(50, -1).tolist()} == expected
+    assert set(columns.tolist()) == set(labels.tolist())
+
+
+def test_loss_over_the_batch_leaves_the_other_outputs_alone():
+    grads = {}
+    for over in ("all", "seen", "batch"):
+        learner = learner_for(settings_for("experience replay", loss_over=over))
+        learner.seen = [0, 1, 2]
+        logits = torch.zeros(4, 4, requires_grad=True)
+        learner.new_images_loss(logits, torch.tensor([2, 2, 1, 2])).backward()
+        grads[over] = (logits.grad.abs().sum(0) > 0).tolist()
+    assert grads == {
+        "all": [True] * 4, "seen": [True, True, True, False], "batch": [False, True, True, False]
+    }  # fmt: skip
+
+
+def test_der_keeps_the_logits_of_arrival():
+    learner = learner_for(settings_for("der++"))
+    images, labels = batch_of(0, 0)
+    with torch.no_grad():
+        before = learner.logits(learner.to_input(images))
+    learner.learn(images, labels, 0)
+    rows, _, extras = learner.memory.get(np.arange(len(learner.memory)))
+    for row, logits in zip(learner.storage.unpack(rows), extras, strict=True):
+        n = next(n for n in range(8) if np.array_equal(images[n], row))
+        assert torch.equal(torch.from_numpy(logits), before[n])
+    assert learner.memory_bytes == 12 * (64 + 1 + 16)
+
+
+def test_gdumb_learns_only_when_asked_and_from_fresh_weights():
+    learner = learner_for(settings_for("gdumb", rehearsal_steps=20))
+    before = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
+    teach(learner, 0, 0, 5)
+    assert all(torch.equal(before[name], tensor) for name, tensor in learner.network.state_dict().items())
+    with learner.asked():
+        changed = [not torch.equal(before[name], tensor) for name, tensor in learner.network.state_dict().items()]
+    assert any(changed)
+
+
+def test_latent_replay_freezes_and_stores_spikes_of_the_frozen_layer():
+    learner = learner_for(settings_for("latent replay"))
+    teach(learner, 0, 0, 2, end=False)
+    assert len(learner.memory) == 0
+    teach(learner, 0, 2, 3, begin=False, end=False)  # 24 images: frozen
+    frozen = [tensor.clone() for tensor in learner.network.convolutions.parameters()]
+    assert len(learner.memory) == 12
+    heads = [tensor.clone() for tensor in learner.network.heads.parameters()]
+    teach(learner, 1, 0, 4)
+    assert all(torch.equal(a, b) for a, b in zip(frozen, learner.network.convolutions.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(heads, learner.network.heads.parameters(), strict=True))
+    assert learner.storage.row_bytes == -(-3 * 4 * 3 * 3 // 8)
+
+
+def test_ewc_holds_weights_that_mattered_and_its_penalty_is_the_formula():
+    learner = learner_for(settings_for("ewc", strength=3.0), MemorySettings())
+    teach(learner, 0, 0, 5)
+    images, labels = batch_of(1, 0)
+    columns = learner.columns(labels)
+    plain = torch.nn.functional.cross_entropy(learner.logits(learner.to_input(images)), columns)
+    assert learner.loss(images, labels, columns, 1).item() == pytest.approx(plain.item())
+    name, parameter = next(iter(learner.network.named_parameters()))
+    assert learner.fisher[name].max() > 0
+    with torch.no_grad():
+        parameter += 0.01
+    plain = torch.nn.functional.cross_entropy(learner.logits(learner.to_input(images)), columns)
+    expected = plain.item() + 3.0 / 2 * float(learner.fisher[name].sum()) * 0.01**2
+    assert learner.loss(images, labels, columns, 1).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_lwf_adds_the_distance_to_the_old_outputs():
+    learner = learner_for(settings_for("lwf"), MemorySettings())
+    teach(learner, 0, 0, 5)
+    learner.begin_task(1, TASKS[1])
+    images, labels = batch_of(1, 0)
+    columns = learner.columns(labels)
+    logits = learner.logits(learner.to_input(images))
+    plain = torch.nn.functional.cross_entropy(logits, columns)
+    assert learner.loss(images, labels, columns, 1).item() == pytest.approx(plain.item(), abs=1e-6)
+    with torch.no_grad():
+        for parameter in learner.network.heads.parameters():
+            parameter *= -3
+    moved = torch.nn.functional.cross_entropy(learner.logits(learner.to_input(images)), columns)
+    assert learner.loss(images, labels, columns, 1).item() > moved.item() + 1e-3
+
+
+def test_averaged_weights_decide_and_are_a_running_mean():
+    learner = learner_for(settings_for("experience replay", averaging=0.9))
+    name = next(iter(dict(learner.network.named_parameters())))
+    expected = None
+    for number in range(4):
+        learner.learn(*batch_of(0, number), 0)
+        now = dict(learner.network.named_parameters())[name].detach().clone()
+        decay = min(0.9, (number + 1) / (number + 10))
+        expected = now if expected is None else expected * decay + now * (1 - decay)
+    assert torch.allclose(learner.averaged[name], expected, atol=1e-7)
+    with learner.asked():
+        assert torch.allclose(dict(learner.network.named_parameters())[name], expected, atol=1e-7)
+
+
+class Linear(nn.Module):
+    """Somebody's own module: a linear layer that spikes at three thresholds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.nn.init.normal_(torch.empty(1), generator=torch.Generator())
+        self.layer = nn.Linear(64, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        drive = self.layer(images.flatten(1))
+        soft = torch.stack([torch.sigmoid(4 * (drive - level)) for level in (0.0, 0.5, 1.0)])
+        return soft + ((soft > 0.5).float() - soft).detach()
+
+
+@pytest.mark.parametrize("method", ["naive", "experience replay", "gdumb", "der++", "ewc", "lwf"])
+def test_any_module_from_images_to_spikes_over_time_learns(method):
+    memory = MEMORY if method in REPLAYING else MemorySettings()
+    learner = learner_for(settings_for(method, rehearsal_steps=0), memory, network=Linear())
+    losses = teach(learner, 0, 0, 30)
+    assert np.mean(losses[-5:]) <= np.mean(losses[:5])
+    assert learner.decide(batch_of(0, 50)[0], (0, 1)).shape == (8,)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "sentence"),
+    [
+        ("latent replay", {}, "needs a network with features and head, which Linear does not have"),
+        ("published replay", {}, "needs a network with add_head, which Linear does not have"),
+        ("naive", {"readout": "drive"}, "needs output potentials, which Linear does not give"),
+    ],
+)
+def test_what_a_module_cannot_do_is_refused(method, changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        teach(learner_for(settings_for(method, **changes), network=Linear()), 0, 0, 1)
+
+
+def test_labels_outside_the_head_are_refused_and_change_nothing():
+    learner = learner_for(settings_for("experience replay"))
+    before = everything(learner)
+    images, _ = batch_of(0, 0)
+    with pytest.raises(InputError, match=r"label 7 is outside the head, whose outputs stand for \[0, 1, 2, 3\]"):
+        learner.learn(images, np.full(8, 7, np.int64), 0)
+    for name, array in everything(learner).items():
+        assert np.array_equal(array, before[name]), name
+
+
+def test_a_loss_that_is_no_number_changes_no_weight():
+    learner = learner_for(settings_for("naive"), MemorySettings())
+    learner.logits = lambda inputs: torch.full((len(inputs), 4), float("nan"), requires_grad=True)
+    before = everything(learner)
+    with pytest.raises(SpikeloreError, match="loss is nan"):
+        learner.learn(*batch_of(0, 0), 0)
+    assert all(np.array_equal(array, everything(learner)[name]) for name, array in before.items())
+
+
+@pytest.mark.parametrize("budget", [{"images": 0}, {"images": 3}, {"bytes": 200}])
+def test_a_memory_smaller_than_the_classes_is_refused(budget):
+    with pytest.raises(InputError, match=r"fewer than the 4 classes|budget of 0 images and 0 bytes"):
+        learner_for(settings_for("experience replay"), MemorySettings(**budget))
+
+
+# The published replay and its faults -------------------------------------------------------------------------------
+
+
+def published(*faults: str, stored: int = 3, grow: bool = True):
+    settings = settings_for("published replay")
+    return learner_for(replace(settings, faults=faults, stored_batches=stored, grow_heads=grow), MemorySettings())
+
+
+def parameters(learner) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in learner.network.named_parameters()}
+
+
+def moved(before: dict[str, torch.Tensor], learner) -> set[str]:
+    """Return which of the parameters changed: 'convolutions', 'heads.0', 'heads.1'."""
+    after = parameters(learner)
+    changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    return {name.split(".")[0] if name.startswith("conv") else ".".join(name.split(".")[:2]) for name in changed}
+
+
+def second_epoch(learner) -> set[str]:
+    """Teach task 0, begin task 1, and return what the replay at the start of its epoch moved."""
+    teach(learner, 0, 0, 30)
+    assert learner.stored[0] == 3
+    learner.begin_task(1, TASKS[1])
+    before = parameters(learner)
+    learner.begin_epoch(1)
+    return moved(before, learner)
+
+
+def test_replay_trains_the_old_head_and_with_its_fault_the_convolutions_alone():
+    assert second_epoch(published()) == {"convolutions", "heads.0"}
+    assert second_epoch(published("heads not replayed")) <= {"convolutions"}
+
+
+def test_replay_of_task_0_moves_the_new_head_too_if_it_counts_as_no_task():
+    assert "heads.1" in second_epoch(published("task 0 as no task"))
+
+
+def test_replayed_targets_are_their_own_or_with_the_fault_all_the_second_class():
+    labels = np.array([0, 1, 1, 0], np.int64)
+    learner = published()
+    for task in (0, 1):
+        learner.begin_task(task, TASKS[task])
+    assert learner._in_head(labels, 0).tolist() == [0, 1, 1, 0]
+    assert learner._in_head(labels, 1).tolist() == [1, 1, 1, 1]
+    seen = {}
+    for faults in ((), ("targets of the current task",)):
+        learner = published(*faults)
+        teach(learner, 0, 0, 30)
+        learner.begin_task(1, TASKS[1])
+        asked = []
+        original = learner._in_head
+        learner._in_head = lambda labels, task, asked=asked, original=original: (
+            asked.append(task) or original(labels, task)
+        )
+        learner.begin_epoch(1)
+        seen[faults] = asked
+    assert list(seen.values()) == [[0, 0, 0], [1, 1, 1]]
+
+
+def test_saved_before_the_end_tests_an_older_network_without_aligned_heads():
+    answers = {}
+    for faults in ((), ("saved before the end",)):
+        learner = published(*faults)
+        teach(learner, 0, 0, 5)
+        teach(learner, 1, 0, 5)
+        with learner.asked():
+            answers[faults] = parameters(learner)
+    norms = [[float(each[f"heads.{n}.weight"].norm(dim=1).mean()) for n in (0, 1)] for each in answers.values()]
+    assert norms[0][0] == pytest.approx(norms[0][1], rel=1e-5)
+    assert norms[1][0] != pytest.approx(norms[1][1], rel=1e-5)
+
+
+def test_batches_are_stored_as_the_spikes_that_were_drawn():
+    learner = published(stored=2, grow=False)
+    learner.network = SurrogateNetwork(replace(NETWORK, coding="bernoulli_once"), torch_generator(0, "n"))
+    learner.optimiser = torch.optim.Adam(learner.network.parameters())
+    learner.begin_task(0, TASKS[0])
+    shown = []
+    for number in range(20):
+        learner.learn(*batch_of(0, number), 0)
+        shown.append(learner.drawn.copy())
+    assert learner.stored[0] == 2
+    assert learner.memory_bytes == 2 * 2 * 8 * (8 + 1)
+    for number in range(2):
+        kept = learner.store.unpack(learner.rows[0, number])
+        assert any(np.array_equal(kept, drawn) for drawn in shown)
+
+
+def test_steps_that_are_alike_count_as_many_times_as_there_are_steps():
+    """The published network computes one step for all: spikes and gradients equal those of a loop over T."""
+    config = replace(NETWORK, membrane="reinitialised", coding="bernoulli_once", steps=5)
+    network = SurrogateNetwork(config, torch_generator(0, "network"))
+    inputs = torch.from_numpy((batch_of(0, 0)[0] > 128).astype(np.float32))
+    columns = torch.tensor([0, 1, 2, 3] * 2)
+    one = SurrogateNetwork(replace(config, steps=1), torch_generator(0, "network"))
+    looped = sum(one(inputs)[0] for _ in range(5))
+    together = network(inputs).sum(0)
+    assert torch.equal(looped, together)
+    assert looped.max() == 5
+    for logits in (together, looped):
+        torch.nn.functional.cross_entropy(logits, columns).backward()
+    for first, second in zip(network.parameters(), one.parameters(), strict=True):
+        assert torch.allclose(first.grad, second.grad, rtol=1e-5, atol=1e-7)
+
+
+# Augmentation -------------------------------------------------------------------------------------------------------
+
+
+def test_no_augmentation_gives_the_image_back_and_a_shift_moves_it():
+    images = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    assert torch.allclose(augment(images, Augmentation(), generator), images, atol=1e-5)
+    moved_images = augment(images, Augmentation(shift=2), generator)
+    assert not torch.allclose(moved_images, images, atol=0.05)
+    assert moved_images.min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"method": "magic"}, "method is 'magic'"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"averaging": 1.0}, "averaging is 1.0"),
+        ({"faults": ("gremlins",)}, "faults has 'gremlins'"),
+        ({"loss_over": "none"}, "loss_over is 'none'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        LearnerSettings(**changes)
+
+
+def test_negative_augmentation_is_refused():
+    with pytest.raises(InputError, match=r"augmentation\.shift is -1"):
+        Augmentation(shift=-1)
+
+
+def test_every_method_has_a_learner():
+    for method, seed in itertools.product(METHODS, (0,)):
+        memory = MEMORY if method in REPLAYING else MemorySettings()
+        assert learner_for(settings_for(method), memory, seed).settings.method == method

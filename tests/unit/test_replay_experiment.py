@@ -1,0 +1,241 @@
+"""The replay experiment on two small tasks: rows, resuming, refusals, and what its report shows."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from spikelore import report
+from spikelore.continual.methods import LearnerSettings, MemorySettings
+from spikelore.continual.methods.base import Learner
+from spikelore.errors import InputError, SpikeloreError
+from spikelore.experiments import config_file, continual_run
+from spikelore.experiments.continual_run import Job, StreamSettings, run_job
+from spikelore.experiments.reproduce import replay
+from spikelore.experiments.reproduce.replay import ReplayExperiment, changed, part_names
+from spikelore.files import load_tensors
+from spikelore.kernels.lif_scan import Leaky
+from spikelore.networks.surrogate_config import SurrogateConfig
+
+STREAM = StreamSettings(groups=((0, 1), (2, 3)))
+NETWORK = SurrogateConfig(
+    channels=(8,), pool=4, steps=3, coding="constant", neuron=Leaky(beta=0.9, surrogate="atan", slope=2.0)
+)  # fmt: skip
+REPLAY = LearnerSettings(batch=8, replay_batch=16, learning_rate=1e-2, readout="drive")
+JOB = Job("digits-sample", 0, STREAM, NETWORK, REPLAY, MemorySettings(images=40))
+BASE = ReplayExperiment(
+    data="digits-sample", stream=STREAM, network=NETWORK, learner=REPLAY, memory=MemorySettings(images=40)
+)  # fmt: skip
+PUBLISHED = replace(
+    BASE,
+    preset="published",
+    network=replace(NETWORK, membrane="reinitialised", coding="bernoulli_once"),
+    learner=replace(
+        replay.published().learner, epochs=1, stored_batches=4, learning_rate=5e-3, replay_learning_rate=5e-3
+    ),
+    memory=MemorySettings(),
+)
+
+
+def numbers(row: dict) -> dict:
+    return {name: value for name, value in row.items() if name != "seconds"}
+
+
+def checkpoint(path: Path) -> dict[str, np.ndarray]:
+    return load_tensors(path / "checkpoints" / "network.safetensors")[0]
+
+
+class StoppedError(Exception):
+    """Stands for an interruption."""
+
+
+@pytest.mark.parametrize("job", [JOB, PUBLISHED.jobs()[0].job], ids=["experience replay", "published"])
+def test_a_stopped_run_goes_on_to_the_same_bytes(job, tmp_path, monkeypatch):
+    whole = run_job(job, tmp_path / "whole", None)
+    monkeypatch.setattr(continual_run, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(continual_run, "_LOOK_EVERY", 7)
+    for limit in (300, 900):  # once in the first task, once in the second
+        shown = 0
+
+        def tick(images: int, limit: int = limit) -> None:
+            nonlocal shown
+            shown += images
+            if shown > limit:
+                raise StoppedError
+
+        with pytest.raises(StoppedError):
+            run_job(job, tmp_path / "stopped", None, tick)
+    stopped = run_job(job, tmp_path / "stopped", None)
+    assert numbers(stopped) == numbers(whole)
+    mine, theirs = checkpoint(tmp_path / "stopped"), checkpoint(tmp_path / "whole")
+    assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
+    assert (tmp_path / "stopped/metrics.jsonl").read_text().count("test") == 2
+
+
+def test_task_free_is_what_class_incremental_is_for_a_learner_that_hears_no_boundaries(tmp_path):
+    free = replace(JOB, stream=replace(STREAM, scenario="task-free"))
+    assert free.as_computed() == JOB
+    one, other = run_job(JOB, tmp_path / "a", None), run_job(free, tmp_path / "b", None)
+    assert {**numbers(one), "scenario": ""} == {**numbers(other), "scenario": ""}
+    blurred = replace(free, stream=replace(free.stream, blur=0.2))
+    assert blurred.as_computed() is blurred
+    ring = replace(free, memory=MemorySettings(images=40, policy="ring"))
+    assert ring.as_computed() is ring
+
+
+def test_a_memory_keeps_the_first_task(tmp_path):
+    naive = replace(JOB, learner=replace(REPLAY, method="naive"), memory=MemorySettings())
+    forgets, keeps = run_job(naive, tmp_path / "naive", None), run_job(JOB, tmp_path / "replay", None)
+    assert forgets["accuracy_matrix"][1][0] < 0.3
+    assert forgets["forgetting"] > 0.6
+    assert keeps["average_accuracy"] > 0.85
+    assert keeps["forgetting"] < 0.15
+    assert (keeps["memory_images"], keeps["memory_bytes"]) == (40, 40 * 785)
+    assert keeps["accuracy_matrix"][0][1] is None
+    assert keeps["synops_per_image"] > keeps["spikes_per_image"] > 0
+
+
+@pytest.mark.parametrize("kind", ["split", "rotated", "permuted"])
+def test_domain_incremental_measures_every_task_and_forward_transfer(kind, tmp_path):
+    stream = StreamSettings(
+        kind=kind, groups=((0, 1), (2, 3)), degrees=(0.0, 90.0), tasks=2, scenario="domain-incremental"
+    )
+    row = run_job(replace(JOB, stream=stream, learner=replace(REPLAY, batch=200)), tmp_path / kind, None)
+    matrix = np.array(row["accuracy_matrix"], float)
+    assert np.isfinite(matrix).all()
+    assert np.isfinite(row["forward_transfer"])
+
+
+def test_published_learner_reports_its_own_head_for_the_current_task(tmp_path):
+    job = PUBLISHED.jobs()[0].job
+    honest = replace(job, learner=replace(job.learner, faults=job.learner.faults[:-1]))
+    theirs, ours = run_job(job, tmp_path / "theirs", None), run_job(honest, tmp_path / "ours", None)
+    assert theirs["accuracy_matrix"][1][1] > ours["accuracy_matrix"][1][1] + 0.1
+    assert theirs["accuracy_matrix"][1][0] == ours["accuracy_matrix"][1][0]
+    assert theirs["memory_bytes"] == 2 * 4 * 16 * 99
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path, monkeypatch):
+    monkeypatch.setattr(continual_run, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(continual_run, "_LOOK_EVERY", 1)
+    original, calls = Learner.loss, []
+
+    def loss(self, *arguments):
+        calls.append(1)
+        value = original(self, *arguments)
+        return value * float("nan") if len(calls) == 5 else value
+
+    naive = replace(JOB, learner=replace(REPLAY, method="naive"), memory=MemorySettings())
+    monkeypatch.setattr(Learner, "loss", loss)
+    with pytest.raises(
+        SpikeloreError, match=r"stopped at task 1 of 2, epoch 1, batch 5 \(naive, seed 0\): the loss is"
+    ):
+        run_job(naive, tmp_path, None)
+    arrays, _ = load_tensors(tmp_path / "checkpoints/state.safetensors")
+    assert all(np.isfinite(array).all() for name, array in arrays.items() if name.startswith("network/"))
+    monkeypatch.setattr(Learner, "loss", original)
+    assert run_job(naive, tmp_path, None)["average_accuracy"] > 0.3
+
+
+def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
+    run_job(JOB, tmp_path, None)
+    with pytest.raises(InputError, match=r"another configuration \(memory\.images was 40, now 50\)"):
+        run_job(replace(JOB, memory=MemorySettings(images=50)), tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"stream.groups": [[0, 1], [1, 2]]}, "task 2 has class 1, which task 1 already has"),
+        ({"memory.images": 0}, "budget of 0 images and 0 bytes"),
+        ({"memory.images": 3}, "holds 3 examples, fewer than the 4 classes"),
+        ({"memory.images": 0, "memory.bytes": 900}, "900 bytes"),
+        ({"learner.method": "naive"}, "naive keeps no examples"),
+        ({"learner.method": "ewc", "memory.images": 0, "stream.scenario": "task-free"}, "ewc must know where tasks"),
+        ({"learner.epochs": 2, "stream.scenario": "task-free"}, "epochs is 2, expected 1 in a task-free stream"),
+        ({"stream.blur": 0.5}, "blur is 0.5, expected 0 outside"),
+        ({"stream.kind": "rotated"}, "expected the scenario domain-incremental"),
+        ({"learner.grow_heads": True}, "grow_heads is part of the published replay"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"memory.pages": 3}, "'pages' is no value of a MemorySettings"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_learned(values, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        config_file.execute(changed(BASE, values), tmp_path / "run", None)
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_variants_become_rows_reports_and_networks_that_can_be_asked_again(tmp_path):
+    config = replace(
+        BASE,
+        seeds=2,
+        preset="best",
+        variants=(
+            {"learner.method": "naive", "memory.images": 0, "preset": "baseline", "seeds": 1},
+            {"memory.images": 40},
+            {"memory.images": 40, "stream.scenario": "task-free"},
+        ),
+    )
+    path = tmp_path / "run"
+    results = config_file.execute(config, path, None)
+    rows = results["rows"]
+    assert [(row["scenario"], row["method"], row["preset"], row["seed"]) for row in rows] == [
+        ("class-incremental", "naive", "baseline", 0),
+        ("class-incremental", "experience replay", "best", 0),
+        ("class-incremental", "experience replay", "best", 1),
+        ("task-free", "experience replay", "best", 0),
+        ("task-free", "experience replay", "best", 1),
+    ]
+    assert len(list((path / "parts").iterdir())) == 3  # both scenarios are computed once
+    assert len({row["average_accuracy"] for row in rows[1:3]}) == 2
+    assert json.loads((path / "results.json").read_text())["rows"] == rows
+    again = config_file.read(path / "config.yaml")
+    assert [part.job for part in again.jobs()] == [part.job for part in config.jobs()]
+    asked = replay.evaluate(again, path, None, None)
+    assert [row["learner"] for row in asked] == list(dict.fromkeys(part_names(config.jobs())))
+    assert asked[1]["accuracy"] == pytest.approx(rows[1]["average_accuracy"], abs=0.02)
+    page = report.write(path).read_text()
+    assert "Each task" in page
+    assert "Confusion over time" in page
+    assert {file.name for file in (path / "figures").glob("*.png")} == {"arrival.png", "memory.png", "confusion.png"}
+
+
+def test_published_numbers_stand_beside_ours():
+    parts = replay.at_scale("paper", preset="published").jobs()
+    row = {"method": "any", "seconds": 0}
+    rows = [replay._row(part, row) for part in parts]
+    found = {
+        (each["scenario"], part.job.learner.stored_batches): each["published_averages"]
+        for part, each in zip(parts, rows, strict=True)
+        if "published_averages" in each and part.job.learner.method != "joint"
+    }
+    assert len(found) == 14
+    assert found["class-incremental", 40] == [0.998, 0.988, 0.75, 0.625, 0.51]
+    assert found["task-free", 100] == [0.996, 0.537, 0.527, 0.458, 0.36]
+    assert [each["published_averages"] for each in rows if len(each.get("published_averages", "")) == 1] == [[0.901]]
+    faults = [each for each in rows if each["preset"] == "faults"]
+    assert [len(each["faults"]) for each in faults] == [6, 0, 1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["best", "published", "joint", "quick"])
+def test_kept_configurations_are_those_of_the_presets(name):
+    file = Path(__file__).parents[2] / "configs" / f"replay_{name}.yaml"
+    config = config_file.read(file)
+    jobs = [part.job for part in config.jobs()]
+    if name == "quick":
+        assert len({job.learner.method for job in jobs}) == 8
+        return
+    preset = "best" if name == "best" else "published"
+    assert set(jobs) <= {part.job.as_computed() for part in replay.at_scale("paper", preset=preset).jobs()}
+    assert yaml.safe_load(file.read_text())["experiment"] == "replay"
+
+
+def test_threads_are_given_back(tmp_path):
+    before = torch.get_num_threads()
+    run_job(replace(JOB, learner=replace(REPLAY, batch=400)), tmp_path, None)
+    assert torch.get_num_threads() == before
