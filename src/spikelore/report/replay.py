@@ -145,8 +145,9 @@ def _shown(rows: list[Row]) -> list[Row]:
 def _arrival(runs: Sequence[Run], rows: list[Row]) -> Drawing:
     shown = _shown(rows)
     figure, axes = style.panels(len(shown), 3.0, share_y=True)
-    for panel, row in zip(axes, shown, strict=True):
-        matrix = _matrices(runs, row)
+    matrices = [_matrices(runs, row) for row in shown]
+    least = min(float(np.nanmin(matrix)) for matrix in matrices)
+    for panel, row, matrix in zip(axes, shown, matrices, strict=True):
         steps = np.arange(1, len(matrix) + 1)
         for task in range(matrix.shape[1]):
             known = np.isfinite(matrix[:, task])
@@ -156,7 +157,7 @@ def _arrival(runs: Sequence[Run], rows: list[Row]) -> Drawing:
         panel.set_title(f"{_title(row)}, {row['scenario']}\n{_label(row)}", fontsize=8.5)
         panel.set_xticks(steps)
         panel.set_xlabel("tasks learned")
-        style.percent_axis(panel, "y")
+        style.percent_axis(panel, "y", least)
     axes[0].set_ylabel("accuracy")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=_tasks(runs))
     return Drawing(
@@ -183,6 +184,7 @@ def _against_memory(rows: list[Row]) -> Drawing:
     figure = Figure(figsize=(style.WIDTH, 3.4 * len(scenarios)), layout="constrained")
     grid = figure.subplots(len(scenarios), 2, squeeze=False, sharey=True)
     names = list(_lines(rows))
+    least = min(row["average_accuracy"].mean for row in rows if row["preset"] != "faults")
     for line, scenario in zip(grid, scenarios, strict=True):
         mine = [row for row in rows if row["scenario"] == scenario]
         for panel, key in zip(line, ("memory_images", "memory_bytes"), strict=True):
@@ -199,7 +201,7 @@ def _against_memory(rows: list[Row]) -> Drawing:
             _places(panel, [row[key] for row in mine if row["memory_images"]])
             panel.set_xlabel("images in memory" if key == "memory_images" else "bytes of memory, labels included")
             panel.set_title(scenario)
-            style.percent_axis(panel, "y")
+            style.percent_axis(panel, "y", least)
         line[0].set_ylabel("average accuracy at the end")
     handles = {str(h.get_label()): h for axes in grid.ravel() for h in axes.get_lines() if h.get_label()[0] != "_"}
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)

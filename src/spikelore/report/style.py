@@ -74,9 +74,11 @@ def panels(count: int, height: float, *, share_y: bool = False) -> tuple[Figure,
     return figure, list(grid[:count])
 
 
-def percent_axis(axes: Axes, which: Literal["x", "y"]) -> None:
-    """Let an axis show fractions as whole per cents, from 0 to 100 %."""
-    axes.set(**{f"{which}lim": (-0.03, 1.03)})
+def percent_axis(axes: Axes, which: Literal["x", "y"], least: float = 0.0) -> None:
+    """Let an axis show fractions as whole per cents, from 0 to 100 %, or from below ``least`` if all is above half."""
+    low = np.floor(20 * least) / 20 if least > 0.5 else 0.0
+    margin = 0.03 * (1 - low)
+    axes.set(**{f"{which}lim": (low - margin, 1 + margin)})
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
 
