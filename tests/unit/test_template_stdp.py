@@ -93,6 +93,17 @@ def test_limits_keep_later_units_out():
     assert (result.rewarded[[0, 2]] > 0).all()
 
 
+def test_a_network_of_one_class_learns():
+    rng = np.random.default_rng(5)
+    spikes, labels = patches(rng)
+    weights = rng.random((1, 3, 4, 4), np.float32)
+    result = template_stdp.train(
+        spikes, np.arange(60), np.zeros_like(labels), weights, np.array([0]), padding=0, rate=None, margin=None
+    )
+    mean = np.mean([spikes.spikes(n) for n in range(60)], axis=0)
+    np.testing.assert_allclose(result.weights[0], mean, atol=1e-6)
+
+
 def test_a_label_without_units_is_refused():
     rng = np.random.default_rng(4)
     spikes, _ = patches(rng, images=2)

@@ -111,7 +111,8 @@ def train(
         )
         lead = (best.max(axis=1) - other.max(axis=1)) / lengths[images]
         right += int((lead > 0).sum())
-        learns = (scores != 0).any(axis=1) & (lead < np.inf if margin is None else lead < margin)
+        spiked = (scores != 0).any(axis=1)
+        learns = spiked if margin is None else spiked & (lead < margin)
         learner.move(*_moves(images, learns, taught, other, rate, margin is not None, plastic, rewarded))
     return Result(learner.weights(), right / len(order), rewarded)
 
