@@ -47,7 +47,10 @@ def _add_common(parser: ArgumentParser, *, seed: bool = True, out: str | None = 
     parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
 
 
-_NOT_SHOWN = ("mean", "silent", "synops_per_image")
+_NOT_SHOWN = (
+    "mean", "silent", "synops_per_image", "spikes_per_image", "backward_transfer", "forward_transfer", "storage",
+    "seconds",
+)  # fmt: skip
 """Columns of ``rows`` that only the report shows, beside those that hold lists."""
 
 

@@ -74,18 +74,21 @@ def print_table(
         group = None
     if not shown:
         return
-    table = _aligned(shown, group)
-    if Measurement.get(console, console.options.update(max_width=10_000), table).minimum <= console.width:
-        console.print(table)
-    else:
-        _print_paragraphs(shown, group, console)
+    for table in (_aligned(shown, group, between=between) for between in (" ", "\n")):
+        if Measurement.get(console, console.options.update(max_width=10_000), table).minimum <= console.width:
+            console.print(table)
+            return
+    _print_paragraphs(shown, group, console)
 
 
-def _aligned(columns: Sequence[_Column], group: _Column | None) -> Table:
+def _aligned(columns: Sequence[_Column], group: _Column | None, *, between: str) -> Table:
+    """Return the table with ``between`` the words of each heading."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         wraps = column.words and column is columns[-1]
-        table.add_column(column.name + column.unit, justify="left" if column.words else "right", no_wrap=not wraps)
+        heading = between.join(column.name.split(" ")) + column.unit
+        width = max(len(line) for line in (*heading.split("\n"), *(() if wraps else column.cells)))
+        table.add_column(heading, justify="left" if column.words else "right", no_wrap=not wraps, min_width=width)
     for n in range(len(columns[0].cells) if columns else 0):
         if group and (n == 0 or group.cells[n] != group.cells[n - 1]):
             if n:
