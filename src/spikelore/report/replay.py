@@ -30,7 +30,9 @@ def _flat(run: Run) -> list[Row]:
 def _gathered(runs: Sequence[Run]) -> list[Row]:
     """Return one row for each learner, its numbers over seeds and runs."""
     rows = [_flat(run) for run in runs]
-    numbers = dict.fromkeys(name for each in rows for row in each for name in row if name.startswith(("after", "publ")))
+    numbers = dict.fromkeys(
+        name for each in rows for row in each for name in row if name.startswith(("after ", "published "))
+    )
     return over_runs(rows, _KEYS, [*_NUMBERS, *numbers])
 
 

@@ -1,0 +1,18 @@
+"""The replay report's tables."""
+
+from types import SimpleNamespace
+
+from spikelore.report.replay import _gathered
+
+
+def test_published_averages_become_numbers_beside_ours():
+    row = {
+        "scenario": "class-incremental", "method": "naive", "preset": "published", "memory_images": 0,
+        "memory_bytes": 0,
+        "average_accuracies": [0.99, 0.7], "published_averages": [0.998, 0.708], "average_accuracy": 0.7,
+        "forgetting": 0.5, "backward_transfer": -0.5, "spikes_per_image": 10.0, "synops_per_image": 100.0,
+        "seconds": 1.0, "faults": ["heads not replayed"],
+    }  # fmt: skip
+    (gathered,) = _gathered([SimpleNamespace(results={"rows": [row]})])  # type: ignore[list-item]
+    assert gathered["after 2"].mean == 0.7
+    assert gathered["published 2"].mean == 0.708
