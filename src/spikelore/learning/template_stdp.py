@@ -77,7 +77,7 @@ def learn_epoch(
         seed: root seed of the order and the draws.
         backend: ``numba_cpu`` or ``reference``.
     """
-    rng = generator(seed, "consolidation", str(epoch))
+    rng = generator(seed, "consolidation", epoch)
     order = rng.permutation(len(labels))
     ranks = _ranks(network.unit_classes)
     gathering = epoch < _GATHER_EPOCHS
@@ -145,7 +145,7 @@ def learn_more(
         backend: ``numba_cpu`` or ``reference``.
     """
     for epoch in range(epochs):
-        order = generator(seed, "learning on", str(epoch)).permutation(len(labels))
+        order = generator(seed, "learning on", epoch).permutation(len(labels))
         result = template_stdp.train(
             features, order, labels, network.unit_weights, network.unit_classes,
             padding=network.config.decision.padding,

@@ -498,7 +498,7 @@ def _learn_further(
     budgets = fusion.equal_budgets(networks, len(fused.unit_weights))
     train, _, test = _load(config.further, config, data_dir)
     features = fused.features(fused.encode(train.images))
-    tests = {**{letter(n): each["test"] for n, each in enumerate(sets)}}
+    tests = {letter(n): each["test"] for n, each in enumerate(sets)}
     tests["further"] = _Set(fused.features(fused.encode(test.images)), test.labels)
     rows = []
     for share in (None, *config.protected):
