@@ -1,10 +1,14 @@
 """One root seed, any number of independent named generators."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spikelore.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
@@ -32,3 +36,10 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
         raise InputError(f"seed is {seed}, expected 0 or more; choose another seed")
     digest = hashlib.sha256("\0".join(str(name) for name in names).encode()).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest[:16], np.uint32).tolist()])
+
+
+def torch_generator(seed: int, *names: str | int) -> "torch.Generator":
+    """Return the torch generator that belongs to ``names`` under the root ``seed``; see `generator`."""
+    import torch
+
+    return torch.Generator().manual_seed(int(generator(seed, *names).integers(2**63)))

@@ -276,6 +276,8 @@ def test_help_and_lists(small):
     assert "--scale" in run("reproduce", "fusion", "--help", cwd=small).stdout
     assert "digits-sample" in run("data", "list", cwd=small).stdout
     run("data", "check", cwd=small)
+    module = subprocess.run([sys.executable, "-m", "spikelore", "--help"], capture_output=True, text=True)
+    assert module.stdout == run("--help", cwd=small).stdout
 
 
 def test_a_reader_that_stops_early_is_no_error(small):

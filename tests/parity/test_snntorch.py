@@ -7,7 +7,8 @@ from torch.nn import functional as F  # noqa: N812
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.learning.surrogate_gradient import membrane_loss, spike_count_loss
 from spikelore.networks.autograd import scan_with_potentials
-from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork, torch_generator
+from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork
+from spikelore.randomness import torch_generator
 
 snntorch = pytest.importorskip("snntorch", reason="snnTorch is not installed; install the test extra")
 surrogate = pytest.importorskip("snntorch.surrogate")

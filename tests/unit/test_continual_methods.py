@@ -13,7 +13,8 @@ from spikelore.continual.methods import FAULTS, METHODS, Augmentation, LearnerSe
 from spikelore.continual.methods.augment import augment
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.kernels.lif_scan import Leaky
-from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork, torch_generator
+from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork
+from spikelore.randomness import torch_generator
 
 SHAPE = (8, 8)
 CLASSES = (0, 1, 2, 3)
@@ -217,8 +218,9 @@ def test_ewc_holds_weights_that_mattered_and_its_penalty_is_the_formula():
     assert learner.loss(images, labels, columns, 1).item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_lwf_adds_the_distance_to_the_old_outputs():
-    learner = learner_for(settings_for("lwf"), MemorySettings())
+@pytest.mark.parametrize("readout", ["spikes", "drive"])
+def test_lwf_adds_the_distance_to_the_old_outputs(readout):
+    learner = learner_for(settings_for("lwf", readout=readout), MemorySettings())
     teach(learner, 0, 0, 5)
     learner.begin_task(1, TASKS[1])
     images, labels = batch_of(1, 0)

@@ -18,7 +18,8 @@ from spikelore.learning.surrogate_gradient import (
     step_,
 )
 from spikelore.networks.autograd import convolve
-from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork, stepwise, torch_generator
+from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork, stepwise
+from spikelore.randomness import torch_generator
 
 
 def network(**changes):

@@ -22,7 +22,8 @@ from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.run_folder import versions
 from spikelore.learning.surrogate_gradient import adam, epoch_, spike_count_loss
-from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork, torch_generator
+from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork
+from spikelore.randomness import torch_generator
 
 RECORDED = {"training": 244.0, "inference": 584.0}
 """snnTorch, images a second on two cores of one machine."""

@@ -33,7 +33,7 @@ from spikelore.files import load_tensors, save_tensors
 from spikelore.metrics import confusion_matrix
 from spikelore.metrics.continual import average_accuracies, backward_transfer, forgetting, forward_transfer
 from spikelore.networks.surrogate_config import SurrogateConfig
-from spikelore.randomness import generator
+from spikelore.randomness import generator, torch_generator
 
 if TYPE_CHECKING:
     from spikelore.continual.methods.base import Learner
@@ -183,7 +183,7 @@ def _setting(job: Job, data_dir: Path | None) -> _Setting:
 
 def learner_of(job: Job, stream: Stream) -> "Learner":
     """Return a fresh network and learner for a job."""
-    from spikelore.networks.surrogate import SurrogateNetwork, torch_generator
+    from spikelore.networks.surrogate import SurrogateNetwork
 
     rows, columns = stream.tasks[0].train.images.shape[1:]
     outputs = 0 if job.learner.grow_heads else len(stream.classes)
@@ -324,6 +324,8 @@ class _Run:
 
     def _accuracies(self, tasks: Any, after: int) -> NDArray[np.float64]:
         """Return the accuracy on the given tasks' test images, NaN for the others; keep the confusion matrix."""
+        from spikelore.continual.methods.published import PublishedReplay
+
         found = np.full(len(self.setting.tests), np.nan)
         classes = tuple(sorted(self.setting.stream.classes))
         confusion = np.zeros((len(classes), len(classes) + 1), np.int64)
@@ -333,8 +335,10 @@ class _Run:
                 decisions = self.learner.decide(images.images, self._among(tested, after))
                 found[tested] = (decisions == images.labels).mean()
                 confusion += confusion_matrix(decisions, images.labels, classes)
-            if self.job.learner.method == "published replay" and self._reports_own_head():
-                found[after] = self._own_head(after)
+            if isinstance(self.learner, PublishedReplay) and self._reports_own_head():
+                held_out = self.setting.stream.tasks[after].validation
+                decisions = self.learner.decide_in_head(held_out.images, after)
+                found[after] = (decisions == held_out.labels).mean()
             self._keep_deciding_network()
         self.confusions[f"confusion/{after}"] = confusion
         return found
@@ -342,11 +346,6 @@ class _Run:
     def _reports_own_head(self) -> bool:
         joint_run = len(self.setting.learned) < len(self.setting.tests)
         return "own head for the current task" in self.job.learner.faults and not joint_run
-
-    def _own_head(self, task: int) -> float:
-        held_out = self.setting.stream.tasks[task].validation
-        decisions = self.learner.decide_in_head(held_out.images, task)  # type: ignore[attr-defined]
-        return float((decisions == held_out.labels).mean())
 
     def _keep_deciding_network(self) -> None:
         arrays = {name: tensor.numpy().copy() for name, tensor in self.learner.network.state_dict().items()}
@@ -359,14 +358,14 @@ class _Run:
         self.matrix[task] = self._accuracies(range(len(self.setting.tests) if everything else task + 1), task)
         self.folder.append_metrics(stage="test", task=task, accuracies=_plain(self.matrix[task]))
 
-    def _operations(self) -> dict[str, float | None]:
-        network = self.learner.network
-        if not hasattr(network, "count_operations"):
-            return {"spikes_per_image": None, "synops_per_image": None}
+    def _operations(self) -> dict[str, float]:
+        from spikelore.networks.surrogate import SurrogateNetwork
+
         images = np.concatenate([each.images for each in self.setting.tests])
         chosen = generator(self.job.seed, "counted").choice(len(images), min(_COUNTED_IMAGES, len(images)), False)
+        assert isinstance(self.learner.network, SurrogateNetwork)
         with self.learner.asked():
-            found = network.count_operations(self.learner.to_input(images[chosen]))  # type: ignore[operator]
+            found = self.learner.network.count_operations(self.learner.to_input(images[chosen]))
         synops = found.accumulates + found.multiply_accumulates
         return {
             "spikes_per_image": round(float(found.spikes.mean()), 1),
@@ -442,6 +441,8 @@ def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None) -
     Raises:
         InputError: the job has not finished, or the dataset has a class that the network does not know.
     """
+    from spikelore.networks.surrogate import SurrogateNetwork
+
     checkpoint = path / "checkpoints" / "network.safetensors"
     if not (path / "results.json").exists():
         raise InputError(f"{path} holds no finished learner; resume its run first")
@@ -449,8 +450,9 @@ def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None) -
     test = load(data, data_dir).test if data else joint(stream.tasks).test
     learner = learner_of(job, stream)
     if job.learner.grow_heads:
+        assert isinstance(learner.network, SurrogateNetwork)
         for task in stream.tasks:
-            learner.network.add_head(len(task.classes))  # type: ignore[operator]
+            learner.network.add_head(len(task.classes))
     learner.load_network(load_tensors(checkpoint)[0])
     learner.columns(test.labels)
     return float((learner.decide(test.images, stream.classes) == test.labels).mean())

@@ -1,6 +1,6 @@
 """What methods may ask of a network, so that a method is written once and not per network."""
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,3 +79,54 @@ class SpikingModule(Protocol):
     def __call__(self, images: "torch.Tensor") -> "torch.Tensor":
         """Return (T,B,classes) spikes, 0 or 1, of the float images (B,H,W) or (B,C,H,W) in 0..1."""
         ...
+
+
+@runtime_checkable
+class LayeredModule(Protocol):
+    """A `SpikingModule` that can be cut at a layer: what latent replay needs."""
+
+    def features(self, images: "torch.Tensor") -> "torch.Tensor":
+        """Return the spikes (T,B,...) at the cut, or (1,B,...) where all steps are alike."""
+        ...
+
+    def head(self, features: "torch.Tensor") -> "torch.Tensor":
+        """Return the (T,B,classes) output spikes of what `features` gave."""
+        ...
+
+
+@runtime_checkable
+class PotentialModule(LayeredModule, Protocol):
+    """A `LayeredModule` that also gives its output neurons' potentials: what the readout ``drive`` needs."""
+
+    @property
+    def threshold(self) -> float:
+        """Firing threshold of the output neurons."""
+        ...
+
+    def output(self, features: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
+        """Return spikes and membrane potentials of the output neurons, each (T,B,classes), from `features`."""
+        ...
+
+
+@runtime_checkable
+class GrowingModule(Protocol):
+    """A `SpikingModule` with a head of output neurons for each task."""
+
+    def add_head(self, classes: int) -> None:
+        """Append a head; its output columns come after those of the heads before."""
+        ...
+
+    def head_columns(self, index: int) -> slice:
+        """Return which output columns belong to head ``index``."""
+        ...
+
+    def align_heads_(self) -> None:
+        """Scale the newest head's weights to the mean norm of the older heads'."""
+        ...
+
+
+@runtime_checkable
+class RandomModule(Protocol):
+    """A `SpikingModule` that draws its inputs' spikes from a generator which may be replaced."""
+
+    generator: "torch.Generator"

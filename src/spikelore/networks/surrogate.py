@@ -18,7 +18,6 @@ from spikelore.kernels.lif_convolution import LARGEST_ROW
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
 from spikelore.networks.surrogate_config import SurrogateConfig
-from spikelore.randomness import generator
 
 _FORMAT = "spikelore surrogate network 1"
 
@@ -31,11 +30,6 @@ def stepwise(step: Callable[[torch.Tensor], torch.Tensor], steps: int) -> Callab
         steps: T.
     """
     return lambda images: torch.stack([step(images) for _ in range(steps)])
-
-
-def torch_generator(seed: int, *names: str | int) -> torch.Generator:
-    """Return the torch generator that belongs to ``names`` under the root ``seed``; see `randomness.generator`."""
-    return torch.Generator().manual_seed(int(generator(seed, *names).integers(2**63)))
 
 
 @dataclass(frozen=True)
@@ -104,9 +98,14 @@ class SurrogateNetwork(nn.Module):
         self.heads.append(head)
 
     @property
+    def threshold(self) -> float:
+        """Firing threshold of every neuron."""
+        return self.config.neuron.threshold
+
+    @property
     def head_sizes(self) -> list[int]:
         """Output neurons of each head."""
-        return [len(head.bias) for head in self.heads]  # type: ignore[arg-type]
+        return [head.out_features for head in _linear(self.heads)]
 
     def head_columns(self, index: int) -> slice:
         """Return which output columns belong to head ``index`` (negative: from the newest)."""
@@ -125,9 +124,9 @@ class SurrogateNetwork(nn.Module):
         """
         if len(self.heads) < 2:
             return
-        *old, new = (head.weight for head in self.heads)
-        mean = torch.cat([weight.norm(dim=1) for weight in old]).mean()  # type: ignore[operator]
-        new.mul_(mean / new.norm(dim=1).mean())  # type: ignore[operator]
+        *old, new = (head.weight for head in _linear(self.heads))
+        mean = torch.cat([weight.norm(dim=1) for weight in old]).mean()
+        new.mul_(mean / new.norm(dim=1).mean())
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Return the input signal, (T,B,C,H,W) or (1,B,C,H,W), of (B,H,W) or (B,C,H,W) images in 0..1."""
@@ -170,13 +169,13 @@ class SurrogateNetwork(nn.Module):
     def _matrix(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return weight and bias of a fully connected layer or of all heads, for inputs in their order here."""
         place = index - len(self.convolutions)
-        layers = [self.hidden[place]] if place < len(self.hidden) else list(self.heads)
+        layers = _linear(self.hidden)[place : place + 1] or _linear(self.heads)
         if not layers:
             raise InputError("the network has no head; add one with add_head before the first image")
-        weight = torch.cat([layer.weight for layer in layers])  # type: ignore[arg-type]
+        weight = torch.cat([layer.weight for layer in layers])
         if place == 0 and self.convolutions:
             weight = weight.unflatten(1, self.config.shapes()[index]).permute(0, 2, 3, 1).flatten(1)
-        return weight, torch.cat([layer.bias for layer in layers])  # type: ignore[arg-type]
+        return weight, torch.cat([layer.bias for layer in layers])
 
     def _folded(self, currents: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Return currents and their number of steps as the neurons see them: without memory each step is alone."""
@@ -305,6 +304,10 @@ class SurrogateNetwork(nn.Module):
         network.config = config
         network.generator = torch.Generator().manual_seed(0) if generator is None else generator
         return network
+
+
+def _linear(layers: nn.ModuleList) -> list[nn.Linear]:
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]
 
 
 def _size(shape: Sequence[int]) -> int:

@@ -16,16 +16,12 @@ from spikelore.continual.methods.augment import augment
 from spikelore.continual.methods.settings import LearnerSettings, MemorySettings
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.learning.surrogate_gradient import adam, step_
-from spikelore.randomness import generator
+from spikelore.networks.protocol import LayeredModule, PotentialModule, RandomModule
+from spikelore.randomness import generator, torch_generator
 from spikelore.shapes import Images, Labels
 
 _THRESHOLD = 128
 _HIDDEN = -1e4
-
-
-def torch_generator(seed: int, *names: str | int) -> torch.Generator:
-    """Return the torch generator that belongs to ``names`` under the root ``seed``; see `randomness.generator`."""
-    return torch.Generator().manual_seed(int(generator(seed, *names).integers(2**63)))
 
 
 def arrays_under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
@@ -37,6 +33,11 @@ def arrays_under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray
 def tensors_under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, torch.Tensor]:
     """Return `arrays_under` a title as tensors that share no memory with them."""
     return {name: torch.from_numpy(array.copy()) for name, array in arrays_under(title, arrays).items()}
+
+
+def tensors_of(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a copy of a network's weights by name."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
 class Learner:
@@ -250,12 +251,12 @@ class Learner:
             InputError: fewer outputs than classes, or ``drive`` from a network without output potentials.
         """
         if self.settings.readout == "drive":
-            if not hasattr(self.network, "output"):
+            if not isinstance(self.network, PotentialModule):
                 raise InputError(
                     f"the readout 'drive' needs output potentials, which {type(self.network).__name__} does not give; "
                     "use the readout 'spikes'"
                 )
-            return self.logits_of(self.network.features(inputs))  # type: ignore[operator]
+            return self.logits_of(self.network.features(inputs))
         return self.network(inputs).sum(0)
 
     def logits_of(self, features: torch.Tensor) -> torch.Tensor:
@@ -265,10 +266,11 @@ class Learner:
         subtractive reset that is the neuron's whole input over its threshold, of which spikes are the whole part.
         """
         if self.settings.readout == "spikes":
-            return self.network.head(features).sum(0)  # type: ignore[operator]
-        spikes, potentials = self.network.output(features)  # type: ignore[operator]
-        threshold = self.network.config.neuron.threshold  # type: ignore[union-attr]
-        return spikes.sum(0) + potentials[-1] / threshold - spikes[-1]
+            assert isinstance(self.network, LayeredModule)
+            return self.network.head(features).sum(0)
+        assert isinstance(self.network, PotentialModule)
+        spikes, potentials = self.network.output(features)
+        return spikes.sum(0) + potentials[-1] / self.network.threshold - spikes[-1]
 
     @torch.no_grad()
     def scores(self, images: Images, batch: int = 500) -> torch.Tensor:
@@ -287,29 +289,36 @@ class Learner:
 
         That is: averaged weights if there are any, then `rehearse` on a copy, evaluation mode, generators of its own.
         """
-        kept = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        noise = getattr(self.network, "generator", None)
+        noise = self.network.generator if isinstance(self.network, RandomModule) else None
         draws, self.draws = self.draws, torch_generator(self.seed, "asked", self.questions, "augmentation")
         sampling = None
         if self.memory is not None:
             sampling, self.memory.rng = self.memory.rng, generator(self.seed, "asked", self.questions, "memory")
-        if noise is not None:
-            self.network.generator = torch_generator(self.seed, "asked", self.questions, "network")  # type: ignore[assignment]
+        if isinstance(self.network, RandomModule):
+            self.network.generator = torch_generator(self.seed, "asked", self.questions, "network")
         try:
-            if self.averaged:
-                self.network.load_state_dict(self.averaged, strict=False)
-            self.rehearse()
-            self.network.eval()
-            yield
+            with self.weights(self.averaged):
+                self.rehearse()
+                self.network.eval()
+                yield
         finally:
             self.questions += 1
             self.network.train()
-            self.network.load_state_dict(kept)
             self.draws = draws
             if self.memory is not None and sampling is not None:
                 self.memory.rng = sampling
-            if noise is not None:
-                self.network.generator = noise  # type: ignore[assignment]
+            if noise is not None and isinstance(self.network, RandomModule):
+                self.network.generator = noise
+
+    @contextmanager
+    def weights(self, others: Mapping[str, torch.Tensor]) -> Iterator[None]:
+        """While the block runs, the network has other weights, where any are given; afterwards its own again."""
+        kept = tensors_of(self.network)
+        self.network.load_state_dict(others, strict=False)
+        try:
+            yield
+        finally:
+            self.network.load_state_dict(kept)
 
     def rehearse(self) -> None:
         """Train on the memory alone, `rehearsal_steps` steps a class seen, with a rate that falls along a cosine."""
@@ -352,9 +361,8 @@ class Learner:
                 arrays.update({f"{title}/{index}/{key}": value.numpy() for key, value in values.items()})
         arrays.update({f"averaged/{name}": tensor.numpy() for name, tensor in self.averaged.items()})
         arrays["generators/draws"] = self.draws.get_state().numpy()
-        noise = getattr(self.network, "generator", None)
-        if noise is not None:
-            arrays["generators/network"] = noise.get_state().numpy()
+        if isinstance(self.network, RandomModule):
+            arrays["generators/network"] = self.network.generator.get_state().numpy()
         if self.memory is not None:
             arrays.update({f"memory/{name}": array for name, array in self.memory.state_dict().items()})
         return {name: array.copy() for name, array in arrays.items()}, json.dumps(self.facts())
@@ -384,7 +392,7 @@ class Learner:
         self.averaged = tensors_under("averaged", arrays)
         states = tensors_under("generators", arrays)
         self.draws.set_state(states["draws"])
-        if "network" in states:
-            self.network.generator.set_state(states["network"])  # type: ignore[union-attr, operator]
+        if isinstance(self.network, RandomModule):
+            self.network.generator.set_state(states["network"])
         if self.memory is not None:
             self.memory.load_state_dict(arrays_under("memory", arrays))

@@ -15,7 +15,7 @@ class DarkExperienceReplay(Learner):
 
         loss = CE(f(x), y) + strength * MSE(f(m), z) + replay_strength * CE(f(m'), y')
 
-    Source: Buzzega et al. 2020 (NeurIPS, "DER++"), equation 6.
+    Source: Buzzega et al. 2020 (NeurIPS, "DER++"), equation 6; there CE is over all outputs (``loss_over: all``).
     """
 
     def extras(self) -> int:
@@ -29,7 +29,7 @@ class DarkExperienceReplay(Learner):
         if self.memory is None or not len(self.memory):
             logits = self.logits(inputs)
             self._arrived = logits.detach()
-            return F.cross_entropy(logits, columns)
+            return self.new_images_loss(logits, columns)
         count = self.settings.replay_batch
         first, _, kept = self.replayed(count)
         second, stored_columns, _ = self.replayed(count)
@@ -37,9 +37,9 @@ class DarkExperienceReplay(Learner):
         new, matched, labelled = logits.split([len(columns), count, count])
         self._arrived = new.detach()
         return (
-            F.cross_entropy(new, columns)
+            self.new_images_loss(new, columns)
             + self.settings.strength * F.mse_loss(matched, kept)
-            + self.settings.replay_strength * F.cross_entropy(labelled, stored_columns)
+            + self.settings.replay_strength * self.replayed_images_loss(labelled, stored_columns)
         )
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:

@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from spikelore.continual.memory import PackedSpikes, Storage
 from spikelore.continual.methods.base import Learner
-from spikelore.continual.methods.settings import LearnerSettings, MemorySettings
 from spikelore.errors import InputError
+from spikelore.networks.protocol import LayeredModule
 from spikelore.shapes import Images, Labels
 
 
@@ -28,31 +27,20 @@ class LatentReplay(Learner):
         InputError: the network has no ``features`` and ``head``.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        settings: LearnerSettings,
-        memory: MemorySettings,
-        classes: tuple[int, ...],
-        image_shape: tuple[int, int],
-        seed: int,
-        tasks: int = 1,
-    ) -> None:
-        if not (hasattr(network, "features") and hasattr(network, "head")):
-            raise InputError(
-                f"latent replay needs a network with features and head, which {type(network).__name__} does not have; "
-                "choose another method"
-            )
-        with torch.no_grad():
-            example = network.features(torch.zeros(1, *image_shape))  # type: ignore[operator]
-        self.feature_shape = (example.shape[0], *example.shape[2:])
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.images_seen = 0
-        super().__init__(network, settings, memory, classes, image_shape, seed, tasks)
         self.waiting: list[tuple[Images, Labels, int]] = []
 
     def make_storage(self) -> Storage:
         """Return the packing of the layer's spikes."""
-        return PackedSpikes(self.feature_shape)
+        if not isinstance(self.network, LayeredModule):
+            raise InputError(
+                f"latent replay needs a network with features and head, which {type(self.network).__name__} does not "
+                "have; choose another method"
+            )
+        steps, _, *places = self._features(np.zeros((1, *self.image_shape), np.uint8)).shape
+        return PackedSpikes((steps, *places))
 
     @property
     def frozen(self) -> bool:
@@ -61,7 +49,8 @@ class LatentReplay(Learner):
 
     @torch.no_grad()
     def _features(self, images: Images) -> torch.Tensor:
-        return self.network.features(self.to_input(images))  # type: ignore[operator]
+        assert isinstance(self.network, LayeredModule)
+        return self.network.features(self.to_input(images))
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the cross entropy of the new images plus that of the replayed spikes."""

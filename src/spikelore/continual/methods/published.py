@@ -31,14 +31,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import PackedSpikes
-from spikelore.continual.methods.base import Learner, tensors_under
-from spikelore.continual.methods.settings import LearnerSettings, MemorySettings
+from spikelore.continual.methods.base import Learner, tensors_of, tensors_under
 from spikelore.errors import InputError
 from spikelore.learning.surrogate_gradient import adam, step_
+from spikelore.networks.protocol import GrowingModule
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 
@@ -57,32 +56,23 @@ class PublishedReplay(Learner):
 
     drop_last = True
 
-    def __init__(
-        self,
-        network: nn.Module,
-        settings: LearnerSettings,
-        memory: MemorySettings,
-        classes: tuple[int, ...],
-        image_shape: tuple[int, int],
-        seed: int,
-        tasks: int = 1,
-    ) -> None:
-        super().__init__(network, settings, memory, classes, image_shape, seed, tasks)
-        if settings.grow_heads and not hasattr(network, "add_head"):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self.settings.grow_heads and not isinstance(self.network, GrowingModule):
             raise InputError(
-                f"growing heads needs a network with add_head, which {type(network).__name__} does not have; set "
+                f"growing heads needs a network with add_head, which {type(self.network).__name__} does not have; set "
                 "grow_heads to false"
             )
-        self.noise = generator(seed, "learner", "spikes")
+        self.noise = generator(self.seed, "learner", "spikes")
         self.heads: list[tuple[int, ...]] = []
-        self.store = PackedSpikes(image_shape)
-        shape = (tasks, settings.stored_batches, settings.batch)
+        self.store = PackedSpikes(self.image_shape)
+        shape = (self.tasks, self.settings.stored_batches, self.settings.batch)
         self.rows = np.zeros((*shape, self.store.row_bytes), np.uint8)
         self.labels = np.zeros(shape, np.int64)
-        self.stored = [0] * tasks
+        self.stored = [0] * self.tasks
         self.step = 0
         self.saved: dict[str, torch.Tensor] = {}
-        self.drawn = np.zeros((0, *image_shape), np.uint8)
+        self.drawn = np.zeros((0, *self.image_shape), np.uint8)
         self.replayer: torch.optim.Adam | None = self._new_replayer()
 
     @property
@@ -94,6 +84,11 @@ class PublishedReplay(Learner):
     def memory_bytes(self) -> int:
         """Bytes of these batches with their labels."""
         return self.rows.nbytes + self.labels.size
+
+    @property
+    def _growing(self) -> GrowingModule:
+        assert isinstance(self.network, GrowingModule)
+        return self.network
 
     def _new_replayer(self) -> torch.optim.Adam | None:
         parameters = list(self.network.parameters())
@@ -110,7 +105,7 @@ class PublishedReplay(Learner):
             self.replayer = self._new_replayer()
 
     def _add_head(self, classes: tuple[int, ...]) -> None:
-        self.network.add_head(len(classes))  # type: ignore[operator]
+        self._growing.add_head(len(classes))
         self.heads.append(tuple(classes))
 
     def begin_epoch(self, task: int) -> None:
@@ -143,7 +138,7 @@ class PublishedReplay(Learner):
     def _head_logits(self, inputs: torch.Tensor, task: int | None) -> torch.Tensor:
         """Return the spike counts of one head, or of all."""
         counts = self.network(inputs).sum(0)
-        return counts if task is None else counts[:, self.network.head_columns(task)]  # type: ignore[operator]
+        return counts if task is None else counts[:, self._growing.head_columns(task)]
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Draw the spikes, maybe store the batch, take a step, and maybe save the network."""
@@ -154,7 +149,7 @@ class PublishedReplay(Learner):
             self.stored[task] += 1
         value = super().learn(images, labels, task)
         if self.step % _SAVED_EVERY == 0:
-            self.saved = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+            self.saved = tensors_of(self.network)
         self.step += 1
         return value
 
@@ -169,7 +164,7 @@ class PublishedReplay(Learner):
     def end_task(self, task: int) -> None:
         """Scale the new head's weights to the older heads' mean norm, in the class-incremental form."""
         if self.settings.grow_heads:
-            self.network.align_heads_()  # type: ignore[operator]
+            self._growing.align_heads_()
 
     def decide(self, images: Images, among: tuple[int, ...]) -> Labels:
         """Return the class of the output that spikes most; the code decides among all outputs there are."""
@@ -186,7 +181,7 @@ class PublishedReplay(Learner):
         """Return the class that the task's own head gives: what the code reports for the task just learned."""
         if not self.settings.grow_heads:
             return self.decide(images, self.classes)
-        columns = self.scores(images)[:, self.network.head_columns(task)].argmax(1).numpy()  # type: ignore[operator]
+        columns = self.scores(images)[:, self._growing.head_columns(task)].argmax(1).numpy()
         return np.array(self.heads[task], np.int64)[columns]
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:

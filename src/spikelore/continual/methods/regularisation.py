@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import Memory, RawImages
-from spikelore.continual.methods.base import Learner, arrays_under, tensors_under
+from spikelore.continual.methods.base import Learner, arrays_under, tensors_of, tensors_under
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 
@@ -114,24 +114,23 @@ class LearningWithoutForgetting(Learner):
     def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
         """Keep the network as it is before the task."""
         if self.seen:
-            self.old = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+            self.old = tensors_of(self.network)
             self.old_columns = [self.classes.index(label) for label in self.seen]
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the cross entropy plus the distance to the old network's softened outputs."""
         del labels, task
         inputs = self.to_input(images)
-        logits = self.logits(inputs)
-        value = F.cross_entropy(logits, columns)
         if not self.old:
-            return value
+            return F.cross_entropy(self.logits(inputs), columns)
         heat = self.settings.temperature
-        with torch.no_grad():
-            old = torch.func.functional_call(self.network, self.old, (inputs,)).sum(0)
+        with torch.no_grad(), self.weights(self.old):
+            old = self.logits(inputs)
+        logits = self.logits(inputs)
         now = F.log_softmax(logits[:, self.old_columns] / heat, 1)
         before = F.log_softmax(old[:, self.old_columns] / heat, 1)
         distance = F.kl_div(now, before, reduction="batchmean", log_target=True)
-        return value + self.settings.strength * heat**2 * distance
+        return F.cross_entropy(logits, columns) + self.settings.strength * heat**2 * distance
 
     def facts(self) -> dict[str, Any]:
         """Return the old columns beside the rest."""
