@@ -104,11 +104,20 @@ def test_a_network_of_one_class_learns():
     np.testing.assert_allclose(result.weights[0], mean, atol=1e-6)
 
 
-def test_a_label_without_units_is_refused():
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"labels": np.array([0, 7])}, "label 7"),
+        ({"margin": 0.1}, "without a rate"),
+        ({"limits": np.ones(2, np.int64)}, "without ranks"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(changes, says):
     rng = np.random.default_rng(4)
     spikes, _ = patches(rng, images=2)
-    with pytest.raises(InputError, match="label 7"):
-        template_stdp.train(
-            spikes, np.arange(2), np.array([0, 7]), rng.random((1, 3, 4, 4), np.float32), np.array([0]), padding=0,
-            rate=0.1, margin=None,
-        )  # fmt: skip
+    arguments = {
+        "labels": np.zeros(2, np.int64), "weights": rng.random((1, 3, 4, 4), np.float32), "unit_classes": np.array([0]),
+        "padding": 0, "rate": None, "margin": None,
+    }  # fmt: skip
+    with pytest.raises(InputError, match=says):
+        template_stdp.train(spikes, np.arange(2), **(arguments | changes))

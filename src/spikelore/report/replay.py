@@ -14,6 +14,7 @@ from spikelore.report.page import Cell, Content, Drawing, Row, Run, Table, over_
 _KEYS = ("scenario", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
 _NUMBERS = ("average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "seconds")
 _PRESETS = {"published": "As published", "best": "Best preset", "baseline": "Baselines", "faults": "Faults, one by one"}
+_METHODS = {"gdumb": "GDumb", "der++": "DER++", "ewc": "EWC", "lwf": "LwF"}
 _PANELS = 6
 
 
@@ -44,8 +45,12 @@ def _label(row: Row) -> str:
     if row.get("label"):
         return str(row["label"])
     if not row["memory_images"]:
-        return str(row["method"])
-    return f"{row['method']!s}, {row['memory_images']:,} images"
+        return _method(row)
+    return f"{_method(row)}, {row['memory_images']:,} images"
+
+
+def _method(row: Row) -> str:
+    return _METHODS.get(row["method"], str(row["method"]))
 
 
 def _presets(rows: list[Row]) -> list[str]:
@@ -177,7 +182,7 @@ def _lines(rows: list[Row]) -> dict[str, list[Row]]:
         if row["memory_images"] and row["preset"] != "faults":
             best = ", best preset" if row["preset"] == "best" else ""
             stored = f", stored as {row['storage']}" if row["storage"] not in (None, "raw") else ""
-            lines.setdefault(f"{row['method']}{best}{stored}", []).append(row)
+            lines.setdefault(f"{_method(row)}{best}{stored}", []).append(row)
     return lines
 
 
@@ -186,33 +191,52 @@ def _against_memory(rows: list[Row]) -> Drawing:
     figure = Figure(figsize=(style.WIDTH, 3.4 * len(scenarios)), layout="constrained")
     grid = figure.subplots(len(scenarios), 2, squeeze=False, sharey=True)
     names = list(_lines(rows))
-    least = min(row["average_accuracy"].mean for row in rows if row["preset"] != "faults")
+    least = min(row["average_accuracy"].mean for line in _lines(rows).values() for row in line)
     for line, scenario in zip(grid, scenarios, strict=True):
         mine = [row for row in rows if row["scenario"] == scenario]
         for panel, key in zip(line, ("memory_images", "memory_bytes"), strict=True):
             for name, points in _lines(mine).items():
                 _curve(panel, points, key, name, names.index(name))
-            for row in mine:
-                if not row["memory_images"] and row["preset"] != "faults" and row["method"] in ("naive", "joint"):
-                    panel.axhline(row["average_accuracy"].mean, color=style.MUTED, linewidth=1, linestyle="--")
-                    panel.text(
-                        0.01, row["average_accuracy"].mean + 0.01, f"{row['method']}, {row['preset']}",
-                        color=style.MUTED, fontsize=7.5, transform=panel.get_yaxis_transform(),
-                    )  # fmt: skip
             panel.set_xscale("log")
             _places(panel, [row[key] for row in mine if row["memory_images"]])
             panel.set_xlabel("images in memory" if key == "memory_images" else "bytes of memory, labels included")
             panel.set_title(scenario)
             style.percent_axis(panel, "y", least)
+            _without_memory(panel, mine)
         line[0].set_ylabel("average accuracy at the end")
     handles = {str(h.get_label()): h for axes in grid.ravel() for h in axes.get_lines() if h.get_label()[0] != "_"}
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)
     return Drawing(
         "memory",
         "Accuracy against memory",
-        "Each learner that keeps examples, by how many and by their bytes; dashed: without a memory.",
+        "Each learner that keeps examples, by how many and by their bytes, with the standard deviation over seeds; "
+        "dashed, or named at the lower edge: without a memory.",
         figure,
     )
+
+
+def _without_memory(panel: Axes, rows: list[Row]) -> None:
+    """Draw the learners without a memory as dashed lines; name those that are below the axis at its lower edge."""
+    low, high = panel.get_ylim()
+    rows = [row for row in rows if not row["memory_images"] and row["preset"] != "faults"]
+    below = []
+    for row in sorted(rows, key=lambda row: -row["average_accuracy"].mean):
+        value = row["average_accuracy"].mean
+        name = f"{_method(row)}, {row['preset']}"
+        if value < low:
+            below.append(f"{_method(row)} {percent(value)} %")
+            continue
+        panel.axhline(value, color=style.MUTED, linewidth=1, linestyle="--")
+        _note(panel, value + 0.01 * (high - low), name)
+    if below:
+        _note(panel, low + 0.02 * (high - low), f"below: {', '.join(below)}")
+
+
+def _note(panel: Axes, height: float, text: str) -> None:
+    panel.text(
+        0.01, height, text, color=style.MUTED, fontsize=7.5, transform=panel.get_yaxis_transform(),
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+    )  # fmt: skip
 
 
 def _places(panel: Axes, values: list[float]) -> None:
@@ -229,9 +253,11 @@ def _curve(panel: Axes, points: list[Row], key: str, name: str, index: int) -> N
     points = sorted(points, key=lambda row: row[key])
     x = [row[key] for row in points]
     marker = "osD^vP*X"[(index // len(style.PALETTE)) % 8]
-    panel.plot(
-        x, [row["average_accuracy"].mean for row in points], marker=marker, label=name, color=style.colour(index)
-    )
+    accuracies = [row["average_accuracy"] for row in points]
+    panel.plot(x, [each.mean for each in accuracies], marker=marker, label=name, color=style.colour(index))
+    if all(len(each.values) > 1 for each in accuracies):
+        spread = [each.deviation for each in accuracies]
+        panel.errorbar(x, [each.mean for each in accuracies], spread, fmt="none", capsize=2, color=style.colour(index))
 
 
 def _confusion(run: Run) -> Drawing | None:
@@ -291,7 +317,7 @@ def _content(runs: Sequence[Run], drawings: list[Drawing], summary: str) -> Cont
 def _drawings(runs: Sequence[Run]) -> list[Drawing]:
     rows = _gathered(runs)
     found: list[Any] = [_arrival(runs, rows)]
-    if any(row["memory_images"] for row in rows):
+    if _lines(rows):
         found.append(_against_memory(rows))
     return [*found, *([each] if (each := _confusion(runs[0])) else [])]
 

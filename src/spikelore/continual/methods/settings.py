@@ -83,10 +83,10 @@ class LearnerSettings:
         learning_rate: of Adam.
         replay_batch: images replayed from the memory in each step beside the new ones.
         balanced_replay: draw a class first, then an image of it; otherwise every stored image alike.
-        loss_over: outputs that the cross entropy of methods that replay is over. ``all``; ``seen``: of the classes so far,
-            so that those to come are not pushed down before they come; ``batch``: for replayed images likewise, for new
-            ones only of the classes among them, so that they do not push the old classes' outputs down (ER-ACE, Caccia
-            et al. 2022, arXiv 2104.05025).
+        loss_over: outputs that the cross entropy of a method with replay is over. ``all``; ``seen``: of the classes so
+            far, so that those to come are not pushed down before they come; ``batch``: for replayed images likewise,
+            for new ones only of the classes among them, so that they do not push the old classes' outputs down
+            (ER-ACE, Caccia et al. 2022, arXiv 2104.05025).
         input: ``grey`` pixels, or ``spikes``: 1 where a pixel is 128 or more, for new, replayed and test images.
         augmentation: of replayed images, and of GDumb's.
         readout: ``spikes`` are the logits' only source (their count over the steps); ``drive`` adds the membrane

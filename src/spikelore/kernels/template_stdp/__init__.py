@@ -81,7 +81,7 @@ def train(
         backend: ``numba_cpu`` or ``reference``.
 
     Raises:
-        InputError: a label that no unit stands for.
+        InputError: a label that no unit stands for, limits without ranks, a margin without a rate.
 
     Source: soft bounds: van Rossum et al. 2000 (doi 10.1523/JNEUROSCI.20-23-08812.2000); reward of the nearest
     right and punishment of the nearest wrong template within a window: Kohonen's LVQ 2.1 (doi
@@ -91,11 +91,13 @@ def train(
     unknown = np.setdiff1d(labels[order], unit_classes)
     if len(unknown):
         raise InputError(f"images have label {unknown[0]}, but no unit stands for it; units: {np.unique(unit_classes)}")
+    if margin is not None and rate is None:
+        raise InputError(f"margin is {margin} without a rate; a unit can be punished at a fixed rate only, give one")
     plastic = np.ones(units, np.float32) if plasticity is None else np.asarray(plasticity, np.float32)
     if limits is None:
         ranks, limits = np.zeros(units, np.int64), np.ones(len(order), np.int64)
     elif ranks is None:
-        raise InputError("limits need the ranks of the units")
+        raise InputError("limits are given without ranks; give the rank of each unit")
     learner = select(_BACKENDS, backend).Learner(spikes, weights, padding)
     lengths = np.sqrt(np.maximum(spikes.counts(), 1)).astype(np.float32)
     rewarded = np.zeros(units, np.int64)
