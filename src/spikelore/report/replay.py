@@ -42,15 +42,13 @@ def _tasks(runs: Sequence[Run]) -> int:
 
 
 def _label(row: Row) -> str:
-    if row.get("label"):
-        return str(row["label"])
-    if not row["memory_images"]:
-        return _method(row)
-    return f"{_method(row)}, {row['memory_images']:,} images"
+    if not row["memory_images"] or row["preset"] == "faults":
+        return _learner(row)
+    return f"{_learner(row)}, {row['memory_images']:,} images"
 
 
-def _method(row: Row) -> str:
-    return _METHODS.get(row["method"], str(row["method"]))
+def _learner(row: Row) -> str:
+    return str(row.get("label") or _METHODS.get(row["method"], row["method"]))
 
 
 def _presets(rows: list[Row]) -> list[str]:
@@ -182,7 +180,7 @@ def _lines(rows: list[Row]) -> dict[str, list[Row]]:
         if row["memory_images"] and row["preset"] != "faults":
             best = ", best preset" if row["preset"] == "best" else ""
             stored = f", stored as {row['storage']}" if row["storage"] not in (None, "raw") else ""
-            lines.setdefault(f"{_method(row)}{best}{stored}", []).append(row)
+            lines.setdefault(f"{_learner(row)}{best}{stored}", []).append(row)
     return lines
 
 
@@ -222,9 +220,9 @@ def _without_memory(panel: Axes, rows: list[Row]) -> None:
     below = []
     for row in sorted(rows, key=lambda row: -row["average_accuracy"].mean):
         value = row["average_accuracy"].mean
-        name = f"{_method(row)}, {row['preset']}"
+        name = f"{_learner(row)}, {row['preset']}"
         if value < low:
-            below.append(f"{_method(row)} {percent(value)} %")
+            below.append(f"{_learner(row)} {percent(value)} %")
             continue
         panel.axhline(value, color=style.MUTED, linewidth=1, linestyle="--")
         _note(panel, value + 0.01 * (high - low), name)
@@ -235,7 +233,7 @@ def _without_memory(panel: Axes, rows: list[Row]) -> None:
 def _note(panel: Axes, height: float, text: str) -> None:
     panel.text(
         0.01, height, text, color=style.MUTED, fontsize=7.5, transform=panel.get_yaxis_transform(),
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8}, zorder=1.5,
     )  # fmt: skip
 
 
