@@ -222,12 +222,12 @@ def test_published_numbers_stand_beside_ours():
     assert [len(each["faults"]) for each in faults] == [6, 0, 1, 1, 1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["best", "published", "joint", "quick"])
+@pytest.mark.parametrize("name", ["best", "published", "joint", "quick", "methods"])
 def test_kept_configurations_are_those_of_the_presets(name):
     file = Path(__file__).parents[2] / "configs" / f"replay_{name}.yaml"
     config = config_file.read(file)
     jobs = [part.job for part in config.jobs()]
-    if name == "quick":
+    if name in ("quick", "methods"):
         assert len({job.learner.method for job in jobs}) == 8
         return
     preset = "best" if name == "best" else "published"

@@ -276,7 +276,7 @@ def published(data: str = "mnist", seed: int = 0) -> ReplayExperiment:
 
 
 def best(data: str = "mnist", seed: int = 0) -> ReplayExperiment:
-    """Return our learner: experience replay with a class-balanced memory of 1000 images, each image seen once."""
+    """Return our learner: DER++ with ER-ACE's loss and a class-balanced memory of 1000 images, each image seen once."""
     return ReplayExperiment(
         data=data,
         seed=seed,
@@ -286,7 +286,7 @@ def best(data: str = "mnist", seed: int = 0) -> ReplayExperiment:
             neuron=Leaky(beta=0.9, surrogate="atan", slope=2.0),
         ),
         learner=LearnerSettings(
-            method="experience replay", batch=32, replay_batch=64, learning_rate=2e-3, averaging=0.98,
+            method="der++", batch=32, replay_batch=32, strength=0.3, learning_rate=2e-3, averaging=0.98,
             loss_over="batch", readout="drive",
             augmentation=Augmentation(rotation=12.0, scale=0.12, shear=0.1, shift=2.0, elastic=0.5),
         ),
@@ -344,6 +344,6 @@ def at_scale(scale: Literal["quick", "paper"], *, preset: Preset | None = None, 
     if "best" in presets and scale == "paper":
         variants += _best_variants(base, seed)
     elif "best" in presets:
-        ours = {**_differences(base, best(base.data, seed)), "learner.batch": 8, "learner.replay_batch": 24}
+        ours = {**_differences(base, best(base.data, seed)), "learner.batch": 8, "learner.replay_batch": 12}
         variants += [{**ours, "memory.images": 300, **free} for free in ({}, _FREE)]
     return replace(base, variants=tuple(variants))
