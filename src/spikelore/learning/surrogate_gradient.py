@@ -59,7 +59,7 @@ def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
 
 
 def epoch_(
-    network: SpikingModule,
+    network: Callable[[torch.Tensor], torch.Tensor],
     images: torch.Tensor,
     labels: torch.Tensor,
     optimiser: torch.optim.Optimizer,
@@ -70,12 +70,13 @@ def epoch_(
     """Take one step for each batch in the order given; return the mean of the losses.
 
     Args:
-        network: maps images to (T,B,K) spikes.
+        network: maps images to what the loss takes: a `SpikingModule` to spikes, or, for `membrane_loss`,
+            ``lambda images: network.with_potentials(images)[1]``.
         images: (N,H,W) or (N,C,H,W) float in 0..1.
         labels: (N,) int64, 0 .. K-1.
         optimiser: of the network's parameters.
         batch: images a step; the last may have fewer.
-        loss: of (T,B,K) spikes and (B,) labels.
+        loss: of (T,B,K) spikes or potentials and (B,) labels.
 
     Raises:
         SpikeloreError: a loss is not a finite number; that step is not taken.

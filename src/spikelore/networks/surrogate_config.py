@@ -84,5 +84,6 @@ class SurrogateConfig:
 
     @classmethod
     def best(cls, **changes: object) -> Self:
-        """Return the preset for few steps: pixels as currents, T = 8."""
-        return replace(cls(steps=8, coding="constant"), **changes)
+        """Return the network of the ``best`` replay preset: a hidden layer, pixels as currents, T = 4."""
+        neuron = Leaky(beta=0.9, surrogate="atan", slope=2.0)
+        return replace(cls(hidden=(256,), steps=4, coding="constant", neuron=neuron), **changes)

@@ -1,7 +1,7 @@
 """What a continual learner is told; imports no torch, so that reading a configuration stays quick."""
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self, get_args
 
 from spikelore.continual.memory import Budget, Policy
 from spikelore.errors import InputError
@@ -149,6 +149,16 @@ class LearnerSettings:
         unknown = [fault for fault in self.faults if fault not in FAULTS]
         if unknown:
             raise InputError(f"faults has {unknown[0]!r}, expected some of {', '.join(FAULTS)}; choose of these")
+
+    @classmethod
+    def best(cls, **changes: Any) -> Self:
+        """Return the ``best`` replay preset: DER++ with ER-ACE's loss, augmented; for `SurrogateConfig.best`."""
+        preset = cls(
+            method="der++", batch=32, replay_batch=32, strength=0.3, learning_rate=2e-3, averaging=0.98,
+            loss_over="batch", readout="drive",
+            augmentation=Augmentation(rotation=12.0, scale=0.12, shear=0.1, shift=2.0, elastic=0.5),
+        )  # fmt: skip
+        return replace(preset, **changes)
 
     @property
     def keeps_examples(self) -> bool:

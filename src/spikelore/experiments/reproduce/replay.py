@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from spikelore.continual.methods import FAULTS, Augmentation, LearnerSettings, MemorySettings
+from spikelore.continual.methods import FAULTS, LearnerSettings, MemorySettings
 from spikelore.errors import InputError
 from spikelore.experiments.continual_run import Job, StreamSettings, accuracy_of, run_job, work
 from spikelore.experiments.parallel import cores, spread
@@ -24,7 +24,6 @@ from spikelore.experiments.progress import progress_bar
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.files import load_tensors
-from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.surrogate_config import SurrogateConfig
 
 MEMBRANES = "membranes re-initialised"
@@ -276,22 +275,15 @@ def published(data: str = "mnist", seed: int = 0) -> ReplayExperiment:
 
 
 def best(data: str = "mnist", seed: int = 0) -> ReplayExperiment:
-    """Return our learner: DER++ with ER-ACE's loss and a class-balanced memory of 1000 images, each image seen once."""
+    """Return our learner with a memory of 1000 images, each image seen once."""
     return ReplayExperiment(
         data=data,
         seed=seed,
         preset="best",
-        network=SurrogateConfig(
-            steps=4, coding="constant", hidden=(256,),
-            neuron=Leaky(beta=0.9, surrogate="atan", slope=2.0),
-        ),
-        learner=LearnerSettings(
-            method="der++", batch=32, replay_batch=32, strength=0.3, learning_rate=2e-3, averaging=0.98,
-            loss_over="batch", readout="drive",
-            augmentation=Augmentation(rotation=12.0, scale=0.12, shear=0.1, shift=2.0, elastic=0.5),
-        ),
+        network=SurrogateConfig.best(),
+        learner=LearnerSettings.best(),
         memory=MemorySettings(images=1000),
-    )  # fmt: skip
+    )
 
 
 _FREE = {"stream.scenario": "task-free"}
