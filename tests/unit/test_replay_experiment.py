@@ -12,13 +12,16 @@ import yaml
 from spikelore import report
 from spikelore.continual.methods import LearnerSettings, MemorySettings
 from spikelore.continual.methods.base import Learner
+from spikelore.continual.methods.published import PublishedReplay
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import config_file, continual_run
-from spikelore.experiments.continual_run import Job, StreamSettings, run_job
+from spikelore.experiments.continual_run import Job, StreamSettings, accuracy_of, run_job
 from spikelore.experiments.reproduce import replay
 from spikelore.experiments.reproduce.replay import ReplayExperiment, changed, part_names
 from spikelore.files import load_tensors
 from spikelore.kernels.lif_scan import Leaky
+from spikelore.networks import checkpoint as checkpoint_file
+from spikelore.networks.surrogate import SurrogateNetwork
 from spikelore.networks.surrogate_config import SurrogateConfig
 
 STREAM = StreamSettings(groups=((0, 1), (2, 3)))
@@ -73,7 +76,9 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(job, tmp_path, monkeypatch):
     assert numbers(stopped) == numbers(whole)
     mine, theirs = checkpoint(tmp_path / "stopped"), checkpoint(tmp_path / "whole")
     assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
-    assert (tmp_path / "stopped/metrics.jsonl").read_text().count("test") == 2
+    lines = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("stopped", "whole")]
+    assert lines[0] == lines[1]
+    assert lines[0].count(b"test") == 2
 
 
 def test_task_free_is_what_class_incremental_is_for_a_learner_that_hears_no_boundaries(tmp_path):
@@ -141,6 +146,59 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path, 
     assert run_job(naive, tmp_path, None)["average_accuracy"] > 0.3
 
 
+GDUMB = replace(JOB, learner=replace(REPLAY, method="gdumb", batch=32, rehearsal_steps=2))
+
+
+@pytest.mark.parametrize(
+    ("job", "method", "place"),
+    [
+        (PUBLISHED.jobs()[0].job, "begin_epoch", r"task 1 of 2, epoch 1, batch 1 \(published replay, seed 0\)"),
+        (GDUMB, "rehearse", r"the tests after task 1 of 2 \(gdumb, seed 0\)"),
+    ],
+)
+def test_an_error_says_where_and_that_no_state_was_saved(job, method, place, tmp_path, monkeypatch):
+    def fail(*_):
+        raise SpikeloreError("the loss is nan; do this.")
+
+    for learner in (PublishedReplay, Learner):
+        monkeypatch.setattr(learner, method, fail)
+    with pytest.raises(
+        SpikeloreError, match=rf"^stopped at {place}: the loss is nan; do this; no state was saved yet$"
+    ):
+        run_job(job, tmp_path, None)
+
+
+def test_weights_that_are_no_numbers_are_not_kept_for_deciding(tmp_path, monkeypatch):
+    def spoil(self):
+        with torch.no_grad():
+            next(self.network.parameters())[0] = float("nan")
+
+    monkeypatch.setattr(Learner, "rehearse", spoil)
+    with pytest.raises(SpikeloreError, match=r"convolutions\.0\.weight has weights that are not finite"):
+        run_job(GDUMB, tmp_path, None)
+    assert not (tmp_path / "checkpoints/network.safetensors").exists()
+
+
+def test_the_kept_network_is_the_one_that_is_counted_and_can_be_loaded(tmp_path, monkeypatch):
+    questions = []
+    original = Learner.rehearse
+    monkeypatch.setattr(Learner, "rehearse", lambda self: (questions.append(1), original(self))[1])
+    row = run_job(GDUMB, tmp_path, None)
+    assert len(questions) == 2  # one test a task, none for counting
+    file = tmp_path / "checkpoints/network.safetensors"
+    network = SurrogateNetwork.load(file)
+    assert network.head_sizes == [len(row["classes"])] == [4]
+    with pytest.raises(InputError, match="holds a surrogate network, whose outputs get their classes from a learner"):
+        checkpoint_file.load(file)
+
+
+@pytest.mark.parametrize("scenario", ["class-incremental", "task-incremental", "domain-incremental"])
+def test_a_run_asked_again_gives_its_own_last_average(scenario, tmp_path):
+    job = replace(JOB, stream=replace(STREAM, scenario=scenario), learner=replace(REPLAY, batch=64))
+    row = run_job(job, tmp_path, None)
+    assert accuracy_of(job, tmp_path, None, None) == pytest.approx(row["average_accuracy"], abs=1e-5)
+
+
 def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
     run_job(JOB, tmp_path, None)
     with pytest.raises(InputError, match=r"another configuration \(memory\.images was 40, now 50\)"):
@@ -168,6 +226,39 @@ def test_what_makes_no_sense_is_refused_before_anything_is_learned(values, sente
     with pytest.raises(InputError, match=sentence):
         config_file.execute(changed(BASE, values), tmp_path / "run", None)
     assert not (tmp_path / "run" / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"memory.storage": "bits"}, "variant 2: .*memory.storage.* 'spikes'.*bits"),
+        ({"learner": {"readout": "drve"}}, "variant 2: .*learner.readout.*drve"),
+        ({"measured_on": "valid"}, "variant 2: .*measured_on.*valid"),
+        ({"memory": 3}, "variant 2: memory is 3, expected names"),
+        ({"memory": {3: 4}}, "variant 2: '3' is no value of a MemorySettings"),
+        ({"memory.images": "many"}, "variant 2: .*memory.images.*int.*many"),
+        ({"memory.images": None}, "variant 2: memory.images is null"),
+        ({"learner.faults": ["none"]}, "variant 2: .*learner.faults.*none"),
+        ({"memory.images": 2.5}, "variant 2: .*memory.images.*2.5"),
+        ({"variants": [{}]}, "variant 2: it has variants of its own"),
+        ({"learner.replay_batch": 5}, "two variants differ in learner.replay_batch alone.*give them labels"),
+        ({"learner.replay_batch": 5, "seed": 7}, "two variants differ in learner.replay_batch alone"),
+    ],
+)
+def test_a_variant_is_checked_like_a_file(values, sentence):
+    with pytest.raises(InputError, match=sentence) as raised:
+        config_file.build("replay", {**config_file.plain(BASE), "variants": [{}, values]})
+    assert "\n" not in str(raised.value)
+
+
+def test_variants_take_the_types_of_a_file():
+    same = {"memory.images": "50", "stream.groups": [[0, 1], [2, 3]], "learner.augmentation": {"rotation": 3}}
+    (part,) = replace(BASE, variants=(same,)).jobs()
+    assert part.job.memory.images == 50
+    assert part.job.stream.groups == ((0, 1), (2, 3))
+    assert isinstance(part.job.learner.augmentation.rotation, float)
+    apart = replace(BASE, variants=({}, {"learner.replay_batch": 5, "label": "few"}, {"seed": 7}, {}))
+    assert len(apart.jobs()) == 4
 
 
 def test_variants_become_rows_reports_and_networks_that_can_be_asked_again(tmp_path):
@@ -198,7 +289,9 @@ def test_variants_become_rows_reports_and_networks_that_can_be_asked_again(tmp_p
     assert [part.job for part in again.jobs()] == [part.job for part in config.jobs()]
     asked = replay.evaluate(again, path, None, None)
     assert [row["learner"] for row in asked] == list(dict.fromkeys(part_names(config.jobs())))
-    assert asked[1]["accuracy"] == pytest.approx(rows[1]["average_accuracy"], abs=0.02)
+    assert asked[1]["accuracy"] == pytest.approx(rows[1]["average_accuracy"], abs=1e-5)
+    assert rows[1]["classes"] == [0, 1, 2, 3]
+    assert results["versions"]["torch"] == torch.__version__
     page = report.write(path).read_text()
     assert "Each task" in page
     assert "Confusion over time" in page
@@ -233,6 +326,17 @@ def test_kept_configurations_are_those_of_the_presets(name):
     preset = "best" if name == "best" else "published"
     assert set(jobs) <= {part.job.as_computed() for part in replay.at_scale("paper", preset=preset).jobs()}
     assert yaml.safe_load(file.read_text())["experiment"] == "replay"
+
+
+@pytest.mark.parametrize(("name", "preset"), [("published_tables", "published"), ("budgets", "best")])
+def test_kept_experiments_are_those_of_reproduce(name, preset):
+    config = config_file.read(Path(__file__).parents[2] / "configs" / f"replay_{name}.yaml")
+    assert config.jobs() == replay.at_scale("paper", preset=preset).jobs()
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_reproduced_learners_have_rows_of_their_own(scale):
+    assert replay.at_scale(scale).jobs()
 
 
 def test_threads_are_given_back(tmp_path):

@@ -2,7 +2,10 @@
 
 from types import SimpleNamespace
 
-from spikelore.report.replay import _gathered
+import numpy as np
+import pytest
+
+from spikelore.report.replay import _confusion, _gathered
 
 
 def test_published_averages_become_numbers_beside_ours():
@@ -16,3 +19,14 @@ def test_published_averages_become_numbers_beside_ours():
     (gathered,) = _gathered([SimpleNamespace(results={"rows": [row]})])  # type: ignore[list-item]
     assert gathered["after 2"].mean == 0.7
     assert gathered["published 2"].mean == 0.708
+
+
+@pytest.mark.parametrize(("classes", "names"), [({"classes": [7, 3]}, ["3", "7"]), ({}, ["0", "1"])])
+def test_the_confusion_figure_names_the_streams_classes(classes, names):
+    row = {
+        "scenario": "class-incremental", "method": "naive", "preset": "best", "memory_images": 0, "seed": 0, **classes,
+    }  # fmt: skip
+    run = SimpleNamespace(results={"rows": [row]}, arrays={"confusion/0/0": np.eye(2, 3, dtype=np.int64)})
+    drawing = _confusion(run)  # type: ignore[arg-type]
+    assert drawing is not None
+    assert [text.get_text() for text in drawing.figure.axes[0].get_xticklabels()] == names

@@ -224,6 +224,22 @@ def test_a_loss_that_is_no_number_changes_nothing():
     assert all(torch.equal(now, then) for now, then in zip(each.parameters(), before, strict=True))
 
 
+@pytest.mark.parametrize("name", ["convolutions.0.weight", "convolutions.1.bias", "heads.0.weight"])
+@pytest.mark.parametrize("surrogate", ["atan", "fast_sigmoid"])
+def test_weights_that_are_no_numbers_are_seen_though_they_never_spike(name, surrogate):
+    each = network(neuron=Leaky(threshold=0.1, surrogate=surrogate, slope=2.0))
+    parameters = dict(each.named_parameters())
+    with torch.no_grad():
+        parameters[name][0] = float("nan")
+    before = [parameter.clone() for parameter in each.parameters()]
+    loss = spike_count_loss(each(images()), torch.tensor([0, 1, 2, 3]))
+    assert bool(loss.isfinite())
+    with pytest.raises(SpikeloreError, match="the gradients' norm is nan"):
+        step_(loss, adam(each.parameters()))
+    pairs = zip(each.parameters(), before, strict=True)
+    assert all(torch.allclose(now, then, rtol=0, atol=0, equal_nan=True) for now, then in pairs)
+
+
 @pytest.mark.parametrize("loss", [spike_count_loss, rate_loss, membrane_loss])
 def test_learns_digits_within_a_moment(loss):
     train = load("digits-sample").train

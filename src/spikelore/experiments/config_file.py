@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from spikelore.errors import InputError
+from spikelore.experiments import typed
 from spikelore.experiments.reproduce import decay, fusion, replay
 from spikelore.experiments.run_folder import RunFolder
 
@@ -87,13 +88,6 @@ def kind_of(config: Any) -> str:
     return next(name for name, kind in KINDS.items() if isinstance(config, kind.config))
 
 
-def _parser(kind: str) -> ArgumentParser:
-    parser = ArgumentParser(prog=f"spikelore run ({kind})", exit_on_error=False)
-    parser.add_argument("--experiment", type=str)
-    parser.add_class_arguments(KINDS[kind].config, None)
-    return parser
-
-
 def read(path: Path, overrides: Sequence[str] = ()) -> Any:
     """Return the configuration in a YAML file, with command-line overrides such as ``--seed 3``.
 
@@ -116,17 +110,12 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Any:
 
 def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Any:
     """Return the configuration of ``kind`` from nested plain values and overrides; strict about keys."""
-    parser = _parser(kind)
-    try:
+    parser = typed.parser(KINDS[kind].config, f"spikelore run ({kind})")
+    parser.add_argument("--experiment", type=str)
+    with typed.one_line():
         base = parser.parse_object(dict(values))
         namespace: Namespace = parser.parse_args(list(overrides), namespace=base)
         built = parser.instantiate(namespace)
-    except InputError:
-        raise
-    except Exception as error:  # jsonargparse raises several kinds, all about the given values
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from error
-        raise InputError(" ".join(str(error).split())) from error
     arguments = {key: value for key, value in vars(built).items() if key != "experiment"}
     return KINDS[kind].config(**arguments)
 

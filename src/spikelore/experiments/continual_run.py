@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +28,7 @@ from spikelore.data.streams import (
 )
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.run_folder import RunFolder
-from spikelore.files import load_tensors, save_tensors
+from spikelore.files import load_tensors
 from spikelore.metrics import confusion_matrix
 from spikelore.metrics.continual import average_accuracies, backward_transfer, forgetting, forward_transfer
 from spikelore.networks.surrogate_config import SurrogateConfig
@@ -37,6 +36,7 @@ from spikelore.randomness import generator, torch_generator
 
 if TYPE_CHECKING:
     from spikelore.continual.methods.base import Learner
+    from spikelore.networks.surrogate import SurrogateNetwork
 
 _SAVE_SECONDS = 30.0
 _LOOK_EVERY = 20
@@ -201,14 +201,22 @@ def _orders(job: Job, setting: _Setting, task: int, epoch: int) -> NDArray[np.in
     return np.stack([np.full(len(order), task), order], axis=1)
 
 
+def _among(job: Job, stream: Stream, tested: int, after: int) -> tuple[int, ...]:
+    """Return the classes that a test image of task ``tested`` is decided among after task ``after``."""
+    if stream.scenario in ("task-incremental", "domain-incremental"):
+        return stream.tasks[tested].classes
+    return stream.classes if job.learner.method == "joint" else tuple(sorted(stream.seen(after)))
+
+
 @dataclass
 class _Position:
-    """How far a run has come: all before (task, epoch, batch) is done."""
+    """How far a run has come: all before (task, epoch, batch) is done; the pass's losses so far, summed up."""
 
     task: int = 0
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
+    losses: float = 0.0
 
 
 class _Run:
@@ -248,14 +256,27 @@ class _Run:
         self.saved = time.monotonic()
 
     def _where(self) -> str:
-        at = self.position
-        return (
-            f"task {at.task + 1} of {len(self.setting.learned)}, epoch {at.epoch + 1}, batch {at.batch + 1} "
-            f"({self.job.learner.method}, seed {self.job.seed})"
-        )
+        at, tasks = self.position, len(self.setting.learned)
+        if at.task == tasks:
+            place = "the end"
+        elif at.epoch == self.job.learner.epochs:
+            place = f"the tests after task {at.task + 1} of {tasks}"
+        else:
+            place = f"task {at.task + 1} of {tasks}, epoch {at.epoch + 1}, batch {at.batch + 1}"
+        return f"{place} ({self.job.learner.method}, seed {self.job.seed})"
 
     def run(self) -> dict[str, Any]:
         """Learn and test to the end; return the row of ``results.json``."""
+        try:
+            return self._run()
+        except InputError:
+            raise
+        except SpikeloreError as error:
+            state = self.folder.checkpoint("state")
+            kept = f"the last good state is kept in {state}" if state.exists() else "no state was saved yet"
+            raise SpikeloreError(f"stopped at {self._where()}: {str(error).rstrip('.')}; {kept}") from error
+
+    def _run(self) -> dict[str, Any]:
         self.begun = time.monotonic() - self.position.seconds
         if self.position == _Position() and self.job.stream.scenario == "domain-incremental":
             self.untrained = self._accuracies(range(len(self.setting.tests)), 0)
@@ -283,44 +304,20 @@ class _Run:
         job, at = self.job, self.position
         order = _orders(job, self.setting, task, epoch)
         told = task if job.tells_boundaries else -1
-        losses = []
         for number, part in enumerate(batches(order, job.learner.batch, drop_last=self.learner.drop_last)):
             if number < at.batch:
                 continue
             images, labels = gather(self.setting.learned, part)
-            try:
-                losses.append(self.learner.learn(images, labels, told))
-            except InputError:
-                raise
-            except SpikeloreError as error:
-                raise SpikeloreError(
-                    f"stopped at {self._where()}: {error}. The last good state is kept in "
-                    f"{self.folder.checkpoint('state')}"
-                ) from error
+            at.losses += self.learner.learn(images, labels, told)
             at.batch = number + 1
             self.tick(len(part))
-            if at.batch % _LOOK_EVERY == 0:
-                self._look()
-        if losses:
-            self.folder.append_metrics(
-                stage="learn", task=task, epoch=epoch, loss=round(float(np.mean(losses)), 6), batches=len(losses)
-            )
-
-    def _look(self) -> None:
-        """Save now and then; stop if the process that started this one is gone."""
-        parent = parent_process()
-        if parent is not None and not parent.is_alive():
-            raise SystemExit(1)
-        if time.monotonic() - self.saved > _SAVE_SECONDS:
-            self.position.seconds = time.monotonic() - self.begun
-            self._save()
-
-    def _among(self, tested: int, after: int) -> tuple[int, ...]:
-        """Return the classes that a test image of task ``tested`` is decided among."""
-        stream = self.setting.stream
-        if stream.scenario in ("task-incremental", "domain-incremental"):
-            return stream.tasks[tested].classes
-        return stream.classes if self.job.learner.method == "joint" else tuple(sorted(stream.seen(after)))
+            if at.batch % _LOOK_EVERY == 0 and time.monotonic() - self.saved > _SAVE_SECONDS:
+                at.seconds = time.monotonic() - self.begun
+                self._save()
+        if at.batch:
+            mean = round(at.losses / at.batch, 6)
+            self.folder.append_metrics(stage="learn", task=task, epoch=epoch, loss=mean, batches=at.batch)
+        at.losses = 0.0
 
     def _accuracies(self, tasks: Any, after: int) -> NDArray[np.float64]:
         """Return the accuracy on the given tasks' test images, NaN for the others; keep the confusion matrix."""
@@ -332,7 +329,8 @@ class _Run:
         with self.learner.asked():
             for tested in tasks:
                 images = self.setting.tests[tested]
-                decisions = self.learner.decide(images.images, self._among(tested, after))
+                among = _among(self.job, self.setting.stream, tested, after)
+                decisions = self.learner.decide(images.images, among)
                 found[tested] = (decisions == images.labels).mean()
                 confusion += confusion_matrix(decisions, images.labels, classes)
             if isinstance(self.learner, PublishedReplay) and self._reports_own_head():
@@ -347,9 +345,18 @@ class _Run:
         joint_run = len(self.setting.learned) < len(self.setting.tests)
         return "own head for the current task" in self.job.learner.faults and not joint_run
 
+    def _network(self) -> "SurrogateNetwork":
+        from spikelore.networks.surrogate import SurrogateNetwork
+
+        assert isinstance(self.learner.network, SurrogateNetwork)
+        return self.learner.network
+
     def _keep_deciding_network(self) -> None:
-        arrays = {name: tensor.numpy().copy() for name, tensor in self.learner.network.state_dict().items()}
-        save_tensors(self.folder.checkpoint("network"), arrays, {})
+        network = self._network()
+        for name, tensor in network.state_dict().items():
+            if not bool(tensor.isfinite().all()):
+                raise SpikeloreError(f"{name} has weights that are not finite numbers; lower learner.learning_rate")
+        network.save(self.folder.checkpoint("network"))
 
     def _test(self, task: int) -> None:
         everything = len(self.setting.learned) == 1 or self.setting.stream.scenario in (
@@ -359,13 +366,14 @@ class _Run:
         self.folder.append_metrics(stage="test", task=task, accuracies=_plain(self.matrix[task]))
 
     def _operations(self) -> dict[str, float]:
+        """Count what the network costs that decided last: the kept one."""
         from spikelore.networks.surrogate import SurrogateNetwork
 
         images = np.concatenate([each.images for each in self.setting.tests])
         chosen = generator(self.job.seed, "counted").choice(len(images), min(_COUNTED_IMAGES, len(images)), False)
-        assert isinstance(self.learner.network, SurrogateNetwork)
-        with self.learner.asked():
-            found = self.learner.network.count_operations(self.learner.to_input(images[chosen]))
+        draws = torch_generator(self.job.seed, "asked", self.learner.questions, "network")
+        network = SurrogateNetwork.load(self.folder.checkpoint("network"), draws)
+        found = network.count_operations(self.learner.to_input(images[chosen]))
         synops = found.accumulates + found.multiply_accumulates
         return {
             "spikes_per_image": round(float(found.spikes.mean()), 1),
@@ -384,6 +392,7 @@ class _Run:
             "memory_images": self.learner.memory_images,
             "memory_bytes": self.learner.memory_bytes,
             "seed": self.job.seed,
+            "classes": list(self.setting.stream.classes),
             "accuracy_matrix": [_plain(line) for line in matrix],
             "average_accuracies": _plain(averages),
             "average_accuracy": round(float(averages[-1]), 5),
@@ -430,7 +439,10 @@ def run_job(
 
 
 def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None) -> float:
-    """Return the accuracy of a finished job's network on test images, decided among all its classes.
+    """Return the accuracy of a finished job's network on test images.
+
+    On the job's own stream it is the mean over the tasks, each decided as in the run. Images of another dataset come
+    without tasks, so they are decided among all classes.
 
     Args:
         job: what was run.
@@ -447,15 +459,20 @@ def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None) -
     if not (path / "results.json").exists():
         raise InputError(f"{path} holds no finished learner; resume its run first")
     stream = job.stream.load(job.data, data_dir, job.seed)
-    test = load(data, data_dir).test if data else joint(stream.tasks).test
     learner = learner_of(job, stream)
     if job.learner.grow_heads:
         assert isinstance(learner.network, SurrogateNetwork)
         for task in stream.tasks:
             learner.network.add_head(len(task.classes))
     learner.load_network(load_tensors(checkpoint)[0])
-    learner.columns(test.labels)
-    return float((learner.decide(test.images, stream.classes) == test.labels).mean())
+    if data:
+        asked = [(load(data, data_dir).test, stream.classes)]
+    else:
+        last = len(stream.tasks) - 1
+        asked = [(task.test, _among(job, stream, number, last)) for number, task in enumerate(stream.tasks)]
+    for test, _ in asked:
+        learner.columns(test.labels)  # refuses what the network has no output for
+    return float(np.mean([(learner.decide(test.images, among) == test.labels).mean() for test, among in asked]))
 
 
 def work(job: Job, data_dir: Path | None) -> int:

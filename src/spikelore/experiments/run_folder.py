@@ -25,7 +25,7 @@ from spikelore.files import (
     write_text_atomic,
 )
 
-_LIBRARIES = ("spikelore", "numpy", "numba", "scipy")
+_LIBRARIES = ("spikelore", "numpy", "numba", "scipy", "torch")
 _STATE = "state"
 
 

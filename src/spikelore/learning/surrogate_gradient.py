@@ -47,13 +47,20 @@ def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
     """Take one step down the loss and return its value from before the step.
 
     Raises:
-        SpikeloreError: the loss is not a finite number; no weight is changed.
+        SpikeloreError: the loss or the norm of its gradients is not a finite number; no weight is changed. (A
+            potential that is not a number never spikes, so a loss of spikes alone may stay finite.)
     """
     value = float(loss.detach())
     if not math.isfinite(value):
         raise SpikeloreError(f"the loss is {value}; no weight was changed: lower the learning rate or check the input")
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    gradients = [each.grad for group in optimiser.param_groups for each in group["params"] if each.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    if not math.isfinite(norm):
+        raise SpikeloreError(
+            f"the gradients' norm is {norm}; no weight was changed: lower the learning rate or check the weights"
+        )
     optimiser.step()
     return value
 

@@ -22,6 +22,11 @@ def load(path: Path) -> Classifier:
         from spikelore.networks.rate_lif import RateLIFNetwork
 
         return RateLIFNetwork.load(path)
+    if kind.startswith("surrogate network"):
+        raise InputError(
+            f"checkpoint {path} holds a surrogate network, whose outputs get their classes from a learner, expected a "
+            "network that decides on its own; give its run folder, or load it with SurrogateNetwork.load"
+        )
     raise InputError(
         f"checkpoint {path} holds {kind!r}, expected a first-spike or a rate-coded LIF network; give one that a "
         "run wrote"

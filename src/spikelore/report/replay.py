@@ -270,7 +270,8 @@ def _confusion(run: Run) -> Drawing | None:
     if not names:
         return None
     counts = [run.arrays[name] for name in names]
-    classes = [str(n) for n in range(len(counts[0]))]
+    row = rows[chosen]
+    classes = [str(label) for label in sorted(row.get("classes", range(len(counts[0]))))]
     figure, axes = style.panels(len(counts), 3.2)
     for n, (panel, count) in enumerate(zip(axes, counts, strict=True)):
         total = count.sum(1, keepdims=True)
@@ -279,7 +280,6 @@ def _confusion(run: Run) -> Drawing | None:
         panel.set_title(f"after task {n + 1}")
         panel.set_xlabel("decided")
     axes[0].set_ylabel("true class")
-    row = rows[chosen]
     return Drawing(
         "confusion",
         "Confusion over time",

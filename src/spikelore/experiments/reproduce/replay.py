@@ -23,6 +23,7 @@ from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.progress import progress_bar
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
+from spikelore.experiments.typed import checked
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
 
@@ -64,16 +65,37 @@ class ReplayExperiment:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise InputError(f"seeds is {self.seeds}, expected at least 1; choose another number")
-        self.jobs()
+        self._refuse_alike()
+
+    def _refuse_alike(self) -> None:
+        """Refuse learners that differ in more than the seed and would share a row of the report, as if in seeds."""
+        owner: dict[tuple[Any, ...], Job] = {}
+        for part in self.jobs():
+            job = replace(part.job, seed=self.seed)
+            other = owner.setdefault(_row_key(part), job)
+            if other != job:
+                differing = ", ".join(_differences(other, job))
+                raise InputError(
+                    f"two variants differ in {differing} alone, which no row of the report shows, expected a row for "
+                    "each learner; give them labels"
+                )
 
     def jobs(self) -> list["Part"]:
         """Return each learner of each variant and seed, variant after variant."""
         found = []
-        for one in [changed(self, {**each, "variants": ()}) for each in self.variants] or [self]:
+        for one in [self._variant(number, each) for number, each in enumerate(self.variants)] or [self]:
             for seed in range(one.seed, one.seed + one.seeds):
                 job = Job(one.data, seed, one.stream, one.network, one.learner, one.memory, one.measured_on)
                 found.append(Part(one.preset, one.label, job))
         return found
+
+    def _variant(self, number: int, values: dict[str, Any]) -> "ReplayExperiment":
+        try:
+            if "variants" in values:
+                raise InputError("it has variants of its own, expected values that differ; list them all beside it")
+            return changed(self, {**values, "variants": ()})
+        except InputError as error:
+            raise InputError(f"variant {number + 1}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -89,25 +111,31 @@ def changed(config: Any, values: Mapping[str, Any]) -> Any:
     """Return a configuration with other values, named by dotted paths such as ``memory.images``.
 
     Raises:
-        InputError: a name that the configuration does not have.
+        InputError: a name that the configuration does not have, or a value of another type.
     """
+    return _changed(config, values, type(config), "")
+
+
+def _changed(config: Any, values: Mapping[str, Any], whole: type, prefix: str) -> Any:
+    """Return a part of the configuration ``whole``, whose names begin with ``prefix``, with other values."""
     known = [one.name for one in fields(config)]
     inner: dict[str, dict[str, Any]] = {}
     new: dict[str, Any] = {}
     for path, value in values.items():
-        name, _, rest = path.partition(".")
+        name, _, rest = str(path).partition(".")
         if name not in known:
             raise InputError(f"{name!r} is no value of a {type(config).__name__}, expected one of {', '.join(known)}")
         if is_dataclass(getattr(config, name)):
+            if not rest and not isinstance(value, Mapping):
+                raise InputError(f"{prefix}{name} is {value!r}, expected names with values; name what differs in it")
             inner.setdefault(name, {}).update({rest: value} if rest else value)
+        elif value is None:
+            raise InputError(f"{prefix}{name} is null, expected a value; give one or leave the name out")
         else:
-            new[name] = _frozen(value)
+            new[name] = checked(whole, prefix + path, value)
     # All at once, since some values have a sense only together.
-    return replace(config, **new, **{name: changed(getattr(config, name), each) for name, each in inner.items()})
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value
+    parts = {name: _changed(getattr(config, name), each, whole, f"{prefix}{name}.") for name, each in inner.items()}
+    return replace(config, **new, **parts)
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> dict[str, Any]:
@@ -204,18 +232,33 @@ def _gather_metrics(folder: RunFolder, names: list[str]) -> None:
             folder.append_metrics(part=name, **json.loads(line))
 
 
+def _method(job: Job) -> str:
+    of_authors = job.learner.method == "published replay"
+    return "naive" if of_authors and not job.learner.stored_batches else job.learner.method
+
+
+def _faults(job: Job) -> list[str]:
+    reinitialised = job.network.membrane == "reinitialised"
+    return [*([MEMBRANES] if reinitialised else []), *(fault for fault in FAULTS if fault in job.learner.faults)]
+
+
+def _row_key(part: Part) -> tuple[Any, ...]:
+    """Return what the report tells learners apart by, as far as it is known before they run."""
+    job, memory = part.job, part.job.memory
+    kept = (memory.images, memory.bytes, job.learner.stored_batches, memory.storage)
+    return (part.preset, part.label, job.stream.scenario, _method(job), *kept, *_faults(job))
+
+
 def _row(part: Part, row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of ``results.json``: what was run, then what came out."""
-    job, learner = part.job, part.job.learner
-    alike = job.network.membrane == "reinitialised"
-    faults = [*([MEMBRANES] if alike else []), *(fault for fault in FAULTS if fault in learner.faults)]
+    job, learner, faults = part.job, part.job.learner, _faults(part.job)
     of_authors = learner.method == "published replay"
     theirs = None
     if part.preset == "published" and job.data == "mnist":
         theirs = [0.901] if learner.method == "joint" else _THEIRS.get((job.stream.scenario, learner.stored_batches))
     return {
         "scenario": job.stream.scenario,
-        "method": "naive" if of_authors and not learner.stored_batches else row["method"],
+        "method": _method(job),
         "preset": part.preset,
         **({"label": part.label} if part.label else {}),
         **({"faults": faults} if faults or of_authors else {}),

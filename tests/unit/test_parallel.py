@@ -1,0 +1,101 @@
+"""Jobs over processes: all results, the first error, a killed worker, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+
+from spikelore.errors import SpikeloreError
+from spikelore.experiments import parallel
+from spikelore.experiments.parallel import spread
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+
+
+def twice(number: int) -> int:
+    return 2 * number
+
+
+def fail_or_sleep(number: int) -> None:
+    if number == 0:
+        raise SpikeloreError("the first job fails")
+    time.sleep(600)
+
+
+def die_or_sleep(number: int) -> None:
+    if number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(600)
+
+
+def note_and_sleep(folder: str, number: int) -> None:
+    Path(folder, f"{number}.pid").write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def test_every_call_gives_its_result():
+    assert dict(spread(twice, [(n,) for n in range(5)])) == {n: 2 * n for n in range(5)}
+    assert list(spread(twice, [(4,)])) == [(0, 8)]
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [(fail_or_sleep, "the first job fails"), (die_or_sleep, "a worker process was killed .* --resume")],
+)
+def test_an_error_or_a_killed_worker_stops_all(function, sentence):
+    begun = time.monotonic()
+    with pytest.raises(SpikeloreError, match=sentence):
+        list(spread(function, [(0,), (1,), (2,)]))
+    assert time.monotonic() - begun < 120
+    assert not active_children()
+
+
+_SCRIPT = """
+import sys
+from spikelore.experiments import parallel
+from test_parallel import note_and_sleep
+
+if __name__ == "__main__":
+    parallel.cores = lambda: 2
+    list(parallel.spread(note_and_sleep, [(sys.argv[1], n) for n in range(2)]))
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def until(condition) -> bool:
+    for _ in range(600):
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks processes up in /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_or_killed_parent_leaves_no_workers(how, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.DEVNULL
+    )
+    noted = [tmp_path / f"{n}.pid" for n in range(2)]
+    assert until(lambda: all(each.exists() and each.read_text() for each in noted))
+    pids = [int(each.read_text()) for each in noted]
+    parent.send_signal(how)
+    assert parent.wait(60)
+    assert until(lambda: not any(alive(pid) for pid in pids))
