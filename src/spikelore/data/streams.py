@@ -74,15 +74,14 @@ class Stream:
                     "task of a domain-incremental stream; build them with domain_labels"
                 )
             return
-        owner: dict[int, str] = {}
-        for task in self.tasks:
+        owner: dict[int, int] = {}
+        for number, task in enumerate(self.tasks, 1):
             for label in task.classes:
-                if label in owner:
+                if owner.setdefault(label, number) != number:
                     raise InputError(
-                        f"task {task.name!r} has class {label}, which task {owner[label]!r} already has; give each "
-                        "class to one task, or use the domain-incremental scenario"
+                        f"task {number} has class {label}, which task {owner[label]} already has; give each class to "
+                        "one task, or use the domain-incremental scenario"
                     )
-                owner[label] = task.name
 
     @property
     def classes(self) -> tuple[int, ...]:

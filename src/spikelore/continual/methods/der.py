@@ -47,4 +47,4 @@ class DarkExperienceReplay(Learner):
         del columns
         assert self.memory is not None
         extras = np.ascontiguousarray(self._arrived.numpy(), np.float32)
-        self.memory.offer(self.storage.pack(self.shown(images)), labels, task=max(task, 0), extras=extras)
+        self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task, extras=extras)
