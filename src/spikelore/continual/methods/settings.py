@@ -152,7 +152,9 @@ class LearnerSettings:
         if unknown:
             raise InputError(f"faults has {unknown[0]!r}, expected some of {', '.join(FAULTS)}; choose of these")
         if self.method == "gdumb" and not self.rehearsal_steps:
-            raise InputError("rehearsal_steps is 0, expected at least 1 with gdumb, which learns in no other way; set it")
+            raise InputError(
+                "rehearsal_steps is 0, expected at least 1 with gdumb, which learns in no other way; set it"
+            )
         if self.method == "latent replay" and self.rehearsal_steps:
             raise InputError(
                 f"rehearsal_steps is {self.rehearsal_steps}, expected 0 with latent replay, whose memory holds no "
