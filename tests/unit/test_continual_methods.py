@@ -100,6 +100,22 @@ def test_a_learner_restored_in_the_middle_goes_on_bit_for_bit(method):
     assert first.state_dict()[1] == second.state_dict()[1]
 
 
+def test_latent_replay_restored_before_it_freezes_draws_the_same_spikes():
+    learners = [
+        learner_for(
+            settings_for("latent replay"),
+            network=SurrogateNetwork(replace(NETWORK, coding="bernoulli"), torch_generator(0, "network")),
+        )
+        for _ in range(2)
+    ]
+    teach(learners[0], 0, 0, 2, end=False)
+    learners[1].load_state_dict(*learners[0].state_dict())
+    for learner in learners:
+        teach(learner, 0, 2, 5, begin=False)
+    mine, theirs = map(everything, learners)
+    assert all(np.array_equal(mine[name], theirs[name]) for name in mine)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_asking_does_not_disturb_learning(method):
     quiet, asked = learner_for(settings_for(method)), learner_for(settings_for(method))

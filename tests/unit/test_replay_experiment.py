@@ -148,7 +148,7 @@ def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"stream.groups": [[0, 1], [1, 2]]}, "task 2 has class 1, which task 1 already has"),
+        ({"stream.groups": [[0, 1], [1, 2]]}, "task '1,2' has class 1, which task '0,1' already has"),
         ({"memory.images": 0}, "budget of 0 images and 0 bytes"),
         ({"memory.images": 3}, "holds 3 examples, fewer than the 4 classes"),
         ({"memory.images": 0, "memory.bytes": 900}, "900 bytes"),

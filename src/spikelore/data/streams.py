@@ -74,14 +74,15 @@ class Stream:
                     "task of a domain-incremental stream; build them with domain_labels"
                 )
             return
-        owner: dict[int, int] = {}
-        for number, task in enumerate(self.tasks, 1):
+        owner: dict[int, str] = {}
+        for task in self.tasks:
             for label in task.classes:
-                if owner.setdefault(label, number) != number:
+                if label in owner:
                     raise InputError(
-                        f"task {number} has class {label}, which task {owner[label]} already has; give each class to "
-                        "one task, or use the domain-incremental scenario"
+                        f"task {task.name!r} has class {label}, which task {owner[label]!r} already has; give each "
+                        "class to one task, or use the domain-incremental scenario"
                     )
+                owner[label] = task.name
 
     @property
     def classes(self) -> tuple[int, ...]:
