@@ -1,5 +1,7 @@
 """The errors that users see: one sentence that names the value, what was expected and what to do."""
 
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
 
 class SpikeloreError(Exception):
     """Work failed (exit code 1): a full disk, a broken download, a run that cannot go on."""
@@ -11,3 +13,22 @@ class InputError(SpikeloreError, ValueError):
     """What was given cannot be used (exit code 2): a bad file, an unknown name, a value out of range."""
 
     exit_code = 2
+
+
+def check_names(settings: Any, prefix: str = "") -> None:
+    """Refuse a value that its `Literal` type does not list, in any field of a dataclass.
+
+    Type checkers see such values in code; those of a configuration's variants come as plain text.
+
+    Args:
+        settings: an instance of the dataclass.
+        prefix: what stands before a field's name in the message, such as ``memory.``.
+
+    Raises:
+        InputError: such a value.
+    """
+    for name, hint in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            known = ", ".join(get_args(hint))
+            raise InputError(f"{prefix}{name} is {value!r}, expected one of {known}; choose one")

@@ -91,8 +91,27 @@ def test_ring_keeps_the_last_of_each_task():
     memory.offer(rows_of(np.arange(5)), np.zeros(5, np.int64), task=0)
     memory.offer(rows_of(np.arange(5, 7)), np.ones(2, np.int64), task=1)
     assert sorted(numbers_of(memory).tolist()) == [2, 3, 4, 5, 6]
-    assert len(memory.of_task(0)) == 3
-    assert len(memory.of_task(1)) == 2
+
+
+@given(policy=st.sampled_from(POLICIES), labels=LABELS, seed=st.integers(0, 99))
+def test_examples_in_a_shorter_form_change_nothing_else(policy, labels, seed):
+    images = np.random.default_rng(seed).integers(0, 256, (len(labels), 3, 3), np.uint8)
+    raw, packed = RawImages((3, 3)), PackedSpikes((3, 3))
+    memory, twin = (Memory(policy, 7, 9, np.random.default_rng(seed), tasks=2) for _ in range(2))
+    for n, label in enumerate(labels):
+        memory.offer(raw.pack(images[n : n + 1]), np.array([label]), task=1)
+        twin.offer(packed.pack(images[n : n + 1] >= 128), np.array([label]), task=1)
+    rows, held, _ = memory.get(memory.taken())
+    memory.replace(memory.taken(), packed.pack(raw.unpack(rows) >= 128))
+    for name, array in memory.state_dict().items():
+        assert np.array_equal(twin.state_dict()[name], array), name
+    assert np.array_equal(packed.unpack(memory.get(memory.taken())[0]), raw.unpack(rows) >= 128)
+    assert memory.labels.tolist() == held.tolist()
+
+
+def test_a_ring_counts_only_places_that_its_tasks_can_use():
+    memory = Memory("ring", 7, ROW, np.random.default_rng(0), tasks=3)
+    assert (memory.places, memory.bytes) == (6, 6 * (ROW + 1))
 
 
 def test_balanced_sampling_draws_classes_alike_and_plain_sampling_examples():
@@ -139,6 +158,7 @@ def test_a_budget_in_bytes_counts_labels_and_packing():
         (lambda: Budget(bytes=700).examples(785, 2), r"700 bytes \(785 an example\) holds 0 examples"),
         (lambda: Memory("best", 3, ROW, np.random.default_rng(0)), "memory.policy is 'best'"),  # type: ignore[arg-type]
         (lambda: Memory("ring", 3, ROW, np.random.default_rng(0), tasks=4), "3 places cannot serve 4 tasks"),
+        (lambda: filled("ring", 3, [1], 0).offer(rows_of(np.arange(1)), np.zeros(1, np.int64), task=1), "task 1 were"),
         (lambda: Memory("ring", 0, ROW, np.random.default_rng(0)), "0 places"),
         (lambda: filled("reservoir", 3, [], 0).sample(2), "the memory is empty"),
     ],

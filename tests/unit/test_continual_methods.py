@@ -51,14 +51,13 @@ def batch_of(task: int, seed: int, size: int = 8) -> tuple[np.ndarray, np.ndarra
 
 
 def settings_for(method: str, **changes) -> LearnerSettings:
-    common = LearnerSettings(method=method, batch=8, replay_batch=8, learning_rate=5e-3)  # type: ignore[arg-type]
-    if method == "published replay":
-        common = replace(common, stored_batches=3, grow_heads=True, faults=FAULTS)
-    if method == "gdumb":
-        common = replace(common, rehearsal_steps=10)
-    if method == "latent replay":
-        common = replace(common, freeze_after=20)
-    return replace(common, fisher_images=10, **changes)
+    own = {
+        "published replay": {"stored_batches": 3, "grow_heads": True, "faults": FAULTS},
+        "gdumb": {"rehearsal_steps": 10},
+        "latent replay": {"freeze_after": 20},
+    }.get(method, {})
+    common = {"batch": 8, "replay_batch": 8, "learning_rate": 5e-3, "fisher_images": 10}
+    return LearnerSettings(method=method, **{**common, **own, **changes})  # type: ignore[arg-type]
 
 
 def learner_for(settings: LearnerSettings, memory: MemorySettings = MEMORY, seed: int = 0, network=None):
@@ -99,6 +98,22 @@ def test_a_learner_restored_in_the_middle_goes_on_bit_for_bit(method):
     for name in mine:
         assert np.array_equal(mine[name], theirs[name]), name
     assert first.state_dict()[1] == second.state_dict()[1]
+
+
+def test_latent_replay_restored_before_it_freezes_draws_the_same_spikes():
+    learners = [
+        learner_for(
+            settings_for("latent replay"),
+            network=SurrogateNetwork(replace(NETWORK, coding="bernoulli"), torch_generator(0, "network")),
+        )
+        for _ in range(2)
+    ]
+    teach(learners[0], 0, 0, 2, end=False)
+    learners[1].load_state_dict(*learners[0].state_dict())
+    for learner in learners:
+        teach(learner, 0, 2, 5, begin=False)
+    mine, theirs = map(everything, learners)
+    assert all(np.array_equal(mine[name], theirs[name]) for name in mine)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -188,11 +203,20 @@ def test_gdumb_learns_only_when_asked_and_from_fresh_weights():
     assert any(changed)
 
 
-def test_latent_replay_freezes_and_stores_spikes_of_the_frozen_layer():
-    learner = learner_for(settings_for("latent replay"))
+def test_latent_replay_holds_images_until_it_freezes_and_spikes_of_the_frozen_layer_from_then_on():
+    learner = learner_for(settings_for("latent replay"), MemorySettings(bytes=12 * 65))
+    shown = np.concatenate([batch_of(0, number)[0] for number in range(3)])
+
+    def held() -> set[bytes]:
+        return {bytes(row) for row in learner.memory.get(learner.memory.taken())[0]}
+
     teach(learner, 0, 0, 2, end=False)
-    assert len(learner.memory) == 0
+    assert len(held()) == 12
+    assert held() <= {bytes(image) for image in shown[:16]}
     teach(learner, 0, 2, 3, begin=False, end=False)  # 24 images: frozen
+    spikes = learner.storage.pack(learner._features(shown).transpose(0, 1).numpy())
+    assert held() <= {bytes(row).ljust(64, b"\0") for row in spikes}
+    assert learner.memory_bytes == 12 * 65
     frozen = [tensor.clone() for tensor in learner.network.convolutions.parameters()]
     assert len(learner.memory) == 12
     heads = [tensor.clone() for tensor in learner.network.heads.parameters()]
@@ -216,6 +240,30 @@ def test_ewc_holds_weights_that_mattered_and_its_penalty_is_the_formula():
     plain = torch.nn.functional.cross_entropy(learner.logits(learner.to_input(images)), columns)
     expected = plain.item() + 3.0 / 2 * float(learner.fisher[name].sum()) * 0.01**2
     assert learner.loss(images, labels, columns, 1).item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["ewc", "lwf"])
+def test_what_protects_old_knowledge_without_old_images_is_counted(method):
+    learner = learner_for(settings_for(method), MemorySettings())
+    teach(learner, 0, 0, 2)
+    learner.begin_task(1, TASKS[1])
+    kept = [array for name, array in everything(learner).items() if name.startswith(("fisher/", "anchor/", "old/"))]
+    sample = 10 * 65 if method == "ewc" else 0
+    assert learner.memory_bytes == sum(array.nbytes for array in kept) + sample
+    assert learner.memory_images == 0
+
+
+def test_lwf_shows_the_old_and_the_new_network_the_same_spikes():
+    network = SurrogateNetwork(replace(NETWORK, coding="bernoulli"), torch_generator(0, "network"))
+    learner = learner_for(settings_for("lwf"), MemorySettings(), network=network)
+    teach(learner, 0, 0, 5)
+    learner.begin_task(1, TASKS[1])
+    images, labels = batch_of(1, 0)
+    columns = learner.columns(labels)
+    draws = network.generator.get_state()
+    plain = torch.nn.functional.cross_entropy(learner.logits(learner.to_input(images)), columns)
+    network.generator.set_state(draws)
+    assert learner.loss(images, labels, columns, 1).item() == pytest.approx(plain.item(), abs=1e-6)
 
 
 @pytest.mark.parametrize("readout", ["spikes", "drive"])
@@ -266,7 +314,7 @@ class Linear(nn.Module):
 @pytest.mark.parametrize("method", ["naive", "experience replay", "gdumb", "der++", "ewc", "lwf"])
 def test_any_module_from_images_to_spikes_over_time_learns(method):
     memory = MEMORY if method in REPLAYING else MemorySettings()
-    learner = learner_for(settings_for(method, rehearsal_steps=0), memory, network=Linear())
+    learner = learner_for(settings_for(method), memory, network=Linear())
     losses = teach(learner, 0, 0, 30)
     assert np.mean(losses[-5:]) <= np.mean(losses[:5])
     assert learner.decide(batch_of(0, 50)[0], (0, 1)).shape == (8,)
@@ -283,6 +331,28 @@ def test_any_module_from_images_to_spikes_over_time_learns(method):
 def test_what_a_module_cannot_do_is_refused(method, changes, sentence):
     with pytest.raises(InputError, match=sentence):
         teach(learner_for(settings_for(method, **changes), network=Linear()), 0, 0, 1)
+
+
+def test_latent_replay_refuses_features_that_are_no_spikes():
+    network = SurrogateNetwork(replace(NETWORK, split=0), torch_generator(0, "network"))
+    with pytest.raises(InputError, match="features of SurrogateNetwork are not all 0 or 1"):
+        learner_for(settings_for("latent replay"), network=network)
+    learner_for(settings_for("latent replay", input="spikes"), network=network)
+
+
+@pytest.mark.parametrize("readout", ["spikes", "drive"])
+def test_fewer_outputs_than_classes_are_refused(readout):
+    network = SurrogateNetwork(replace(NETWORK, classes=2), torch_generator(0, "network"))
+    learner = learner_for(settings_for("experience replay", readout=readout), network=network)
+    with pytest.raises(InputError, match="the network has 2 outputs, expected one for each of the 4 classes"):
+        learner.learn(*batch_of(1, 0), 0)
+
+
+def test_a_ring_memory_needs_to_be_told_tasks():
+    learner = learner_for(settings_for("experience replay"), MemorySettings(images=13, policy="ring"))
+    assert learner.memory_images == 12
+    with pytest.raises(InputError, match=r"examples of task -1 were offered to a ring memory, expected one in 0\.\.1"):
+        learner.learn(*batch_of(0, 0), -1)
 
 
 def test_labels_outside_the_head_are_refused_and_change_nothing():
@@ -354,7 +424,9 @@ def test_replayed_targets_are_their_own_or_with_the_fault_all_the_second_class()
     for task in (0, 1):
         learner.begin_task(task, TASKS[task])
     assert learner._in_head(labels, 0).tolist() == [0, 1, 1, 0]
-    assert learner._in_head(labels, 1).tolist() == [1, 1, 1, 1]
+    assert learner._in_head(labels, 1, foreign=True).tolist() == [1, 1, 1, 1]
+    with pytest.raises(InputError, match=r"label 0 came with task 2, whose head stands for \[2, 3\]"):
+        learner._in_head(labels, 1)
     seen = {}
     for faults in ((), ("targets of the current task",)):
         learner = published(*faults)
@@ -362,8 +434,8 @@ def test_replayed_targets_are_their_own_or_with_the_fault_all_the_second_class()
         learner.begin_task(1, TASKS[1])
         asked = []
         original = learner._in_head
-        learner._in_head = lambda labels, task, asked=asked, original=original: (
-            asked.append(task) or original(labels, task)
+        learner._in_head = lambda labels, task, asked=asked, original=original, **options: (
+            asked.append(task) or original(labels, task, **options)
         )
         learner.begin_epoch(1)
         seen[faults] = asked
@@ -437,6 +509,15 @@ def test_no_augmentation_gives_the_image_back_and_a_shift_moves_it():
         ({"averaging": 1.0}, "averaging is 1.0"),
         ({"faults": ("gremlins",)}, "faults has 'gremlins'"),
         ({"loss_over": "none"}, "loss_over is 'none'"),
+        ({"input": "colour"}, "input is 'colour', expected one of grey, spikes"),
+        ({"readout": "rate"}, "readout is 'rate'"),
+        ({"method": "gdumb"}, "rehearsal_steps is 0, expected at least 1 with gdumb"),
+        ({"method": "latent replay", "rehearsal_steps": 3}, "rehearsal_steps is 3, expected 0 with latent replay"),
+        ({"stored_batches": 3}, "stored_batches is 3, expected 0 with experience replay"),
+        ({"method": "joint", "faults": ("heads not replayed",)}, "faults has 'heads not replayed', expected none"),
+        ({"faults": ("saved before the end",)}, "faults is .* expected \\(\\) with"),
+        ({"method": "published replay", "readout": "drive"}, "readout is 'drive', expected 'spikes' with published"),
+        ({"method": "published replay", "input": "spikes"}, "input is 'spikes', expected 'grey' with published"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, sentence):
@@ -444,9 +525,20 @@ def test_settings_that_make_no_sense_are_refused(changes, sentence):
         LearnerSettings(**changes)
 
 
-def test_negative_augmentation_is_refused():
-    with pytest.raises(InputError, match=r"augmentation\.shift is -1"):
-        Augmentation(shift=-1)
+def test_joint_training_may_be_saved_before_the_end():
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Augmentation(shift=-1), r"augmentation\.shift is -1"),
+        (lambda: MemorySettings(images=9, policy="best"), "memory.policy is 'best', expected one of reservoir"),  # type: ignore[arg-type]
+        (lambda: MemorySettings(images=9, storage="zip"), "memory.storage is 'zip'"),  # type: ignore[arg-type]
+    ],
+)
+def test_augmentation_and_memory_that_make_no_sense_are_refused(make, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make()
 
 
 def test_every_method_has_a_learner():

@@ -88,8 +88,6 @@ def test_task_free_is_what_class_incremental_is_for_a_learner_that_hears_no_boun
     assert {**numbers(one), "scenario": ""} == {**numbers(other), "scenario": ""}
     blurred = replace(free, stream=replace(free.stream, blur=0.2))
     assert blurred.as_computed() is blurred
-    ring = replace(free, memory=MemorySettings(images=40, policy="ring"))
-    assert ring.as_computed() is ring
 
 
 def test_a_memory_keeps_the_first_task(tmp_path):
@@ -208,7 +206,7 @@ def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"stream.groups": [[0, 1], [1, 2]]}, "task 2 has class 1, which task 1 already has"),
+        ({"stream.groups": [[0, 1], [1, 2]]}, "task '1,2' has class 1, which task '0,1' already has"),
         ({"memory.images": 0}, "budget of 0 images and 0 bytes"),
         ({"memory.images": 3}, "holds 3 examples, fewer than the 4 classes"),
         ({"memory.images": 0, "memory.bytes": 900}, "900 bytes"),
@@ -217,7 +215,13 @@ def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
         ({"learner.epochs": 2, "stream.scenario": "task-free"}, "epochs is 2, expected 1 in a task-free stream"),
         ({"stream.blur": 0.5}, "blur is 0.5, expected 0 outside"),
         ({"stream.kind": "rotated"}, "expected the scenario domain-incremental"),
-        ({"learner.grow_heads": True}, "grow_heads is part of the published replay"),
+        ({"learner.grow_heads": True}, "grow_heads is True, expected False with experience replay"),
+        ({"stream.kind": "folded"}, "stream.kind is 'folded', expected one of split, permuted, rotated"),
+        ({"stream.scenario": "free"}, "stream.scenario is 'free'"),
+        ({"measured_on": "train"}, "measured_on is 'train'"),
+        ({"memory.policy": "ring", "stream.scenario": "task-free"}, "'ring', which divides places by task"),
+        ({"measured_on": "validation", "stream.validation_share": 0.0}, "validation_share is 0, expected above 0"),
+        ({"learner.method": "latent replay", "memory.storage": "spikes"}, "expected 'raw' with latent replay"),
         ({"seeds": 0}, "seeds is 0"),
         ({"memory.pages": 3}, "'pages' is no value of a MemorySettings"),
     ],
@@ -259,6 +263,22 @@ def test_variants_take_the_types_of_a_file():
     assert isinstance(part.job.learner.augmentation.rotation, float)
     apart = replace(BASE, variants=({}, {"learner.replay_batch": 5, "label": "few"}, {"seed": 7}, {}))
     assert len(apart.jobs()) == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"stream.scenario": "task-free"}, "grow_heads is true in a task-free stream"),
+        ({"stream.scenario": "task-incremental"}, "given a task-incremental stream"),
+        ({"stream.scenario": "task-free", "stream.blur": 0.5, "learner.grow_heads": False}, "with blur 0.5"),
+        ({"stream.validation_share": 0.0}, "validation_share is 0, expected above 0"),
+    ],
+)
+def test_the_published_learner_is_refused_outside_its_own_scenarios(values, sentence):
+    with pytest.raises(InputError, match=sentence):
+        changed(PUBLISHED, values)
+    free = {"stream.scenario": "task-free", "learner.grow_heads": False}
+    assert changed(PUBLISHED, {**free, "learner.faults": (), "stream.validation_share": 0.0}).jobs()
 
 
 def test_variants_become_rows_reports_and_networks_that_can_be_asked_again(tmp_path):

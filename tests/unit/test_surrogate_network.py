@@ -133,6 +133,10 @@ def test_alignment_gives_the_newest_head_the_mean_norm_of_the_older():
     growing.align_heads_()
     assert growing.heads[0].weight.norm(dim=1).tolist() == [1, 3]
     assert growing.heads[1].weight.norm(dim=1).tolist() == [1, 3]  # mean norm 2, proportions kept
+    with torch.no_grad():
+        growing.heads[1].weight.zero_()
+    growing.align_heads_()
+    assert not growing.heads[1].weight.any()
 
 
 def test_operations_counted_by_hand():

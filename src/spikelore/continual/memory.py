@@ -16,15 +16,22 @@ from spikelore.shapes import Images, Labels
 
 Policy = Literal["reservoir", "class-balanced", "ring"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
-LABEL_BYTES = 1
-"""What a label costs in a budget; classes are fewer than 256."""
-
 Rows = NDArray[np.uint8]
 """(N,R) uint8, one stored example a row."""
 
 
+def example_bytes(row_bytes: int, extras: int = 0) -> int:
+    """Return what an example costs: its row, a byte for its label (classes are fewer than 256) and its extras.
+
+    Args:
+        row_bytes: of its row.
+        extras: how many float32 values are kept with it.
+    """
+    return row_bytes + 1 + 4 * extras
+
+
 class Storage(Protocol):
-    """Turns examples into rows of bytes and back."""
+    """Turns examples into rows of bytes and back; bytes of a row beyond ``row_bytes`` are ignored."""
 
     @property
     def row_bytes(self) -> int:
@@ -61,7 +68,7 @@ class RawImages:
 
     def unpack(self, rows: Rows) -> Images:
         """Return (N,H,W) uint8."""
-        return rows.reshape(-1, *self.shape)
+        return rows[:, : self.row_bytes].reshape(-1, *self.shape)
 
 
 @dataclass(frozen=True)
@@ -147,9 +154,9 @@ class Memory:
             without knowing the classes or their number beforehand (class-balancing reservoir sampling, Chrysakis &
             Moens 2020): a class is full once it was the largest in a full memory; a full class replaces its own by
             algorithm R, any other takes a random place of the largest class. ``ring`` gives each of ``tasks`` tasks
-            the same number of places and overwrites the oldest of the task.
-        places: examples in all.
-        row_bytes: bytes of a row.
+            the same number of places, ``places // tasks``, and overwrites the oldest of the task.
+        places: examples in all; for ``ring`` the remainder of the division is left out.
+        row_bytes: bytes of a row; shorter ones are filled up with 0.
         extras: length of the float32 vector kept with each example (DER's logits), 0 for none.
         tasks: number of tasks, for ``ring``.
         rng: generator of every choice.
@@ -175,13 +182,12 @@ class Memory:
         if policy == "ring" and places < tasks:
             raise InputError(f"a ring memory of {places} places cannot serve {tasks} tasks; enlarge it")
         self.policy = policy
-        self.places = places
-        self.rng = rng
         self._ring = places // tasks
-        self._rows = np.zeros((places, row_bytes), np.uint8)
-        self._labels = np.full(places, -1, np.int64)
-        self._tasks = np.full(places, -1, np.int64)
-        self._extras = np.zeros((places, extras), np.float32)
+        self.places = self._ring * tasks if policy == "ring" else places
+        self.rng = rng
+        self._rows = np.zeros((self.places, row_bytes), np.uint8)
+        self._labels = np.full(self.places, -1, np.int64)
+        self._extras = np.zeros((self.places, extras), np.float32)
         self._held = 0
         self._offered = 0
         self._class_offered: dict[int, int] = {}
@@ -195,14 +201,14 @@ class Memory:
     @property
     def bytes(self) -> int:
         """Bytes of all places: rows, labels and extras."""
-        return self.places * (self._rows.shape[1] + LABEL_BYTES + self._extras.shape[1] * self._extras.itemsize)
+        return self.places * example_bytes(self._rows.shape[1], self._extras.shape[1])
 
     @property
     def labels(self) -> Labels:
         """(N,) labels of what is held."""
-        return self._labels[self._taken()]
+        return self._labels[self.taken()]
 
-    def _taken(self) -> NDArray[np.int64]:
+    def taken(self) -> NDArray[np.int64]:
         """Return the places in use, ascending."""
         return np.flatnonzero(self._labels >= 0)
 
@@ -214,16 +220,31 @@ class Memory:
             labels: (N,) int64.
             task: which task they are of; only ``ring`` looks at it.
             extras: (N,E) float32, if the memory keeps extras.
+
+        Raises:
+            InputError: ``ring`` and a task that it has no places for.
         """
+        if self.policy == "ring" and not 0 <= task < len(self._ring_offered):
+            raise InputError(
+                f"examples of task {task} were offered to a ring memory, expected one in 0.."
+                f"{len(self._ring_offered) - 1}; give it the right number of tasks or choose another policy"
+            )
+        rows = self._full_length(rows)
         for n, label in enumerate(labels.tolist()):
             place = self._place(label, task)
             if place is None:
                 continue
             self._rows[place] = rows[n]
             self._labels[place] = label
-            self._tasks[place] = task
             if extras is not None:
                 self._extras[place] = extras[n]
+
+    def replace(self, places: NDArray[np.int64], rows: Rows) -> None:
+        """Store the examples at ``places`` in another form: (N,R) rows, one a place; all else stays."""
+        self._rows[places] = self._full_length(rows)
+
+    def _full_length(self, rows: Rows) -> Rows:
+        return np.pad(rows, ((0, 0), (0, self._rows.shape[1] - rows.shape[1])))
 
     def _place(self, label: int, task: int) -> int | None:
         """Return the place that an arriving example of ``label`` takes, or None."""
@@ -277,7 +298,7 @@ class Memory:
         Raises:
             InputError: the memory is empty.
         """
-        taken = self._taken()
+        taken = self.taken()
         if not len(taken):
             raise InputError("the memory is empty, so nothing can be replayed; offer it examples first")
         if not balanced:
@@ -286,10 +307,6 @@ class Memory:
         _, starts, sizes = np.unique(self._labels[order], return_index=True, return_counts=True)
         drawn = self.rng.integers(len(starts), size=count)
         return order[starts[drawn] + (self.rng.random(count) * sizes[drawn]).astype(np.int64)]
-
-    def of_task(self, task: int) -> NDArray[np.int64]:
-        """Return the places in use that hold examples of ``task``, ascending."""
-        return np.flatnonzero(self._tasks == task)
 
     def get(self, places: NDArray[np.int64]) -> tuple[Rows, Labels, NDArray[np.float32]]:
         """Return rows, labels and extras of ``places``."""
@@ -306,7 +323,6 @@ class Memory:
         return {
             "rows": self._rows,
             "labels": self._labels,
-            "tasks": self._tasks,
             "extras": self._extras,
             "held": np.array([self._held, self._offered]),
             "classes": np.array([[one, self._class_offered[one], one in self._full] for one in classes]).reshape(-1, 3),
@@ -328,7 +344,7 @@ class Memory:
                     "the same configuration"
                 )
         self._rows[:], self._labels[:] = state["rows"], state["labels"]
-        self._tasks[:], self._extras[:] = state["tasks"], state["extras"]
+        self._extras[:] = state["extras"]
         self._held, self._offered = state["held"].tolist()
         self._class_offered, self._class_places, self._full = {}, {}, set()
         for number, (label, offered, full) in enumerate(state["classes"].astype(np.int64).tolist()):

@@ -26,7 +26,7 @@ from spikelore.data.streams import (
     rotated_tasks,
     split_tasks,
 )
-from spikelore.errors import InputError, SpikeloreError
+from spikelore.errors import InputError, SpikeloreError, check_names
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.files import load_tensors
 from spikelore.metrics import confusion_matrix
@@ -66,6 +66,7 @@ class StreamSettings:
     validation_share: float = 0.1
 
     def __post_init__(self) -> None:
+        check_names(self, "stream.")
         if self.kind != "split" and self.scenario != "domain-incremental":
             raise InputError(
                 f"a stream of kind {self.kind!r} has all classes in each task, expected the scenario "
@@ -83,22 +84,10 @@ class StreamSettings:
         elif self.kind == "rotated":
             tasks = rotated_tasks(dataset, self.degrees, validation_share=share, seed=seed)
         else:
-            _refuse_shared(self.groups)
             tasks = split_tasks(dataset, self.groups, validation_share=share, seed=seed)
             if self.scenario == "domain-incremental":
                 tasks = domain_labels(tasks)
         return Stream(self.scenario, tasks)
-
-
-def _refuse_shared(groups: tuple[tuple[int, ...], ...]) -> None:
-    owner: dict[int, int] = {}
-    for number, group in enumerate(groups):
-        for label in group:
-            if owner.setdefault(label, number) != number:
-                raise InputError(
-                    f"task {number + 1} has class {label}, which task {owner[label] + 1} already has; give each class "
-                    "to one task"
-                )
 
 
 @dataclass(frozen=True)
@@ -124,20 +113,56 @@ class Job:
     measured_on: Literal["test", "validation"] = "test"
 
     def __post_init__(self) -> None:
-        free = self.stream.scenario == "task-free"
-        told = self.learner.method == "published replay"  # the authors' own use of the word
-        if free and self.learner.needs_boundaries and not told:
+        check_names(self)
+        if self.learner.method == "published replay":
+            self._check_published()
+        if not self.tells_boundaries:
+            self._check_free()
+        self._check_memory()
+        needs_validation = self.measured_on == "validation" or "own head for the current task" in self.learner.faults
+        if needs_validation and not self.stream.validation_share:
             raise InputError(
-                f"{self.learner.method} must know where tasks begin, which a task-free stream does not tell; choose "
-                "another scenario or method"
+                "validation_share is 0, expected above 0, since accuracies are measured on validation images; raise it "
+                "or measure on test images alone"
             )
-        if free and self.learner.epochs != 1 and not told and self.learner.method != "joint":
+
+    def _check_published(self) -> None:
+        stream, grows = self.stream, self.learner.grow_heads
+        if stream.scenario not in ("class-incremental", "task-free") or stream.blur:
             raise InputError(
-                f"epochs is {self.learner.epochs}, expected 1 in a task-free stream, which shows each image once; "
-                "set it to 1"
+                f"published replay was given a {stream.scenario} stream with blur {stream.blur}, expected a "
+                "class-incremental one, or a task-free one without blur; change the stream or the method"
             )
-        if self.learner.grow_heads and self.learner.method != "published replay":
-            raise InputError(f"grow_heads is part of the published replay; {self.learner.method} has one head")
+        if grows and stream.scenario != "class-incremental":
+            raise InputError(
+                f"grow_heads is true in a {stream.scenario} stream, expected the scenario class-incremental; change "
+                "one of them"
+            )
+
+    def _check_free(self) -> None:
+        learner = self.learner
+        if learner.needs_boundaries:
+            raise InputError(
+                f"{learner.method} must know where tasks begin, which a task-free stream does not tell; choose another "
+                "scenario or method"
+            )
+        if learner.keeps_examples and self.memory.policy == "ring":
+            raise InputError(
+                "memory.policy is 'ring', which divides places by task, expected another one in a task-free stream, "
+                "which tells no tasks; choose another policy or scenario"
+            )
+        if learner.epochs != 1 and learner.method != "joint":
+            raise InputError(
+                f"epochs is {learner.epochs}, expected 1 in a task-free stream, which shows each image once; set it "
+                "to 1"
+            )
+
+    def _check_memory(self) -> None:
+        if self.learner.method == "latent replay" and self.memory.storage != "raw":
+            raise InputError(
+                f"memory.storage is {self.memory.storage!r}, expected 'raw' with latent replay, which stores spikes of "
+                "a layer; leave it out"
+            )
         if self.learner.keeps_examples:
             self.memory.budget()
         elif self.memory.images or self.memory.bytes:
@@ -154,14 +179,14 @@ class Job:
         """
         learner = self.learner
         deaf = learner.method in ("naive", "experience replay", "gdumb", "der++", "latent replay")
-        alike = self.stream.scenario == "task-free" and not self.stream.blur and self.memory.policy != "ring"
+        alike = self.stream.scenario == "task-free" and not self.stream.blur
         if not (deaf and alike and learner.epochs == 1):
             return self
         return replace(self, stream=replace(self.stream, scenario="class-incremental"))
 
     @property
     def tells_boundaries(self) -> bool:
-        """Whether the learner hears where tasks begin and end."""
+        """Whether the learner hears where tasks begin and end; the published one does in what its authors call free."""
         return self.stream.scenario != "task-free" or self.learner.method == "published replay"
 
 

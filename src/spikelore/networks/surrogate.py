@@ -118,7 +118,8 @@ class SurrogateNetwork(nn.Module):
     def align_heads_(self) -> None:
         """Scale the newest head's weights so that their mean norm is that of the older heads'.
 
-        The norm is that of an output neuron's weight vector. Nothing happens with one head.
+        The norm is that of an output neuron's weight vector. Nothing happens with one head, or where the newest
+        head's weights are all 0.
 
         Source: weight alignment, Zhao et al. 2020 (arXiv 1911.07053), as Proietti et al. 2023 use it.
         """
@@ -126,7 +127,9 @@ class SurrogateNetwork(nn.Module):
             return
         *old, new = (head.weight for head in _linear(self.heads))
         mean = torch.cat([weight.norm(dim=1) for weight in old]).mean()
-        new.mul_(mean / new.norm(dim=1).mean())
+        size = new.norm(dim=1).mean()
+        if size > 0:
+            new.mul_(mean / size)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Return the input signal, (T,B,C,H,W) or (1,B,C,H,W), of (B,H,W) or (B,C,H,W) images in 0..1."""

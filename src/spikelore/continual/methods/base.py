@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
-from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage
+from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage, example_bytes
 from spikelore.continual.methods.augment import augment
 from spikelore.continual.methods.settings import LearnerSettings, MemorySettings
 from spikelore.errors import InputError, SpikeloreError
@@ -99,25 +99,29 @@ class Learner:
             return PackedSpikes(self.image_shape)
         return RawImages(self.image_shape)
 
+    def row_bytes(self) -> int:
+        """Return how many bytes the row of each stored example has."""
+        return self.storage.row_bytes
+
     def extras(self) -> int:
         """Return how many float32 values are kept with each stored example."""
         return 0
 
     @property
     def memory_images(self) -> int:
-        """Places for examples."""
+        """Places for examples of earlier tasks."""
         return self.memory.places if self.memory is not None else 0
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of these places, labels and what else is kept with an example included."""
+        """Bytes of all that is kept of earlier tasks: these places, with labels and what else is kept with one."""
         return self.memory.bytes if self.memory is not None else 0
 
     def _make_memory(self, tasks: int) -> Memory:
-        row_bytes = self.storage.row_bytes
-        places = self.kept.budget().examples(row_bytes + 1 + 4 * self.extras(), len(self.classes))
+        row_bytes, extras = self.row_bytes(), self.extras()
+        places = self.kept.budget().examples(example_bytes(row_bytes, extras), len(self.classes))
         rng = generator(self.seed, "learner", "memory")
-        return Memory(self.kept.policy, places, row_bytes, rng, extras=self.extras(), tasks=tasks)
+        return Memory(self.kept.policy, places, row_bytes, rng, extras=extras, tasks=tasks)
 
     # Around the stream -------------------------------------------------------------------------------------------
 
@@ -181,7 +185,7 @@ class Learner:
         """Offer the new images to the memory, after the step on them."""
         del columns
         if self.memory is not None:
-            self.memory.offer(self.storage.pack(self.shown(images)), labels, task=max(task, 0))
+            self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task)
 
     def new_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """Return the new images' cross entropy, over the outputs that the settings say."""
@@ -257,7 +261,7 @@ class Learner:
                     "use the readout 'spikes'"
                 )
             return self.logits_of(self.network.features(inputs))
-        return self.network(inputs).sum(0)
+        return self._of_classes(self.network(inputs).sum(0))
 
     def logits_of(self, features: torch.Tensor) -> torch.Tensor:
         """Return (B,K) logits of the spikes below the network's split, (T,B,...).
@@ -267,10 +271,19 @@ class Learner:
         """
         if self.settings.readout == "spikes":
             assert isinstance(self.network, LayeredModule)
-            return self.network.head(features).sum(0)
+            return self._of_classes(self.network.head(features).sum(0))
         assert isinstance(self.network, PotentialModule)
         spikes, potentials = self.network.output(features)
-        return spikes.sum(0) + potentials[-1] / self.network.threshold - spikes[-1]
+        return self._of_classes(spikes.sum(0) + potentials[-1] / self.network.threshold - spikes[-1])
+
+    def _of_classes(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the logits, if there is one for each class or heads are still to come."""
+        if logits.shape[1] < len(self.classes) and not self.settings.grow_heads:
+            raise InputError(
+                f"the network has {logits.shape[1]} outputs, expected one for each of the {len(self.classes)} classes; "
+                "give it a larger head"
+            )
+        return logits
 
     @torch.no_grad()
     def scores(self, images: Images, batch: int = 500) -> torch.Tensor:

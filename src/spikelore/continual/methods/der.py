@@ -27,13 +27,13 @@ class DarkExperienceReplay(Learner):
         del labels, task
         inputs = self.to_input(images)
         if self.memory is None or not len(self.memory):
-            logits = self.logits(inputs)
+            logits = self.logits(inputs)[:, : len(self.classes)]
             self._arrived = logits.detach()
             return self.new_images_loss(logits, columns)
         count = self.settings.replay_batch
         first, _, kept = self.replayed(count)
         second, stored_columns, _ = self.replayed(count)
-        logits = self.logits(torch.cat([inputs, first, second]))
+        logits = self.logits(torch.cat([inputs, first, second]))[:, : len(self.classes)]
         new, matched, labelled = logits.split([len(columns), count, count])
         self._arrived = new.detach()
         return (
@@ -47,4 +47,4 @@ class DarkExperienceReplay(Learner):
         del columns
         assert self.memory is not None
         extras = np.ascontiguousarray(self._arrived.numpy(), np.float32)
-        self.memory.offer(self.storage.pack(self.shown(images)), labels, task=max(task, 0), extras=extras)
+        self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task, extras=extras)

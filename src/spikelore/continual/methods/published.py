@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
-from spikelore.continual.memory import PackedSpikes
+from spikelore.continual.memory import PackedSpikes, example_bytes
 from spikelore.continual.methods.base import Learner, tensors_of, tensors_under
 from spikelore.errors import InputError
 from spikelore.learning.surrogate_gradient import adam, step_
@@ -83,7 +83,7 @@ class PublishedReplay(Learner):
     @property
     def memory_bytes(self) -> int:
         """Bytes of these batches with their labels."""
-        return self.rows.nbytes + self.labels.size
+        return self.labels.size * example_bytes(self.store.row_bytes)
 
     @property
     def _growing(self) -> GrowingModule:
@@ -120,19 +120,25 @@ class PublishedReplay(Learner):
         labels = self.labels[old, number]
         faults = self.settings.faults
         if not self.settings.grow_heads:
-            logits, columns = self.network(inputs).sum(0), self.columns(labels)
+            logits, columns = self.logits(inputs), self.columns(labels)
         else:
             aimed = task if "targets of the current task" in faults else old
-            columns = self._in_head(labels, aimed)
+            columns = self._in_head(labels, aimed, foreign=aimed != old)
             everywhere = old == 0 and "task 0 as no task" in faults
             logits = self._head_logits(inputs, None if everywhere else old)
         assert self.replayer is not None
         step_(F.cross_entropy(logits, columns), self.replayer)
 
-    def _in_head(self, labels: Labels, task: int) -> torch.Tensor:
-        """Return each label's place in a task's head, as the code finds it: 0 for the first class, else 1."""
+    def _in_head(self, labels: Labels, task: int, *, foreign: bool = False) -> torch.Tensor:
+        """Return each label's place in a task's head; ``foreign`` ones as the code finds them, in the last place."""
         classes = self.heads[task]
         places = {label: place for place, label in enumerate(classes)}
+        outside = sorted(set(labels.tolist()) - set(places))
+        if outside and not foreign:
+            raise InputError(
+                f"label {outside[0]} came with task {task + 1}, whose head stands for {list(classes)}; give each task "
+                "images of its own classes"
+            )
         return torch.tensor([places.get(label, len(classes) - 1) for label in labels.tolist()], dtype=torch.int64)
 
     def _head_logits(self, inputs: torch.Tensor, task: int | None) -> torch.Tensor:
@@ -158,7 +164,7 @@ class PublishedReplay(Learner):
         del images
         inputs = torch.from_numpy(self.drawn.astype(np.float32))
         if not self.settings.grow_heads:
-            return F.cross_entropy(self.network(inputs).sum(0), columns)
+            return F.cross_entropy(self.logits(inputs), columns)
         return F.cross_entropy(self._head_logits(inputs, task), self._in_head(labels, task))
 
     def end_task(self, task: int) -> None:

@@ -1,4 +1,7 @@
-"""Learning without a memory of examples: elastic weight consolidation and learning without forgetting."""
+"""Learning without examples of earlier tasks: elastic weight consolidation and learning without forgetting.
+
+Both keep weights instead, which `memory_bytes` counts.
+"""
 
 from typing import Any
 
@@ -9,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import Memory, RawImages
 from spikelore.continual.methods.base import Learner, arrays_under, tensors_of, tensors_under
+from spikelore.networks.protocol import RandomModule
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 
@@ -31,6 +35,11 @@ class ElasticWeightConsolidation(Learner):
         self.anchor: dict[str, torch.Tensor] = {}
         self.images = RawImages(self.image_shape)
         self.sample = self._new_sample(0)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the Fisher information, the anchor and the sample, which is of the current task's images only."""
+        return self.sample.bytes + 2 * sum(parameter.nbytes for parameter in self.network.parameters())
 
     def _new_sample(self, task: int) -> Memory:
         """Return an empty uniform sample of a task's images, for the Fisher information only."""
@@ -103,6 +112,8 @@ class LearningWithoutForgetting(Learner):
 
         loss = CE(f(x), y) + strength * T^2 * KL(softmax(g(x)/T) || softmax(f(x)/T))
 
+    Where the network draws its input spikes, f and g see the same ones.
+
     Source: Li & Hoiem 2016 (arXiv 1606.09282), equation 3, with T^2 as in Hinton et al. 2015.
     """
 
@@ -110,6 +121,11 @@ class LearningWithoutForgetting(Learner):
         super().__init__(*arguments, **options)
         self.old: dict[str, torch.Tensor] = {}
         self.old_columns: list[int] = []
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the old network's weights."""
+        return sum(tensor.nbytes for tensor in self.network.state_dict().values())
 
     def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
         """Keep the network as it is before the task."""
@@ -124,8 +140,11 @@ class LearningWithoutForgetting(Learner):
         if not self.old:
             return F.cross_entropy(self.logits(inputs), columns)
         heat = self.settings.temperature
+        noise = self.network.generator if isinstance(self.network, RandomModule) else torch.Generator()
+        drawn = noise.get_state()
         with torch.no_grad(), self.weights(self.old):
             old = self.logits(inputs)
+        noise.set_state(drawn)
         logits = self.logits(inputs)
         now = F.log_softmax(logits[:, self.old_columns] / heat, 1)
         before = F.log_softmax(old[:, self.old_columns] / heat, 1)

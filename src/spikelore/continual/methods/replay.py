@@ -31,8 +31,8 @@ class ExperienceReplay(Learner):
 class GDumb(Learner):
     """Only fills the memory; when asked, a network with fresh weights learns from the memory alone.
 
-    Source: Prabhu et al. 2020 (ECCV, "GDumb"). Deviations: Adam with a cosine in place of SGD with warm restarts, and
-    no cutmix.
+    Source: Prabhu et al. 2020 (ECCV, "GDumb"). Deviations: the memory's policy in place of the paper's greedy balancer,
+    Adam with a cosine in place of SGD with warm restarts, and no cutmix.
     """
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:

@@ -4,12 +4,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 from spikelore.continual.memory import Budget, Policy
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_names
 
 Method = Literal[
     "naive", "joint", "experience replay", "published replay", "gdumb", "der++", "latent replay", "ewc", "lwf"
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
+"""What `LearnerSettings.method` may be."""
+
 _WITH_MEMORY = ("experience replay", "gdumb", "der++", "latent replay")
 _NEED_BOUNDARIES = ("ewc", "lwf", "published replay")
 
@@ -30,13 +32,16 @@ class MemorySettings:
         bytes: budget in bytes, labels included; 0 where ``images`` is given.
         policy: what is kept; see `spikelore.continual.memory.Memory`.
         storage: ``raw`` grey images, a byte a pixel; ``spikes``: a pixel of 128 or more is a spike, a bit a pixel.
-            Latent replay always keeps a layer's spikes, a bit a neuron and step.
+            Latent replay leaves it at ``raw``: it keeps a layer's spikes, a bit a neuron and step.
     """
 
     images: int = 0
     bytes: int = 0
     policy: Policy = "class-balanced"
     storage: Literal["raw", "spikes"] = "raw"
+
+    def __post_init__(self) -> None:
+        check_names(self, "memory.")
 
     def budget(self) -> Budget:
         """Return the budget; InputError if none or both are given."""
@@ -94,7 +99,7 @@ class LearnerSettings:
         averaging: decay of the running mean of the weights that decides in place of the last ones; 0 for none. In the
             first steps n it is n / (n + 9), if that is less.
         rehearsal_steps: steps on the memory alone, for each class seen, that a copy of the network takes before it is
-            asked; GDumb's only learning, from fresh weights.
+            asked; GDumb's only learning, from fresh weights. 0 for latent replay, whose memory holds no images.
         rehearsal_learning_rate: of those steps, falling to 0 along a cosine.
         strength: weight of the term that protects old knowledge: EWC's lambda, LwF's, DER's alpha.
         replay_strength: weight of the replayed images' cross entropy: DER++'s beta.
@@ -131,8 +136,7 @@ class LearnerSettings:
     grow_heads: bool = False
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(f"method is {self.method!r}, expected one of {', '.join(METHODS)}; choose one")
+        check_names(self)
         for name in ("epochs", "batch", "replay_batch", "fisher_images", "freeze_after"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least 1; choose another number")
@@ -144,11 +148,30 @@ class LearnerSettings:
                 raise InputError(f"{name} is {getattr(self, name)}, expected 0 or more; choose another number")
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging is {self.averaging}, expected 0 or more and below 1; 0.98 is usual")
-        if self.loss_over not in ("all", "seen", "batch"):
-            raise InputError(f"loss_over is {self.loss_over!r}, expected all, seen or batch; choose one")
         unknown = [fault for fault in self.faults if fault not in FAULTS]
         if unknown:
             raise InputError(f"faults has {unknown[0]!r}, expected some of {', '.join(FAULTS)}; choose of these")
+        if self.method == "gdumb" and not self.rehearsal_steps:
+            raise InputError(
+                "rehearsal_steps is 0, expected at least 1 with gdumb, which learns in no other way; set it"
+            )
+        if self.method == "latent replay" and self.rehearsal_steps:
+            raise InputError(
+                f"rehearsal_steps is {self.rehearsal_steps}, expected 0 with latent replay, whose memory holds no "
+                "images; leave it out"
+            )
+        self._refuse_ignored()
+
+    def _refuse_ignored(self) -> None:
+        """Refuse what the method would not do, though results would name it."""
+        needed = {"faults": (), "stored_batches": 0, "grow_heads": False}
+        if self.method == "published replay":
+            needed = {"readout": "spikes", "input": "grey"}
+        for name, value in needed.items():
+            if getattr(self, name) != value:
+                raise InputError(
+                    f"{name} is {getattr(self, name)!r}, expected {value!r} with {self.method}; change one of them"
+                )
 
     @classmethod
     def best(cls, **changes: Any) -> Self:
