@@ -59,11 +59,13 @@ def test_an_error_or_a_killed_worker_stops_all(function, sentence):
 
 
 _SCRIPT = """
+import signal
 import sys
 from spikelore.experiments import parallel
 from test_parallel import note_and_sleep
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process may have been started deaf to it
     parallel.cores = lambda: 2
     list(parallel.spread(note_and_sleep, [(sys.argv[1], n) for n in range(2)]))
 """
