@@ -266,6 +266,16 @@ def test_lwf_shows_the_old_and_the_new_network_the_same_spikes():
     assert learner.loss(images, labels, columns, 1).item() == pytest.approx(plain.item(), abs=1e-6)
 
 
+@pytest.mark.parametrize("method", ["experience replay", "gdumb", "published replay"])
+@pytest.mark.parametrize("convert", [lambda images: images / 255, torch.from_numpy, lambda images: images[:, None]])
+def test_images_of_another_kind_are_refused(method, convert):
+    learner = learner_for(settings_for(method))
+    learner.begin_task(0, TASKS[0])
+    images, labels = batch_of(0, 0)
+    with pytest.raises(InputError, match="expected a NumPy array"):
+        learner.learn(convert(images), labels, 0)
+
+
 @pytest.mark.parametrize("readout", ["spikes", "drive"])
 def test_lwf_adds_the_distance_to_the_old_outputs(readout):
     learner = learner_for(settings_for("lwf", readout=readout), MemorySettings())

@@ -13,9 +13,15 @@ from spikelore.report.page import Cell, Content, Drawing, Row, Run, Table, over_
 
 _KEYS = ("scenario", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
 _NUMBERS = ("average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "seconds")
-_PRESETS = {"published": "As published", "best": "Best preset", "baseline": "Baselines", "faults": "Faults, one by one"}
+_PRESETS = {
+    "published": "As published",
+    "best": "Best preset",
+    "baseline": "Baselines",
+    "faults": "Faults, one by one",
+    "own": "Own settings",
+}
 _METHODS = {"gdumb": "GDumb", "der++": "DER++", "ewc": "EWC", "lwf": "LwF"}
-_PANELS = 6
+_PANELS = 9
 
 
 def _flat(run: Run) -> list[Row]:
@@ -65,6 +71,7 @@ def _title(row: Row) -> str:
 
 def _averages_table(rows: list[Row], tasks: int, scenario: str) -> Table:
     groups = []
+    published = "; below it in small type the published number" if any("published 1" in row for row in rows) else ""
     for preset in _presets(rows):
         lines = []
         for row in (row for row in rows if row["preset"] == preset):
@@ -78,7 +85,7 @@ def _averages_table(rows: list[Row], tasks: int, scenario: str) -> Table:
         groups.append((_PRESETS.get(preset, preset.capitalize()), lines))
     return Table(
         f"Average accuracy, {scenario}",
-        "Mean over the tasks seen so far, after each task, %; below it in small type the published number.",
+        f"Mean over the tasks seen so far, after each task, %{published}.",
         ["learner", *(f"{n} task{'s' if n > 1 else ''}" for n in range(1, tasks + 1))],
         groups,
     )
@@ -90,10 +97,9 @@ def _costs_table(rows: list[Row]) -> Table:
 
     groups = [
         (
-            _PRESETS.get(preset, preset.capitalize()),
+            f"{_PRESETS.get(preset, preset.capitalize())}, {scenario}",
             [
                 [
-                    Cell(row["scenario"]),
                     Cell(_label(row)),
                     Cell(f"{row['memory_bytes']:,}"),
                     Cell(row["average_accuracy"].percent()),
@@ -103,18 +109,17 @@ def _costs_table(rows: list[Row]) -> Table:
                     Cell(number(row, "synops_per_image")),
                 ]
                 for row in rows
-                if row["preset"] == preset
+                if (row["preset"], row["scenario"]) == (preset, scenario)
             ],
         )
-        for preset in _presets(rows)
+        for preset, scenario in dict.fromkeys((row["preset"], row["scenario"]) for row in rows)
     ]
     return Table(
         "What it keeps and what it costs",
         "After the last task: average accuracy, forgetting (best minus last) and backward transfer in %; spikes and "
         "synaptic operations of one test image, the first layer's multiplications of grey pixels included.",
-        ["scenario", "learner", "memory bytes", "accuracy", "forgetting", "backward", "spikes", "operations"],
+        ["learner", "memory bytes", "accuracy", "forgetting", "backward", "spikes", "operations"],
         groups,
-        text_columns=2,
     )
 
 
@@ -144,11 +149,13 @@ def _shown(rows: list[Row]) -> list[Row]:
             mine.sort(key=lambda row: row["memory_images"])
             found += [mine[0], mine[-1]] if len(mine) > 1 else mine
     others = [row for row in rows if row["method"] != "joint"]
-    return (found or others or rows)[: _PANELS + 2]
+    return found or others or rows
 
 
 def _arrival(runs: Sequence[Run], rows: list[Row]) -> Drawing:
-    shown = _shown(rows)
+    chosen = _shown(rows)
+    shown = chosen[:_PANELS]
+    left_out = f" The first {_PANELS} of {len(chosen)} learners." if len(chosen) > _PANELS else ""
     figure, axes = style.panels(len(shown), 3.0, share_y=True)
     matrices = [_matrices(runs, row) for row in shown]
     least = min(float(np.nanmin(matrix)) for matrix in matrices)
@@ -168,7 +175,7 @@ def _arrival(runs: Sequence[Run], rows: list[Row]) -> Drawing:
     return Drawing(
         "arrival",
         "Each task's accuracy as tasks arrive",
-        "One line a task, from the moment it is learned: what falls is forgotten (the published figure).",
+        f"One line a task: what falls after the task was learned is forgotten (the published figure).{left_out}",
         figure,
     )
 
@@ -280,6 +287,7 @@ def _confusion(run: Run) -> Drawing | None:
         panel.set_title(f"after task {n + 1}")
         panel.set_xlabel("decided")
     axes[0].set_ylabel("true class")
+    figure.suptitle(f"{_title(row)}, {row['scenario']}: {_label(row)}", fontsize=9, x=0.01, ha="left")
     return Drawing(
         "confusion",
         "Confusion over time",

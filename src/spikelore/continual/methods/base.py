@@ -40,6 +40,13 @@ def tensors_of(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
+def check_images(images: Images) -> None:
+    """Refuse what is not (B,H,W) uint8."""
+    if getattr(images, "dtype", None) != np.uint8 or images.ndim != 3:
+        kind = getattr(images, "dtype", type(images).__name__)
+        raise InputError(f"images are {kind}, expected a NumPy array (B,H,W) of uint8, 0 to 255; convert them")
+
+
 class Learner:
     """A network that learns from a stream of images. On its own: naive fine-tuning; joint training on a joint stream.
 
@@ -224,11 +231,13 @@ class Learner:
 
     def shown(self, images: Images) -> NDArray[np.uint8]:
         """Return (B,H,W) uint8 images as they are stored: as they are, or 1 where a spike is."""
+        check_images(images)
         spikes = self.kept.storage == "spikes"
         return (images >= _THRESHOLD).astype(np.uint8) if spikes else images
 
     def to_input(self, images: Images) -> torch.Tensor:
         """Return (B,H,W) uint8 images as the network sees them, 0..1."""
+        check_images(images)
         if self.settings.input == "spikes":
             return torch.from_numpy((images >= _THRESHOLD).astype(np.float32))
         return torch.from_numpy(images).float() / 255

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import PackedSpikes, example_bytes
-from spikelore.continual.methods.base import Learner, tensors_of, tensors_under
+from spikelore.continual.methods.base import Learner, check_images, tensors_of, tensors_under
 from spikelore.errors import InputError
 from spikelore.learning.surrogate_gradient import adam, step_
 from spikelore.networks.protocol import GrowingModule
@@ -148,6 +148,7 @@ class PublishedReplay(Learner):
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Draw the spikes, maybe store the batch, take a step, and maybe save the network."""
+        check_images(images)
         self.drawn = (self.noise.random(images.shape, np.float32) * 255 < images).astype(np.uint8)
         if self.noise.random() < _PICKED and self.stored[task] < self.settings.stored_batches:
             self.rows[task, self.stored[task]] = self.store.pack(self.drawn)

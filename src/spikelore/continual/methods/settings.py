@@ -13,6 +13,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 """What `LearnerSettings.method` may be."""
 
 _WITH_MEMORY = ("experience replay", "gdumb", "der++", "latent replay")
+_LARGEST = 1e30
 _NEED_BOUNDARIES = ("ewc", "lwf", "published replay")
 
 Fault = Literal[
@@ -141,8 +142,10 @@ class LearnerSettings:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least 1; choose another number")
         for name in ("learning_rate", "rehearsal_learning_rate", "replay_learning_rate", "temperature"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}, expected above 0; choose another number")
+            if not 0 < getattr(self, name) <= _LARGEST:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, expected above 0 and at most {_LARGEST:g}; choose another number"
+                )
         for name in ("strength", "replay_strength", "rehearsal_steps", "stored_batches"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}, expected 0 or more; choose another number")

@@ -53,7 +53,7 @@ class ReplayExperiment:
     data: str = "mnist"
     seed: int = 0
     seeds: int = 1
-    preset: str = "best"
+    preset: str = "own"
     label: str = ""
     stream: StreamSettings = field(default_factory=StreamSettings)
     network: SurrogateConfig = field(default_factory=SurrogateConfig)
