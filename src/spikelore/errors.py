@@ -15,7 +15,7 @@ class InputError(SpikeloreError, ValueError):
     exit_code = 2
 
 
-def check_names(settings: Any, prefix: str = "") -> None:
+def check_choices(settings: Any, prefix: str = "") -> None:
     """Refuse a value that its `Literal` type does not list, in any field of a dataclass.
 
     Type checkers see such values in code; those of a configuration's variants come as plain text.

@@ -26,7 +26,7 @@ from spikelore.data.streams import (
     rotated_tasks,
     split_tasks,
 )
-from spikelore.errors import InputError, SpikeloreError, check_names
+from spikelore.errors import InputError, SpikeloreError, check_choices
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.files import load_tensors
 from spikelore.metrics import confusion_matrix
@@ -66,7 +66,7 @@ class StreamSettings:
     validation_share: float = 0.1
 
     def __post_init__(self) -> None:
-        check_names(self, "stream.")
+        check_choices(self, "stream.")
         if self.kind != "split" and self.scenario != "domain-incremental":
             raise InputError(
                 f"a stream of kind {self.kind!r} has all classes in each task, expected the scenario "
@@ -113,7 +113,7 @@ class Job:
     measured_on: Literal["test", "validation"] = "test"
 
     def __post_init__(self) -> None:
-        check_names(self)
+        check_choices(self)
         if self.learner.method == "published replay":
             self._check_published()
         if not self.tells_boundaries:

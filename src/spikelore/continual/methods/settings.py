@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 from spikelore.continual.memory import Budget, Policy
-from spikelore.errors import InputError, check_names
+from spikelore.errors import InputError, check_choices
 
 Method = Literal[
     "naive", "joint", "experience replay", "published replay", "gdumb", "der++", "latent replay", "ewc", "lwf"
@@ -42,7 +42,7 @@ class MemorySettings:
     storage: Literal["raw", "spikes"] = "raw"
 
     def __post_init__(self) -> None:
-        check_names(self, "memory.")
+        check_choices(self, "memory.")
 
     def budget(self) -> Budget:
         """Return the budget; InputError if none or both are given."""
@@ -137,7 +137,7 @@ class LearnerSettings:
     grow_heads: bool = False
 
     def __post_init__(self) -> None:
-        check_names(self)
+        check_choices(self)
         for name in ("epochs", "batch", "replay_batch", "fisher_images", "freeze_after"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least 1; choose another number")
