@@ -121,7 +121,7 @@ def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -
     own = {key: value for key, value in values.items() if key != "experiment"}
     if any(word.partition("=")[0] == "--experiment" for word in overrides):
         raise InputError(f"--experiment is given beside a file of experiment {kind}, expected none; name another file")
-    typed.check_names(config, own)
+    typed.check_values(config, own)
     typed.check_overrides(config, overrides)
     parser = typed.parser(config, f"spikelore run ({kind})")
     with typed.one_line():

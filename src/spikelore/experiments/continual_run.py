@@ -467,9 +467,7 @@ def run_job(
     return row
 
 
-def accuracy_of(
-    job: Job, path: Path, data: str | None, data_dir: Path | None, classes: Sequence[int] = ()
-) -> float:
+def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None, classes: Sequence[int] = ()) -> float:
     """Return the accuracy of a finished job's network on test images.
 
     On the job's own stream it is the mean over the tasks, each decided as in the run. Images of another dataset come

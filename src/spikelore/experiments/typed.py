@@ -34,7 +34,7 @@ def one_line() -> Iterator[None]:
         raise InputError(" ".join(str(error).split())) from error
 
 
-def check_names(config: type, values: Mapping[Any, Any], prefix: str = "") -> None:
+def check_values(config: type, values: Mapping[Any, Any], prefix: str = "") -> None:
     """Refuse what the parser would take badly: unknown names, and sections and lists that are something else.
 
     Args:
@@ -53,7 +53,7 @@ def check_names(config: type, values: Mapping[Any, Any], prefix: str = "") -> No
         if name not in known:
             raise InputError(f"{prefix}{path} is not known, expected one of {', '.join(known)}; correct the name")
         types = get_args(hints[name]) if isinstance(hints[name], UnionType) else (hints[name],)
-        section = next((one for one in types if is_dataclass(one)), None)
+        section = next((one for one in types if isinstance(one, type) and is_dataclass(one)), None)
         if value is None and NoneType in types:
             continue
         if section is not None:
@@ -64,7 +64,7 @@ def check_names(config: type, values: Mapping[Any, Any], prefix: str = "") -> No
                     f"{full} is {_shown(value)}, expected names with values (of {names}); name what differs, or leave "
                     "it out"
                 )
-            check_names(section, inner, f"{full}.")
+            check_values(section, inner, f"{full}.")
         elif value is None:
             raise InputError(f"{full} is null, expected a value; give one or leave the name out")
         elif any(get_origin(one) is tuple for one in types) and not isinstance(value, Sequence):
@@ -73,13 +73,13 @@ def check_names(config: type, values: Mapping[Any, Any], prefix: str = "") -> No
 
 def check_overrides(config: type, words: Sequence[str]) -> None:
     """Refuse the same in words of a command line, such as ``--memory.images 300``."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word.startswith("--"):
-            name, equals, text = word.removeprefix("--").partition("=")
-            value: Any = text if equals else following
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        name, equals, text = word.removeprefix("--").partition("=")
+        value: Any = text if equals else following
+        if word.startswith("--") and value:  # a missing value is the parser's to refuse
             with suppress(yaml.YAMLError):
-                value = yaml.safe_load(value) if value else value
-            check_names(config, {name: value}, "--")
+                value = yaml.safe_load(value)
+            check_values(config, {name: value}, "--")
 
 
 def _shown(value: Any) -> str:
