@@ -34,7 +34,7 @@ class _RunParser(argparse.ArgumentParser):
 
 
 def _parser(description: str) -> _OneLineParser:
-    return _OneLineParser(description=description, formatter_class=argparse.HelpFormatter)
+    return _OneLineParser(description=description, formatter_class=argparse.HelpFormatter, allow_abbrev=False)
 
 
 def _add_common(parser: ArgumentParser, *, seed: bool = True, out: str | None = None) -> None:
@@ -288,12 +288,16 @@ def _evaluate(arguments: Namespace) -> int:
     from spikelore.networks import checkpoint as checkpoint_file
 
     path: Path = arguments.run
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist, expected a run folder or a checkpoint (.safetensors); correct the path"
+        )
     if (path / "config.yaml").exists():
         config = config_file.read(path / "config.yaml")
         measure = config_file.KINDS[config_file.kind_of(config)].evaluate
         if measure is not None:
-            rows = measure(config, path, arguments.data, arguments.data_dir)
-            print_table(rows, list(rows[0]), f"{path.name}: test images")
+            rows = measure(config, path, arguments.data, arguments.data_dir, arguments.classes or ())
+            print_table(rows, list(rows[0]), f"{path.name}: {_asked(arguments.classes)}")
             return 0
     if arguments.data is None:
         raise InputError("no dataset is named, expected one of: spikelore data list; name it with --data")
@@ -315,8 +319,12 @@ def _evaluate(arguments: Namespace) -> int:
     return 0
 
 
+def _asked(classes: Sequence[int] | None) -> str:
+    return f"test images of classes {', '.join(map(str, classes))}" if classes else "test images"
+
+
 def _sweep_parser() -> _OneLineParser:
-    parser = _parser("Run an experiment over a grid of values and seeds, then compare the runs in one report.")
+    parser = _parser("Run an experiment over a grid of values and seeds; one report a grid point compares its seeds.")
     parser.add_argument("config", type=Path, help="YAML file")
     parser.add_argument("--grid", type=str, action="append", default=[], help="key=value,value,...; may be repeated")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 .. SEEDS-1 (default: 1)")
@@ -351,6 +359,12 @@ def _report(arguments: Namespace) -> int:
     from spikelore import report
 
     runs = arguments.runs
+    for run in runs:
+        if (run / "config.yaml").exists() and not (run / "results.json").exists():
+            raise InputError(
+                f"{run} holds a run that has not finished, expected results.json in it; resume it first: "
+                f"spikelore run {run / 'config.yaml'} --out {run} --resume"
+            )
     print(report.write(runs[0]) if len(runs) == 1 else report.compare(runs, arguments.out))
     return 0
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +60,55 @@ def small(tmp_path_factory):
     (folder / "small.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
     run("run", "small.yaml", "--out", "done", cwd=folder)
     return folder
+
+
+REPLAY = {
+    "experiment": "replay",
+    "data": "digits-sample",
+    "stream": {"groups": [[0, 1], [2, 3]]},
+    "network": {"channels": [4], "pool": 4, "steps": 2},
+    "learner": {"batch": 64},
+    "memory": {"images": 8},
+}
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory):
+    """A folder with a small configuration of replay and its finished run."""
+    folder = tmp_path_factory.mktemp("replay")
+    (folder / "small.yaml").write_text(yaml.safe_dump(REPLAY, sort_keys=False))
+    run("run", "small.yaml", "--out", "done", cwd=folder)
+    return folder
+
+
+def test_a_replay_run_is_asked_about_chosen_classes(replayed):
+    assert "test images of classes 2, 3" in run("evaluate", "done", "--classes", "2", "3", cwd=replayed).stdout
+    further = refused("evaluate", "done", "--data", "digits-sample", cwd=replayed)
+    assert "class 4 is not known" in further
+    assert further.endswith("--classes")
+    run("evaluate", "done", "--data", "digits-sample", "--classes", "0", "1", cwd=replayed)
+    assert "class 99 is not known" in refused("evaluate", "done", "--classes", "99", cwd=replayed)
+
+
+def test_a_part_is_no_run(replayed):
+    (part,) = (replayed / "done" / "parts").iterdir()
+    for words in (["evaluate", part], ["run", part / "config.yaml"]):
+        assert f"is a part of a run, expected the run's folder; name {replayed}/done" in refused(*words, cwd=replayed)
+
+
+def test_a_run_that_has_not_finished_is_resumed_by_the_command_that_is_told(replayed):
+    shutil.copytree(replayed / "done", replayed / "cut")
+    (replayed / "cut" / "results.json").unlink()
+    command = refused("report", "cut", cwd=replayed).partition("resume it first: spikelore ")[2]
+    assert command == "run cut/config.yaml --out cut --resume"
+    run(*command.split(), cwd=replayed)
+    assert (replayed / "cut" / "results.json").exists()
+    assert not (replayed / "runs").exists()
+
+
+def test_input_refused_in_a_part_leaves_no_folder(replayed):
+    assert "fewer than" in refused("run", "small.yaml", "--memory.images", "3", "--out", "few", cwd=replayed)
+    assert not (replayed / "few").exists()
 
 
 def test_run_folder(small):
@@ -204,7 +254,15 @@ def test_sweep_compares_seeds(small):
         (["run", "missing.yaml"], "missing.yaml"),
         (["run", "small.yaml", "--out", "done"], "--resume"),
         (["run", "small.yaml", "--out", "done", "--resume", "--seed", "9"], "seed was 0, now 9"),
-        (["evaluate", "nowhere", "--data", "digits-sample"], "nowhere"),
+        (["evaluate", "nowhere"], "nowhere does not exist"),
+        (["run", "small.yaml", "--experiment", "decay"], "--experiment is given beside a file of experiment fusion"),
+        (["run", "small.yaml", "--consolidation.epoch", "3"], "--consolidation.epoch is not known"),
+        (["run", "small.yaml", "--re"], "--re"),
+        (["sweep", "small.yaml", "--grid", "consolidation.epoch=3", "--out", "x"], "consolidation.epoch is not known"),
+        (["sweep", "small.yaml", "--grid", "seed=1,2", "--seeds", "2"], "is over the seed"),
+        (["sweep", "small.yaml", "--seed", "2"], "--seed"),
+        (["report", "done", "--ou", "x"], "--ou"),
+        (["reproduce", "fusion", "--scal", "quick"], "--scal"),
         (["data", "fetch", "nothing"], "cannot be fetched"),
         (["report", "."], "."),
         (["reproduce", "fusion", "--data-a", "digits-sample"], "--data-b"),
@@ -216,7 +274,13 @@ def test_bad_input(small, words, says):
 
 def test_unknown_key_in_a_file(small):
     (small / "typo.yaml").write_text(yaml.safe_dump({**SMALL, "epochs": 3}))
-    assert "epochs" in refused("run", "typo.yaml", cwd=small)
+    assert "epochs is not known, expected one of sources, seed," in refused("run", "typo.yaml", cwd=small)
+
+
+@pytest.mark.parametrize(("text", "says"), [("# nothing\n", "is empty"), ("- 3\n", "holds no names with values")])
+def test_a_file_without_a_configuration(small, text, says):
+    (small / "none.yaml").write_text(text)
+    assert f"none.yaml {says}" in refused("run", "none.yaml", cwd=small)
 
 
 def own_data(folder, change):

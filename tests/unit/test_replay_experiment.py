@@ -13,6 +13,7 @@ from spikelore import report
 from spikelore.continual.methods import LearnerSettings, MemorySettings
 from spikelore.continual.methods.base import Learner
 from spikelore.continual.methods.published import PublishedReplay
+from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import config_file, continual_run
 from spikelore.experiments.continual_run import Job, StreamSettings, accuracy_of, run_job
@@ -197,6 +198,55 @@ def test_a_run_asked_again_gives_its_own_last_average(scenario, tmp_path):
     assert accuracy_of(job, tmp_path, None, None) == pytest.approx(row["average_accuracy"], abs=1e-5)
 
 
+def test_a_run_is_asked_about_chosen_classes(tmp_path):
+    job = replace(JOB, learner=replace(REPLAY, batch=64))
+    matrix = run_job(job, tmp_path, None)["accuracy_matrix"]
+    assert accuracy_of(job, tmp_path, None, None, [2, 3]) == pytest.approx(matrix[1][1], abs=1e-5)
+    halves = [accuracy_of(job, tmp_path, "digits-sample", None, each) for each in ([0, 1], [2, 3])]
+    test = load("digits-sample").test
+    sizes = [len(test.of_classes(each)) for each in ([0, 1], [2, 3])]
+    whole = accuracy_of(job, tmp_path, "digits-sample", None, [0, 1, 2, 3])
+    assert np.average(halves, weights=sizes) == pytest.approx(whole)
+    for data, classes in ((None, [99]), ("digits-sample", [7]), ("digits-sample", [])):
+        with pytest.raises(InputError, match=r"class \d+ is not known to .* one of 0, 1, 2, 3; .* --classes"):
+            accuracy_of(job, tmp_path, data, None, classes)
+
+
+def test_a_part_refused_in_a_worker_leaves_no_folder(tmp_path):
+    config = replace(BASE, variants=({"memory.images": 3}, {"memory.images": 2}))
+    with pytest.raises(InputError, match="fewer than the 4 classes"):
+        config_file.execute(config, tmp_path / "run", None)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "overrides", "sentence"),
+    [
+        ({"memory": 50}, [], "^memory is 50, expected names with values \\(of images, bytes, policy, storage\\); "),
+        ({"memory": None}, [], "^memory is null, expected names with values"),
+        ({"network": {"neuron": 3}}, [], "^network.neuron is 3, expected names with values"),
+        ({"memory": {"image": 3}}, [], "^memory.image is not known, expected one of images, bytes, policy, storage"),
+        ({"stream": {"groups": 5}}, [], "^stream.groups is 5, expected a list"),
+        ({"seed": None}, [], "^seed is null, expected a value"),
+        ({}, ["--memory", "50"], "^--memory is 50, expected names with values"),
+        ({}, ["--memory=null"], "^--memory is null, expected names with values"),
+        ({}, ["--stream.groups", "5"], "^--stream.groups is 5, expected a list"),
+        ({}, ["--memory.image", "10"], "^--memory.image is not known, expected one of images,"),
+        ({}, ["--seed"], "--seed: expected one argument"),
+        ({}, ["--experiment", "fusion"], "^--experiment is given beside a file of experiment replay"),
+    ],
+)
+def test_a_configuration_is_refused_in_plain_words(values, overrides, sentence):
+    with pytest.raises(InputError, match=sentence):
+        config_file.build("replay", {**config_file.plain(BASE), **values}, overrides)
+
+
+def test_overrides_give_values_sections_and_lists():
+    words = ["--memory", "{images: 30}", "--stream.groups=[[0, 1], [2, 3]]", "--network.neuron.beta", "0.5"]
+    config = config_file.build("replay", {"experiment": "replay"}, words)
+    assert (config.memory.images, config.stream.groups, config.network.neuron.beta) == (30, ((0, 1), (2, 3)), 0.5)
+
+
 def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
     run_job(JOB, tmp_path, None)
     with pytest.raises(InputError, match=r"another configuration \(memory\.images was 40, now 50\)"):
@@ -229,7 +279,11 @@ def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
 def test_what_makes_no_sense_is_refused_before_anything_is_learned(values, sentence, tmp_path):
     with pytest.raises(InputError, match=sentence):
         config_file.execute(changed(BASE, values), tmp_path / "run", None)
-    assert not (tmp_path / "run" / "results.json").exists()
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match=sentence):
+        for part in changed(BASE, values).jobs():
+            run_job(part.job, tmp_path / "part", None)
+    assert not (tmp_path / "part").exists()
 
 
 @pytest.mark.parametrize(

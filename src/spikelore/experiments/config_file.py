@@ -21,13 +21,14 @@ class Kind:
     Attributes:
         config: class of the configuration.
         run: runs one into a run folder and returns its results.
-        evaluate: measures a finished run's networks on a dataset (its own where none is named) and returns rows, for
-            kinds whose networks need the run's configuration to decide.
+        evaluate: measures a finished run's networks on a dataset (its own where none is named), on images of the
+            given classes (all where none is given), and returns rows; for kinds whose networks need the run's
+            configuration to decide.
     """
 
     config: type
     run: Callable[[Any, RunFolder, Path | None], dict[str, Any]]
-    evaluate: Callable[[Any, Path, str | None, Path | None], list[dict[str, Any]]] | None = field(
+    evaluate: Callable[[Any, Path, str | None, Path | None, Sequence[int]], list[dict[str, Any]]] | None = field(
         default=None, kw_only=True
     )
 
@@ -100,24 +101,34 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Any:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict) or raw.get("experiment") not in KINDS:
-        found = raw.get("experiment") if isinstance(raw, dict) else raw
+    if not isinstance(raw, dict):
+        found = "is empty" if raw is None else "holds no names with values"
+        raise InputError(f"{path} {found}, expected an experiment's configuration; name another file")
+    if "experiment" not in raw and path.absolute().parent.parent.name == "parts":
+        part = path.absolute().parent
+        raise InputError(f"{part} is a part of a run, expected the run's folder; name {part.parent.parent}")
+    if raw.get("experiment") not in [*KINDS]:
         raise InputError(
-            f"{path}: experiment is {found!r}; the first line must be 'experiment: NAME' with one of {', '.join(KINDS)}"
+            f"{path}: experiment is {raw.get('experiment')!r}; the first line must be 'experiment: NAME' with one of "
+            f"{', '.join(KINDS)}"
         )
     return build(raw["experiment"], raw, overrides)
 
 
 def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Any:
     """Return the configuration of ``kind`` from nested plain values and overrides; strict about keys."""
-    parser = typed.parser(KINDS[kind].config, f"spikelore run ({kind})")
-    parser.add_argument("--experiment", type=str)
+    config = KINDS[kind].config
+    own = {key: value for key, value in values.items() if key != "experiment"}
+    if any(word.partition("=")[0] == "--experiment" for word in overrides):
+        raise InputError(f"--experiment is given beside a file of experiment {kind}, expected none; name another file")
+    typed.check_values(config, own)
+    typed.check_overrides(config, overrides)
+    parser = typed.parser(config, f"spikelore run ({kind})")
     with typed.one_line():
-        base = parser.parse_object(dict(values))
+        base = parser.parse_object(own)
         namespace: Namespace = parser.parse_args(list(overrides), namespace=base)
         built = parser.instantiate(namespace)
-    arguments = {key: value for key, value in vars(built).items() if key != "experiment"}
-    return KINDS[kind].config(**arguments)
+    return config(**vars(built))
 
 
 def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = False) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -441,7 +441,8 @@ def run_job(
     The run takes one thread, so that the same job gives the same bytes alone and beside others.
 
     Raises:
-        InputError: the folder holds a run of another configuration.
+        InputError: the folder holds a run of another configuration, or what was asked cannot be run, which leaves
+            no folder behind.
         SpikeloreError: a loss that is not a finite number; the state before it is kept.
     """
     import numba
@@ -455,6 +456,9 @@ def run_job(
     numba.set_num_threads(1)
     try:
         row = _Run(job, folder, data_dir, tick).run()
+    except InputError:
+        folder.withdraw()
+        raise
     finally:
         torch.set_num_threads(threads[0])
         numba.set_num_threads(threads[1])
@@ -463,7 +467,7 @@ def run_job(
     return row
 
 
-def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None) -> float:
+def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None, classes: Sequence[int] = ()) -> float:
     """Return the accuracy of a finished job's network on test images.
 
     On the job's own stream it is the mean over the tasks, each decided as in the run. Images of another dataset come
@@ -474,9 +478,11 @@ def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None) -
         path: its folder.
         data: name of a dataset; None for the test images of the job's own tasks.
         data_dir: folder of datasets.
+        classes: of the images that are asked; none for all. Tasks without such images are left out.
 
     Raises:
-        InputError: the job has not finished, or the dataset has a class that the network does not know.
+        InputError: the job has not finished, the network does not know a class of the images that are asked, or there
+            is no image of a class.
     """
     from spikelore.networks.surrogate import SurrogateNetwork
 
@@ -495,8 +501,19 @@ def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None) -
     else:
         last = len(stream.tasks) - 1
         asked = [(task.test, _among(job, stream, number, last)) for number, task in enumerate(stream.tasks)]
-    for test, _ in asked:
-        learner.columns(test.labels)  # refuses what the network has no output for
+    present = {label for test, _ in asked for label in test.labels.tolist()}
+    known = ", ".join(map(str, sorted(learner.classes)))
+    for label in classes or sorted(present):
+        if label not in learner.classes:
+            raise InputError(
+                f"class {label} is not known to the networks of {path.name}, expected one of {known}; choose classes "
+                "of test images with --classes"
+            )
+        if label not in present:
+            raise InputError(f"class {label} has no test image in {data or job.data}; choose others with --classes")
+    if classes:
+        asked = [(test.take(np.flatnonzero(np.isin(test.labels, classes))), among) for test, among in asked]
+        asked = [(test, among) for test, among in asked if len(test)]
     return float(np.mean([(learner.decide(test.images, among) == test.labels).mean() for test, among in asked]))
 
 

@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from spikelore.files import (
 
 _LIBRARIES = ("spikelore", "numpy", "numba", "scipy", "torch")
 _STATE = "state"
+_CONFIGURATION = ("config.yaml", "environment.json", ".config.yaml.*", ".environment.json.*")
+"""Files that say what is to be run, and what a stopped process leaves of writing them."""
 
 
 def versions() -> dict[str, str]:
@@ -69,9 +72,13 @@ class RunFolder:
             )
 
     def withdraw(self) -> None:
-        """Remove a folder in which nothing but the configuration was written, so that its name is free again."""
-        sizes = {file.name: file.stat().st_size for file in self.path.iterdir()}
-        if not sizes.pop("metrics.jsonl", 0) and sizes.keys() <= {"config.yaml", "environment.json"}:
+        """Remove a folder in which nothing but the configuration was written, so that its name is free again.
+
+        The folders of a run's parts are looked into in the same way.
+        """
+        names = {file.name for file in self.path.iterdir() if file.is_dir()}
+        files = [file for file in self.path.rglob("*") if not file.is_dir()]
+        if names <= {"parts"} and all(_is_configuration(file) for file in files):
             shutil.rmtree(self.path)
 
     def checkpoint(self, name: str) -> Path:
@@ -118,6 +125,12 @@ class RunFolder:
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write ``results.json``."""
         write_json_atomic(self.path / "results.json", results)
+
+
+def _is_configuration(file: Path) -> bool:
+    if file.name == "metrics.jsonl":
+        return not file.stat().st_size
+    return any(fnmatch(file.name, pattern) for pattern in _CONFIGURATION)
 
 
 def _read(path: Path) -> Any:

@@ -20,6 +20,8 @@ def _points(grid: Sequence[str]) -> list[list[tuple[str, str]]]:
         key, equals, values = text.partition("=")
         if not equals or not key or not values:
             raise InputError(f"--grid {text!r} is not of the form key=value,value, as in train_per_class=200,400")
+        if key == "seed":
+            raise InputError(f"--grid {text!r} is over the seed, which --seeds sets; give --seeds alone")
         axes.append([(key, value) for value in values.split(",")])
     return [list(point) for point in itertools.product(*axes)]
 

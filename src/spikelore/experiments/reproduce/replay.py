@@ -11,7 +11,7 @@ generator of their own; joint training tests the last network, theirs that of th
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -208,18 +208,22 @@ def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) ->
     return rows
 
 
-def evaluate(config: ReplayExperiment, path: Path, data: str | None, data_dir: Path | None) -> list[dict[str, Any]]:
+def evaluate(
+    config: ReplayExperiment, path: Path, data: str | None, data_dir: Path | None, classes: Sequence[int] = ()
+) -> list[dict[str, Any]]:
     """Measure every network of a run folder on a dataset's test images, by default those of its own.
 
+    With ``classes`` only images of these are asked.
+
     Raises:
-        InputError: a learner has not finished, or the dataset has a class that it does not know.
+        InputError: a learner has not finished, or does not know a class that is asked, or there is no image of it.
     """
     parts = config.jobs()
     rows = {}
     for name, part in zip(part_names(parts), parts, strict=True):
         if name not in rows:
             job = part.job.as_computed()
-            found = accuracy_of(job, path / "parts" / name, data, data_dir)
+            found = accuracy_of(job, path / "parts" / name, data, data_dir, classes)
             rows[name] = {"learner": name, "data": data or job.data, "accuracy": found}
     return list(rows.values())
 
