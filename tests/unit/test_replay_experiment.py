@@ -280,9 +280,13 @@ def test_what_makes_no_sense_is_refused_before_anything_is_learned(values, sente
     with pytest.raises(InputError, match=sentence):
         config_file.execute(changed(BASE, values), tmp_path / "run", None)
     assert not (tmp_path / "run").exists()
-    with pytest.raises(InputError, match=sentence):
-        for part in changed(BASE, values).jobs():
-            run_job(part.job, tmp_path / "part", None)
+
+
+@pytest.mark.parametrize("values", [{"memory.images": 3}, {"memory.images": 0, "memory.bytes": 900}])
+def test_a_part_that_cannot_be_run_leaves_no_folder(values, tmp_path):
+    (part,) = changed(BASE, values).jobs()
+    with pytest.raises(InputError, match="fewer than the 4 classes"):
+        run_job(part.job, tmp_path / "part", None)
     assert not (tmp_path / "part").exists()
 
 
