@@ -212,6 +212,12 @@ def test_a_run_is_asked_about_chosen_classes(tmp_path):
             accuracy_of(job, tmp_path, data, None, classes)
 
 
+def test_a_refused_job_leaves_no_folder(tmp_path):
+    with pytest.raises(InputError, match="fewer than the 4 classes"):
+        run_job(replace(JOB, memory=MemorySettings(images=3)), tmp_path / "part", None)
+    assert not (tmp_path / "part").exists()
+
+
 def test_a_part_refused_in_a_worker_leaves_no_folder(tmp_path):
     config = replace(BASE, variants=({"memory.images": 3}, {"memory.images": 2}))
     with pytest.raises(InputError, match="fewer than the 4 classes"):
@@ -280,10 +286,6 @@ def test_what_makes_no_sense_is_refused_before_anything_is_learned(values, sente
     with pytest.raises(InputError, match=sentence):
         config_file.execute(changed(BASE, values), tmp_path / "run", None)
     assert not (tmp_path / "run").exists()
-    with pytest.raises(InputError, match=sentence):
-        for part in changed(BASE, values).jobs():
-            run_job(part.job, tmp_path / "part", None)
-    assert not (tmp_path / "part").exists()
 
 
 @pytest.mark.parametrize(
