@@ -69,7 +69,7 @@ def read(path: Path) -> Run:
         if (path / "config.yaml").exists():
             raise InputError(
                 f"{path} holds a run that has not finished (no results.json); resume it first: "
-                f"spikelore run {path / 'config.yaml'} --resume"
+                f"spikelore run {path / 'config.yaml'} --out {path} --resume"
             )
         raise InputError(f"{path} is no run folder (no results.json in it); name the folder of a finished run")
     part = path / "results.json"
