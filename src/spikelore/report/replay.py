@@ -180,28 +180,27 @@ def _arrival(runs: Sequence[Run], rows: list[Row]) -> Drawing:
     )
 
 
-def _lines(rows: list[Row]) -> dict[str, list[Row]]:
-    """Return the learners that keep examples, by method, preset and storage."""
-    lines: dict[str, list[Row]] = {}
+def _lines(rows: list[Row]) -> dict[tuple[str, bool], list[Row]]:
+    """Return the learners that keep examples, by what they are and whether they keep spikes."""
+    lines: dict[tuple[str, bool], list[Row]] = {}
     for row in rows:
         if row["memory_images"] and row["preset"] != "faults":
             best = ", best preset" if row["preset"] == "best" else ""
-            stored = f", stored as {row['storage']}" if row["storage"] not in (None, "raw") else ""
-            lines.setdefault(f"{_learner(row)}{best}{stored}", []).append(row)
+            lines.setdefault((f"{_learner(row)}{best}", row["storage"] == "spikes"), []).append(row)
     return lines
 
 
 def _against_memory(rows: list[Row]) -> Drawing:
     scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
-    figure = Figure(figsize=(style.WIDTH, 3.4 * len(scenarios)), layout="constrained")
+    figure = Figure(figsize=(style.WIDTH, 0.8 + 3.4 * len(scenarios)), layout="constrained")
     grid = figure.subplots(len(scenarios), 2, squeeze=False, sharey=True)
-    names = list(_lines(rows))
+    names = list(dict.fromkeys(name for name, _ in _lines(rows)))
     least = min(row["average_accuracy"].mean for line in _lines(rows).values() for row in line)
     for line, scenario in zip(grid, scenarios, strict=True):
         mine = [row for row in rows if row["scenario"] == scenario]
         for panel, key in zip(line, ("memory_images", "memory_bytes"), strict=True):
-            for name, points in _lines(mine).items():
-                _curve(panel, points, key, name, names.index(name))
+            for (name, as_spikes), points in _lines(mine).items():
+                _curve(panel, points, key, name, names.index(name), hollow=as_spikes)
             panel.set_xscale("log")
             _places(panel, [row[key] for row in mine if row["memory_images"]])
             panel.set_xlabel("images in memory" if key == "memory_images" else "bytes of memory, labels included")
@@ -209,13 +208,15 @@ def _against_memory(rows: list[Row]) -> Drawing:
             style.percent_axis(panel, "y", least)
             _without_memory(panel, mine)
         line[0].set_ylabel("average accuracy at the end")
-    handles = {str(h.get_label()): h for axes in grid.ravel() for h in axes.get_lines() if h.get_label()[0] != "_"}
+    lines = [line for axes in grid.ravel() for line in axes.get_lines() if str(line.get_label()) in names]
+    lines.sort(key=lambda line: line.get_markerfacecolor() != "white")  # of one name, a filled one stays
+    handles = {name: line for name in names for line in lines if line.get_label() == name}
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)
     return Drawing(
         "memory",
         "Accuracy against memory",
         "Each learner that keeps examples, by how many and by their bytes, with the standard deviation over seeds; "
-        "dashed, or named at the lower edge: without a memory.",
+        "hollow: images stored as spikes; dashed, or named at the lower edge: without a memory.",
         figure,
     )
 
@@ -254,12 +255,16 @@ def _places(panel: Axes, values: list[float]) -> None:
     panel.set_xticks([], minor=True)
 
 
-def _curve(panel: Axes, points: list[Row], key: str, name: str, index: int) -> None:
+def _curve(panel: Axes, points: list[Row], key: str, name: str, index: int, *, hollow: bool) -> None:
     points = sorted(points, key=lambda row: row[key])
     x = [row[key] for row in points]
     marker = "osD^vP*X"[(index // len(style.PALETTE)) % 8]
     accuracies = [row["average_accuracy"] for row in points]
-    panel.plot(x, [each.mean for each in accuracies], marker=marker, label=name, color=style.colour(index))
+    face = "white" if hollow else style.colour(index)
+    panel.plot(
+        x, [each.mean for each in accuracies], marker=marker, label=name, color=style.colour(index),
+        markerfacecolor=face,
+    )  # fmt: skip
     if all(len(each.values) > 1 for each in accuracies):
         spread = [each.deviation for each in accuracies]
         panel.errorbar(x, [each.mean for each in accuracies], spread, fmt="none", capsize=2, color=style.colour(index))
