@@ -229,22 +229,20 @@ class Memory:
                 f"examples of task {task} were offered to a ring memory, expected one in 0.."
                 f"{len(self._ring_offered) - 1}; give it the right number of tasks or choose another policy"
             )
-        rows = self._full_length(rows)
         for n, label in enumerate(labels.tolist()):
             place = self._place(label, task)
             if place is None:
                 continue
-            self._rows[place] = rows[n]
+            self.replace(place, rows[n])
             self._labels[place] = label
             if extras is not None:
                 self._extras[place] = extras[n]
 
-    def replace(self, places: NDArray[np.int64], rows: Rows) -> None:
+    def replace(self, places: NDArray[np.int64] | int, rows: Rows) -> None:
         """Store the examples at ``places`` in another form: (N,R) rows, one a place; all else stays."""
-        self._rows[places] = self._full_length(rows)
-
-    def _full_length(self, rows: Rows) -> Rows:
-        return np.pad(rows, ((0, 0), (0, self._rows.shape[1] - rows.shape[1])))
+        used = rows.shape[-1]
+        self._rows[places, :used] = rows
+        self._rows[places, used:] = 0
 
     def _place(self, label: int, task: int) -> int | None:
         """Return the place that an arriving example of ``label`` takes, or None."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,7 +36,6 @@ from spikelore.randomness import generator, torch_generator
 
 if TYPE_CHECKING:
     from spikelore.continual.methods.base import Learner
-    from spikelore.networks.surrogate import SurrogateNetwork
 
 _SAVE_SECONDS = 30.0
 _LOOK_EVERY = 20
@@ -233,6 +232,12 @@ def _among(job: Job, stream: Stream, tested: int, after: int) -> tuple[int, ...]
     return stream.classes if job.learner.method == "joint" else tuple(sorted(stream.seen(after)))
 
 
+def _refuse_not_finite(arrays: Mapping[str, NDArray], what: str) -> None:
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise SpikeloreError(f"{name} has {what} that are not finite numbers; lower learner.learning_rate")
+
+
 @dataclass
 class _Position:
     """How far a run has come: all before (task, epoch, batch) is done; the pass's losses so far, summed up."""
@@ -273,9 +278,7 @@ class _Run:
 
     def _save(self) -> None:
         arrays, facts = self.learner.state_dict()
-        for name, array in arrays.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise SpikeloreError(f"{name} has values that are not finite numbers; lower learner.learning_rate")
+        _refuse_not_finite(arrays, "values")
         arrays |= {"matrix": self.matrix, "untrained": self.untrained, **self.confusions}
         self.folder.save_state(arrays, {"position": vars(self.position), "learner": facts})
         self.saved = time.monotonic()
@@ -370,17 +373,12 @@ class _Run:
         joint_run = len(self.setting.learned) < len(self.setting.tests)
         return "own head for the current task" in self.job.learner.faults and not joint_run
 
-    def _network(self) -> "SurrogateNetwork":
+    def _keep_deciding_network(self) -> None:
         from spikelore.networks.surrogate import SurrogateNetwork
 
-        assert isinstance(self.learner.network, SurrogateNetwork)
-        return self.learner.network
-
-    def _keep_deciding_network(self) -> None:
-        network = self._network()
-        for name, tensor in network.state_dict().items():
-            if not bool(tensor.isfinite().all()):
-                raise SpikeloreError(f"{name} has weights that are not finite numbers; lower learner.learning_rate")
+        network = self.learner.network
+        assert isinstance(network, SurrogateNetwork)
+        _refuse_not_finite({name: tensor.numpy() for name, tensor in network.state_dict().items()}, "weights")
         network.save(self.folder.checkpoint("network"))
 
     def _test(self, task: int) -> None:

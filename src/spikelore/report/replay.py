@@ -61,8 +61,7 @@ def _presets(rows: list[Row]) -> list[str]:
     return list(dict.fromkeys(row["preset"] for row in rows))
 
 
-def _title(row: Row) -> str:
-    preset = str(row["preset"])
+def _title(preset: str) -> str:
     return _PRESETS.get(preset, preset.capitalize())
 
 
@@ -82,7 +81,7 @@ def _averages_table(rows: list[Row], tasks: int, scenario: str) -> Table:
                 theirs = row.get(f"published {n}")
                 cells.append(Cell(one.percent() if one else "", f"{percent(theirs.mean)}" if theirs else ""))
             lines.append([Cell(_label(row)), *cells])
-        groups.append((_PRESETS.get(preset, preset.capitalize()), lines))
+        groups.append((_title(preset), lines))
     return Table(
         f"Average accuracy, {scenario}",
         f"Mean over the tasks seen so far, after each task, %{published}.",
@@ -97,7 +96,7 @@ def _costs_table(rows: list[Row]) -> Table:
 
     groups = [
         (
-            f"{_PRESETS.get(preset, preset.capitalize())}, {scenario}",
+            f"{_title(preset)}, {scenario}",
             [
                 [
                     Cell(_label(row)),
@@ -166,7 +165,7 @@ def _arrival(runs: Sequence[Run], rows: list[Row]) -> Drawing:
             panel.plot(
                 steps[known], matrix[known, task], marker="o", color=style.colour(task), label=f"task {task + 1}"
             )
-        panel.set_title(f"{_title(row)}, {row['scenario']}\n{_label(row)}", fontsize=8.5)
+        panel.set_title(f"{_title(row['preset'])}, {row['scenario']}\n{_label(row)}", fontsize=8.5)
         panel.set_xticks(steps)
         panel.set_xlabel("tasks learned")
         style.percent_axis(panel, "y", least)
@@ -292,7 +291,7 @@ def _confusion(run: Run) -> Drawing | None:
         panel.set_title(f"after task {n + 1}")
         panel.set_xlabel("decided")
     axes[0].set_ylabel("true class")
-    figure.suptitle(f"{_title(row)}, {row['scenario']}: {_label(row)}", fontsize=9, x=0.01, ha="left")
+    figure.suptitle(f"{_title(row['preset'])}, {row['scenario']}: {_label(row)}", fontsize=9, x=0.01, ha="left")
     return Drawing(
         "confusion",
         "Confusion over time",
@@ -311,7 +310,8 @@ def _highlights(rows: list[Row]) -> list[tuple[str, str]]:
         mine = [row for row in rows if row["preset"] == preset and row["method"] not in ("joint", "naive")]
         if mine:
             top = max(mine, key=lambda row: row["average_accuracy"].mean)
-            found.append((f"{top['average_accuracy'].percent()} %", f"{_title(top)}: {_label(top)}, {top['scenario']}"))
+            what = f"{_title(preset)}: {_label(top)}, {top['scenario']}"
+            found.append((f"{top['average_accuracy'].percent()} %", what))
     return found
 
 
