@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND
-from spikelore.kernels.lif_convolution import LARGEST_ROW
+from spikelore.kernels.lif_convolution import LARGEST_WINDOW
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
 from spikelore.networks.surrogate_config import SurrogateConfig
@@ -151,7 +151,7 @@ class SurrogateNetwork(nn.Module):
         """
         if index >= len(self.convolutions):
             weight, bias = self._matrix(index)
-            if neurons is None or index < self.config.layers or weight.shape[1] > LARGEST_ROW:
+            if neurons is None or index < self.config.layers or weight.shape[1] > LARGEST_WINDOW:
                 spikes = signal if neurons is None else self._spikes(signal)
                 return F.linear(spikes.flatten(2), weight, bias)
             folded, steps = self._folded(signal.flatten(2)[:, :, None, None])  # few outputs: few spikes to add up

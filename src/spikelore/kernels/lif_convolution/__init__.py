@@ -10,6 +10,8 @@ Backward, the gradient of P goes to the winning place alone, from there to the w
 spiked and, through the surrogate's slope, to the currents.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,8 +20,8 @@ from spikelore.kernels import DEFAULT_BACKEND, select
 from spikelore.kernels.lif_convolution import numba_cpu, reference
 from spikelore.kernels.lif_scan import Leaky
 
-LARGEST_ROW = 2**16 - 1
-"""Most inputs, columns times channels, that a row of the map before may have: their places are kept in 16 bits."""
+LARGEST_WINDOW = 2**16 - 1
+"""Most inputs, rows of the map x kernel columns x channels, among which spikes are listed: in 16 bits."""
 
 _BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
 
@@ -50,11 +52,14 @@ def forward(
         (T,B,H',W',F) float32 and uint8, the place in row order inside the pool.
 
     Raises:
-        InputError: a row has more than `LARGEST_ROW` inputs.
+        InputError: rows of the map x kernel columns x channels is more than `LARGEST_WINDOW`.
     """
-    columns, channels = currents.shape[3:]
-    if columns * channels > LARGEST_ROW:
-        raise InputError(f"a row has {columns} x {channels} inputs; at most {LARGEST_ROW} fit, use fewer channels")
+    window = currents.shape[2], weights.shape[3], currents.shape[4]
+    if math.prod(window) > LARGEST_WINDOW:
+        sizes = " x ".join(map(str, window))
+        raise InputError(
+            f"rows x kernel x channels is {sizes} inputs; at most {LARGEST_WINDOW} fit, use fewer channels"
+        )
     return select(_BACKENDS, backend).forward(currents, weights, bias, leaky, steps, pool)
 
 

@@ -1,182 +1,175 @@
 """The same on the processor: only spikes are added up, only pooled winners send gradients back.
 
 One job takes whole images through all steps, so that potentials, spikes and their gradients stay in its
-cache and never become arrays of the batch; going back, it computes the potentials again. Kernel rows are the
-outer loop of the convolution, so that the part of the table in use stays in the nearest cache.
+cache and never become arrays of the batch; going back, it computes the potentials again. The spikes of all steps
+are listed first. Then features are taken in tiles so narrow that the weights of a whole kernel, or their
+gradients, stay in the nearest cache while one tile sees every step.
 """
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from spikelore.kernels import memory
 from spikelore.kernels.lif_convolution.vector import (
-    make_add_row_pairs,
+    make_add_two_lists,
     make_append_above,
-    make_scatter_rows,
+    make_append_won,
+    make_scatter_won,
     make_weigh_rows,
 )
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.kernels.lif_scan.numba_cpu import carry_back_, constants, slopes_, step_
-from spikelore.kernels.reward_stdp.vector import LANES, make_add_rows
+from spikelore.kernels.reward_stdp.vector import LANES
 
-_TILE = 4 * LANES  # features, or inputs of a kernel row, handled together
-_add_rows, _add_row_pairs = make_add_rows(4), make_add_row_pairs(4)
-_scatter_rows, _weigh_rows, _append_above = make_scatter_rows(4), make_weigh_rows(4), make_append_above()
+_TILE = 2 * LANES  # features handled together
+_RUN = 4 * LANES  # inputs of a kernel row that get gradients together
+_SLACK = 2 * LANES  # values that a list of spikes is read and written ahead
+_add_two_lists, _scatter_won = make_add_two_lists(2), make_scatter_won(2)
+_weigh_rows, _append_above, _append_won = make_weigh_rows(4), make_append_above(2), make_append_won()
 
 
 @njit(cache=True, nogil=True)
-def _events_(potentials, threshold, channels, events, firsts):
-    """List the places of each row's spikes in ascending order, and where in the list each column begins.
+def _list_windows_(potentials, threshold, channels, kernel, events, count, bounds):
+    """Append the spikes of each window, ``kernel`` columns of the map with all its rows, and return the new count.
 
-    Both arrays have ``LANES`` entries more than it uses.
+    An entry is row x (inputs in a window's row) + place in that row; entries of a window ascend. Rows y .. y2-1 of
+    window x have the places bounds[x, y] .. bounds[x, y2] - 1 of the list. ``events`` and ``potentials`` are
+    ``_SLACK`` longer than what is used.
     """
-    rows, columns = firsts.shape[0], firsts.shape[1] - 1
-    count = 0
-    for y in range(rows):
-        for x in range(columns):
-            firsts[y, x] = count
-            for c in range(0, channels, LANES):
-                place = x * channels + c
-                count = _append_above(
-                    events, count, potentials, y * columns * channels + place, channels - c, threshold, place
-                )
-        firsts[y, columns] = count
+    windows, rows = bounds.shape[0], bounds.shape[1] - 1
+    columns, run = windows + kernel - 1, kernel * channels
+    for x in range(windows):
+        for y in range(rows):
+            bounds[x, y] = count
+            for c in range(0, run, 2 * LANES):
+                start = (y * columns + x) * channels + c
+                count = _append_above(events, count, potentials, start, run - c, threshold, y * run + c)
+        bounds[x, rows] = count
+    return count
 
 
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 def _forward(jobs, currents, shape, neuron, table, bias, kernel, pool, pooled, winners):
     rows, columns, channels = shape
-    width = columns * channels
-    padded = table.shape[3]
+    size, run, windows = rows * columns * channels, kernel * channels, columns - kernel + 1
     steps, images, pooled_rows, pooled_columns, features = pooled.shape
-    used_rows, used_columns = pooled_rows * pool, pooled_columns * pool
-    flat = table.ravel()
-    row = channels * padded
+    flat, tile_size = table.ravel(), kernel * run * _TILE
     constant = len(currents) == 1
     for job in prange(jobs):
-        potentials = np.zeros(rows * width + LANES, np.float32)
-        events = np.empty(rows * width + LANES, np.uint16)
-        firsts = np.empty((rows, columns + 1), np.int64)
-        sums = np.empty((used_rows * used_columns, _TILE), np.float32)
+        states = np.empty((2, size + _SLACK), np.float32)
+        events = np.empty(steps * windows * rows * run + _SLACK, np.uint16)
+        bounds = np.empty((steps, windows, rows + 1), np.int64)
+        sums = np.empty((2, _TILE), np.float32)
         flat_sums = sums.ravel()
         best = np.empty(_TILE, np.float32)
         which = np.empty(_TILE, np.int32)
         for image in range(job * images // jobs, (job + 1) * images // jobs):
-            potentials[:] = 0
+            states[1] = 0
+            count = 0
             for t in range(steps):
-                state = potentials[: rows * width]
-                step_(state, currents[0 if constant else t, image], neuron, state)
-                _events_(potentials, neuron.threshold, channels, events, firsts)
-                for tile in range(0, padded, _TILE):
-                    for place in range(used_rows * used_columns):
-                        for n in range(_TILE):
-                            sums[place, n] = bias[tile + n]
-                    for k in range(kernel):
-                        for y in range(used_rows):
-                            for x in range(0, used_columns - 1, 2):
-                                _add_row_pairs(
-                                    flat_sums, (y * used_columns + x) * _TILE, flat,
-                                    row + (k * (kernel + 2) - x) * row + tile, row, padded,
-                                    events, firsts[y + k, x], firsts[y + k, x + kernel + 1],
-                                )  # fmt: skip
-                            if used_columns % 2:
-                                x = used_columns - 1
-                                _add_rows(
-                                    flat_sums, (y * used_columns + x) * _TILE, flat,
-                                    row + (k * (kernel + 2) - x) * row + tile, padded,
-                                    events, firsts[y + k, x], firsts[y + k, x + kernel],
-                                )  # fmt: skip
+                before, after = states[1 - (t & 1)], states[t & 1]
+                step_(before[:size], currents[0 if constant else t, image], neuron, after[:size])
+                count = _list_windows_(after, neuron.threshold, channels, kernel, events, count, bounds[t])
+            for tile in range(len(table)):
+                used = min(_TILE, features - tile * _TILE)
+                for t in range(steps):
                     for py in range(pooled_rows):
                         for px in range(pooled_columns):
-                            for inside in range(pool * pool):
-                                place = (py * pool + inside // pool) * used_columns + px * pool + inside % pool
-                                for n in range(_TILE):
-                                    better = inside == 0 or sums[place, n] > best[n]
-                                    best[n] = sums[place, n] if better else best[n]
-                                    which[n] = inside if better else which[n]
-                            for n in range(min(_TILE, features - tile)):
-                                pooled[t, image, py, px, tile + n] = best[n]
-                                winners[t, image, py, px, tile + n] = which[n]
+                            for inside in range(0, pool * pool, 2):
+                                y, x = py * pool + inside // pool, px * pool + inside % pool
+                                y2, x2 = py * pool + (inside + 1) // pool, px * pool + (inside + 1) % pool
+                                both = inside + 1 < pool * pool
+                                _add_two_lists(
+                                    flat_sums, bias, tile * _TILE, flat, _TILE, events,
+                                    tile * tile_size - y * run * _TILE,
+                                    bounds[t, x, y], bounds[t, x, y + kernel],
+                                    tile * tile_size - y2 * run * _TILE,
+                                    bounds[t, x2, y2] if both else 0, bounds[t, x2, y2 + kernel] if both else 0,
+                                )  # fmt: skip
+                                for place in range(inside, inside + 1 + both):
+                                    for n in range(_TILE):
+                                        better = place == 0 or sums[place - inside, n] > best[n]
+                                        best[n] = sums[place - inside, n] if better else best[n]
+                                        which[n] = place if better else which[n]
+                            for n in range(used):
+                                pooled[t, image, py, px, tile * _TILE + n] = best[n]
+                                winners[t, image, py, px, tile * _TILE + n] = which[n]
 
 
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, table_gradients, current_gradients):
     rows, columns, channels = shape
-    width = columns * channels
+    width, run, windows = columns * channels, kernel * channels, columns - kernel + 1
+    size = rows * width
     steps, images, pooled_rows, pooled_columns, features = gradients.shape
     used_rows, used_columns = pooled_rows * pool, pooled_columns * pool
-    padded = table_gradients.shape[2]
-    run = runs.shape[2]
-    zero = np.float32(0)
-    flat = runs.ravel()
+    flat, padded_features, padded = runs.ravel(), runs.shape[0], runs.shape[2]
+    most = padded_features + LANES
     constant = len(currents) == 1
     summed = constant and steps > 1
-    jobs = len(table_gradients)
+    jobs, tiles, table_size = table_gradients.shape
     for job in prange(jobs):
-        potentials = np.zeros((steps + 1, rows * width + LANES), np.float32)
-        slopes = np.empty(rows * width, np.float32)
-        after = np.empty(rows * width, np.float32)
-        events = np.empty(rows * width + LANES, np.uint16)
-        firsts = np.empty((rows, columns + 1), np.int64)
-        spread = np.zeros((used_rows * used_columns, padded), np.float32)
-        flat_spread = spread.ravel()
-        lists = np.empty((used_rows * used_columns, features + 2), np.uint16)
-        factors = np.empty((used_rows * used_columns, features + 2), np.float32)
-        flat_lists, flat_factors = lists.ravel(), factors.ravel()
-        counts = np.empty(used_rows * used_columns, np.int64)
-        sent = np.empty((rows, width + run), np.float32)
-        flat_sent = sent.ravel()
+        potentials = np.zeros((steps + 1, size + _SLACK), np.float32)
+        events = np.empty(steps * windows * rows * run + _SLACK, np.uint16)
+        bounds = np.empty((steps, windows, rows + 1), np.int64)
+        lists = np.empty(used_rows * used_columns * most, np.uint16)
+        factors = np.empty(used_rows * used_columns * most, np.float32)
+        counts = np.empty((used_rows, used_columns), np.int64)
+        sent = np.empty(size + padded, np.float32)
+        slopes = np.empty(size, np.float32)
+        after = np.empty(size, np.float32)
         target = table_gradients[job].ravel()
-        target[:] = 0
+        received = np.zeros((steps, pooled_rows, pooled_columns, padded_features), np.float32)
+        won = np.full((steps, pooled_rows, pooled_columns, padded_features), 255, np.uint8)
+        flat_received, flat_won = received.ravel(), won.ravel()
         for image in range(job * images // jobs, (job + 1) * images // jobs):
+            count = 0
             for t in range(steps):
-                before, following = potentials[t, : rows * width], potentials[t + 1, : rows * width]
-                step_(before, currents[0 if constant else t, image], neuron, following)
+                here = potentials[t + 1]
+                step_(potentials[t, :size], currents[0 if constant else t, image], neuron, here[:size])
+                count = _list_windows_(here, neuron.threshold, channels, kernel, events, count, bounds[t])
+                received[t, :, :, :features] = gradients[t, image]
+                won[t, :, :, :features] = winners[t, image]
+            for tile in range(tiles):
+                for t in range(steps - 1, -1, -1):
+                    for y in range(used_rows):
+                        for x in range(used_columns):
+                            cell = (t * pooled_rows + y // pool) * pooled_columns + x // pool
+                            _scatter_won(
+                                flat_received, flat_won, cell * padded_features + tile * _TILE,
+                                y % pool * pool + x % pool, target, tile * table_size - y * run * _TILE, _TILE,
+                                events, bounds[t, x, y], bounds[t, x, y + kernel],
+                            )  # fmt: skip
             after[:] = 0
             if summed:
                 current_gradients[0, image] = 0
             for t in range(steps - 1, -1, -1):
-                _events_(potentials[t + 1], neuron.threshold, channels, events, firsts)
-                for py in range(pooled_rows):
-                    for px in range(pooled_columns):
-                        for inside in range(pool * pool):
-                            place = (py * pool + inside // pool) * used_columns + px * pool + inside % pool
-                            for n in range(features):
-                                won = winners[t, image, py, px, n] == inside
-                                spread[place, n] = gradients[t, image, py, px, n] if won else zero
-                            count = 0
-                            for n in range(features):
-                                lists[place, count] = n
-                                factors[place, count] = gradients[t, image, py, px, n]
-                                count += winners[t, image, py, px, n] == inside
-                            lists[place, count] = 0
-                            factors[place, count] = 0
-                            counts[place] = (count + 1) & ~1
-                for k in range(kernel):
-                    for tile in range(0, padded, _TILE):
-                        for y in range(used_rows):
-                            for x in range(used_columns):
-                                _scatter_rows(
-                                    flat_spread, (y * used_columns + x) * padded + tile, target,
-                                    (k * kernel - x) * channels * padded + tile, padded,
-                                    events, firsts[y + k, x], firsts[y + k, x + kernel],
-                                )  # fmt: skip
+                for y in range(used_rows):
+                    for x in range(used_columns):
+                        cell = (t * pooled_rows + y // pool) * pooled_columns + x // pool
+                        place = y % pool * pool + x % pool
+                        first = last = (y * used_columns + x) * most
+                        for n in range(0, padded_features, LANES):
+                            at = cell * padded_features + n
+                            last = _append_won(flat_received, flat_won, at, place, lists, factors, last, n)
+                        lists[last] = 0
+                        factors[last] = 0
+                        counts[y, x] = (last - first + 1) & ~1
                 sent[:] = 0
-                for k in range(kernel):
-                    for tile in range(0, run, _TILE):
+                for start in range(0, padded, _RUN):
+                    for k in range(kernel):
                         for y in range(used_rows):
                             for x in range(used_columns):
-                                place = y * used_columns + x
-                                first = place * (features + 2)
+                                first = (y * used_columns + x) * most
                                 _weigh_rows(
-                                    flat_sent, (y + k) * (width + run) + x * channels + tile,
-                                    flat, k * features * run + tile, run,
-                                    flat_lists, flat_factors, first, first + counts[place],
+                                    sent, (y + k) * width + x * channels + start,
+                                    flat, k * padded + start, kernel * padded,
+                                    lists, factors, first, first + counts[y, x],
                                 )  # fmt: skip
-                slopes_(potentials[t + 1, : rows * width], neuron, slopes)
-                for y in range(rows):
-                    part = slice(y * width, (y + 1) * width)
-                    carry_back_(sent[y, :width], potentials[t + 1, part], slopes[part], neuron, after[part])
+                here = potentials[t + 1, :size]
+                slopes_(here, neuron, slopes)
+                carry_back_(sent[:size], here, slopes, neuron, after)
                 if summed:
                     current_gradients[0, image] += after
                 else:
@@ -188,8 +181,8 @@ def _jobs(images: int) -> int:
     return max(1, min(16, images // 8))
 
 
-def _padded(size: int) -> int:
-    return -(-size // _TILE) * _TILE
+def _padded(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
 
 
 def forward(
@@ -203,13 +196,16 @@ def forward(
     """Return pooled currents and winners, (T,B,H',W',F); see the package's `forward`."""
     given, images, rows, columns, channels = currents.shape
     features, _, kernel, _ = weights.shape
-    table = np.zeros((kernel, kernel + 2, channels, _padded(features)), np.float32)
-    table[:, 1:-1, :, :features] = weights.transpose(2, 3, 1, 0)
+    inputs, padded = kernel * kernel * channels, _padded(features, _TILE)
+    by_feature = np.zeros((padded, inputs), np.float32)
+    by_feature[:features] = weights.transpose(0, 2, 3, 1).reshape(features, inputs)
+    table = memory.empty((padded // _TILE, inputs, _TILE))
+    table[:] = by_feature.reshape(-1, _TILE, inputs).transpose(0, 2, 1)
     shape = (steps, images, (rows - kernel + 1) // pool, (columns - kernel + 1) // pool, features)
-    pooled, winners = np.empty(shape, np.float32), np.empty(shape, np.uint8)
+    pooled, winners = memory.empty(shape), memory.empty(shape, np.uint8)
     _forward(
         _jobs(images), currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky), table,
-        np.pad(bias, (0, table.shape[3] - features)), kernel, pool, pooled, winners,
+        np.pad(bias, (0, padded - features)), kernel, pool, pooled, winners,
     )  # fmt: skip
     return pooled, winners
 
@@ -226,15 +222,16 @@ def backward(
     given, images, rows, columns, channels = currents.shape
     features, _, kernel, _ = weights.shape
     run = kernel * channels
-    runs = np.zeros((kernel, features, _padded(run)), np.float32)
-    runs[:, :, :run] = weights.transpose(2, 0, 3, 1).reshape(kernel, features, run)
-    table_gradients = np.empty((_jobs(images), kernel * run, _padded(features)), np.float32)
-    current_gradients = np.empty((given, images, rows * columns * channels), np.float32)
+    runs = memory.zeros((_padded(features, _TILE), kernel, _padded(run, _RUN)))
+    runs[:features, :, :run] = weights.transpose(0, 2, 3, 1).reshape(features, kernel, run)
+    jobs, tiles = _jobs(images), len(runs) // _TILE
+    table_gradients = memory.zeros((jobs, tiles, kernel * run * _TILE))
+    current_gradients = memory.empty((given, images, rows * columns * channels))
     _backward(
         gradients, winners, currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky),
         runs, kernel, pool, table_gradients, current_gradients,
     )  # fmt: skip
-    table = table_gradients.sum(axis=0)[:, :features]
-    weight_gradients = np.ascontiguousarray(table.reshape(kernel, kernel, channels, features).transpose(3, 2, 0, 1))
+    by_feature = table_gradients.sum(axis=0).reshape(tiles, -1, _TILE).transpose(0, 2, 1).reshape(tiles * _TILE, -1)
+    weight_gradients = by_feature[:features].reshape(features, kernel, kernel, channels).transpose(0, 3, 1, 2)
     bias_gradients = gradients.reshape(-1, features).sum(axis=0)
-    return current_gradients.reshape(currents.shape), weight_gradients, bias_gradients
+    return current_gradients.reshape(currents.shape), np.ascontiguousarray(weight_gradients), bias_gradients

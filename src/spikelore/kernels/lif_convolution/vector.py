@@ -20,7 +20,11 @@ def _lanes(builder, pointer, n, vector):
 
 
 def _walk(builder, first, last, carried, visit, stride=1):
-    """Write ``for e in first .. last-1 by stride: carried = visit(e, carried)`` and return what is carried out."""
+    """Write ``for e in first .. last-1 by stride: carried = visit(e, carried)`` and return what is carried out.
+
+    How the counter grows is hidden from the compiler: it would unroll these short loops once more, and the
+    branches which that adds cost more than they save.
+    """
     count = ir.IntType(64)
     entry = builder.block
     test, body, done = (builder.append_basic_block(name) for name in ("test", "body", "done"))
@@ -35,93 +39,172 @@ def _walk(builder, first, last, carried, visit, stride=1):
     builder.position_at_end(body)
     for value, following in zip(values, visit(e, values), strict=True):
         value.add_incoming(following, body)
-    e.add_incoming(builder.add(e, ir.Constant(count, stride)), body)
+    following = builder.add(e, ir.Constant(count, stride))
+    e.add_incoming(builder.asm(ir.FunctionType(count, [count]), "", "=r,0", [following], False), body)
     builder.branch(test)
     builder.position_at_end(done)
     return values
 
 
-def make_scatter_rows(vectors: int) -> Callable[..., None]:
-    """Make ``scatter_rows(source, at, table, offset, stride, rows, first, last)`` for ``vectors`` vectors.
+def _four(builder, rows, e):
+    """Return entries e .. e+3 of ``rows``, read together: fewer loads leave the table more."""
+    number = ir.IntType(64)
+    pointer = builder.bitcast(builder.gep(rows, [e]), number.as_pointer())
+    packed = builder.load(pointer, align=2)
+    return [builder.trunc(builder.lshr(packed, ir.Constant(number, 16 * n)), ir.IntType(16)) for n in range(4)]
 
-    For e in first .. last-1 and n in 0 .. 16*vectors - 1 it does
 
-        table[offset + stride * rows[e] + n] += source[at + n],
+def _spread(builder, scalar, vector):
+    """Return a vector of ``scalar`` in every lane."""
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
-    the source kept in registers. ``source`` and ``table`` are contiguous float32, ``rows`` uint16.
+
+def _compress(builder, values, kept):
+    """Return a vector that begins with the ``kept`` lanes of ``values``."""
+    element = values.type.element
+    letter = f"i{element.width}" if isinstance(element, ir.IntType) else "f32"
+    kind = ir.FunctionType(values.type, [values.type, kept.type, values.type])
+    name = f"llvm.experimental.vector.compress.v{values.type.count}{letter}"
+    compress = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(compress, [values, kept, ir.Constant(values.type, ir.Undefined)])
+
+
+def _count(builder, truths):
+    """Return how many lanes of ``truths`` are true."""
+    bits = builder.bitcast(truths, ir.IntType(truths.type.count))
+    return builder.zext(builder.ctpop(bits), ir.IntType(64))
+
+
+def _numbered(builder, first, lanes):
+    """Return the vector first, first + 1, ... in 16 bits."""
+    kind = ir.VectorType(ir.IntType(16), lanes)
+    return builder.add(
+        ir.Constant(kind, list(range(lanes))), _spread(builder, builder.trunc(first, kind.element), kind)
+    )
+
+
+def _won(context, builder, signature, arguments, at):
+    """Return which of 16 features from ``at`` on have the winner ``place``, and their gradients.
+
+    The first arguments are the arrays of gradients and winners; the fourth is ``place``.
+    """
+    bytes_, vector = ir.VectorType(ir.IntType(8), LANES), ir.VectorType(ir.FloatType(), LANES)
+    gradient_data, winner_data = (_data(context, builder, signature, arguments, position) for position in (0, 1))
+    start = builder.bitcast(builder.gep(winner_data, [at]), bytes_.as_pointer())
+    place = _spread(builder, builder.trunc(arguments[3], bytes_.element), bytes_)
+    gradients = builder.load(_lanes(builder, builder.gep(gradient_data, [at]), 0, vector), align=4)
+    return builder.icmp_unsigned("==", builder.load(start, align=1), place), gradients
+
+
+def make_scatter_won(vectors: int) -> Callable[..., None]:
+    """Make ``scatter_won(gradients, winners, at, place, table, offset, stride, rows, first, last)``.
+
+    For e in first .. last-1 and n in 0 .. 16*vectors - 1 with winners[at + n] = place it does
+
+        table[offset + stride * rows[e] + n] += gradients[at + n],
+
+    the gradients kept in registers. No row may be listed twice. ``gradients`` and ``table`` are contiguous
+    float32, ``winners`` uint8, ``rows`` uint16.
     """
 
     @intrinsic
-    def scatter_rows(typing_context, source, at, table, offset, stride, rows, first, last):
+    def scatter_won(typing_context, gradients, winners, at, place, table, offset, stride, rows, first, last):
         index = types.intp
-        signature = types.void(source, index, table, index, index, rows, index, index)
+        signature = types.void(gradients, winners, index, index, table, index, index, rows, index, index)
 
         def generate(context, builder, signature, arguments):
-            vector = ir.VectorType(ir.FloatType(), LANES)
-            source_data, table_data, row_data = (
-                _data(context, builder, signature, arguments, position) for position in (0, 2, 5)
-            )
-            start = builder.gep(source_data, [arguments[1]])
-            values = [builder.load(_lanes(builder, start, n, vector), align=4) for n in range(vectors)]
+            vector, number = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
+            at, offset, stride, first, last = (arguments[position] for position in (2, 5, 6, 8, 9))
+            table_data, row_data = (_data(context, builder, signature, arguments, position) for position in (4, 7))
+            starts = [builder.add(at, ir.Constant(number, n * LANES)) for n in range(vectors)]
+            won = [_won(context, builder, signature, arguments, start) for start in starts]
+            none = ir.Constant(vector, [0.0] * LANES)
+            values = [builder.select(here, gradients, none) for here, gradients in won]
+            table_start, list_start = builder.gep(table_data, [offset]), builder.gep(row_data, [first])
 
-            def visit(e, carried):
-                row = builder.zext(builder.load(builder.gep(row_data, [e])), ir.IntType(64))
-                run = builder.gep(table_data, [builder.add(arguments[3], builder.mul(row, arguments[4]))])
-                for n, value in enumerate(values):
-                    place = _lanes(builder, run, n, vector)
-                    builder.store(builder.fadd(builder.load(place, align=4), value), place, align=4)
-                return carried
+            def add(rows):
+                offsets = [builder.mul(builder.zext(row, number), stride) for row in rows]
+                runs = [builder.gep(table_start, [each]) for each in offsets]
+                places = [_lanes(builder, run, n, vector) for run in runs for n in range(vectors)]
+                sums = [
+                    builder.fadd(builder.load(place, align=4), value)
+                    for place, value in zip(places, values * len(rows), strict=True)
+                ]
+                for place, total in zip(places, sums, strict=True):
+                    builder.store(total, place, align=4)
+                return []
 
-            _walk(builder, arguments[6], arguments[7], [], visit)
+            length = builder.sub(last, first)
+            whole = builder.and_(length, ir.Constant(number, -4))
+            _walk(builder, ir.Constant(number, 0), whole, [], lambda e, _: add(_four(builder, list_start, e)), stride=4)
+            _walk(builder, whole, length, [], lambda e, _: add([builder.load(builder.gep(list_start, [e]))]))
             return context.get_dummy_value()
 
         return signature, generate
 
-    return scatter_rows
+    return scatter_won
 
 
-def make_add_row_pairs(vectors: int) -> Callable[..., None]:
-    """Make ``add_row_pairs(target, at, table, offset, back, stride, rows, first, last)`` for ``vectors`` vectors.
+def make_add_two_lists(vectors: int) -> Callable[..., None]:
+    """Make ``add_two_lists(sums, start, at, table, stride, rows, *first list, *second list)`` for ``vectors`` vectors.
 
-    For n in 0 .. W-1, W = 16*vectors, it does
+    Each list is three arguments: offset, first, last. For n in 0 .. W-1, W = 16*vectors, it does
 
-        target[at + n]     += sum over e in first .. last-1 of table[offset + stride * rows[e] + n],
-        target[at + W + n] += the same sum of table[offset - back + stride * rows[e] + n],
+        sums[n]     = start[at + n] + sum over e in first .. last-1 of table[offset + stride * rows[e] + n],
+        sums[W + n] = the same for the second list,
 
-    each lane adding in the order of ``rows``. ``target`` and ``table`` are contiguous float32, ``rows`` uint16.
+    each lane adding in the order of ``rows``. All but ``rows`` (uint16) are contiguous float32.
     """
 
     @intrinsic
-    def add_row_pairs(typing_context, target, at, table, offset, back, stride, rows, first, last):
+    def add_two_lists(
+        typing_context, sums, start, at, table, stride, rows, offset, first, last, offset2, first2, last2
+    ):  # fmt: skip
         index = types.intp
-        signature = types.void(target, index, table, index, index, index, rows, index, index)
+        signature = types.void(sums, start, index, table, index, rows, *[index] * 6)
 
         def generate(context, builder, signature, arguments):
-            vector = ir.VectorType(ir.FloatType(), LANES)
-            target_data, table_data, row_data = (
-                _data(context, builder, signature, arguments, position) for position in (0, 2, 6)
+            vector, number = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
+            sum_data, start_data, table_data, row_data = (
+                _data(context, builder, signature, arguments, position) for position in (0, 1, 3, 5)
             )
-            starts = [arguments[3], builder.sub(arguments[3], arguments[4])]
+            stride, lists = arguments[4], (arguments[6:9], arguments[9:12])
+            tables = [builder.gep(table_data, [offset]) for offset, _, _ in lists]
+            list_starts = [builder.gep(row_data, [first]) for _, first, _ in lists]
+            lengths = [builder.sub(last, first) for _, first, last in lists]
+            shorter = builder.select(builder.icmp_signed("<", *lengths), *lengths)
+            together = builder.and_(shorter, ir.Constant(number, -4))
 
-            def visit(e, sums):
-                row = builder.zext(builder.load(builder.gep(row_data, [e])), ir.IntType(64))
-                shift = builder.mul(row, arguments[5])
-                runs = [builder.gep(table_data, [builder.add(start, shift)]) for start in starts]
-                places = [_lanes(builder, run, n, vector) for run in runs for n in range(vectors)]
-                loaded = [builder.load(place, align=4) for place in places]
+            def add(sums, each, row):
+                run = builder.gep(tables[each], [builder.mul(builder.zext(row, number), stride)])
+                loaded = [builder.load(_lanes(builder, run, n, vector), align=4) for n in range(vectors)]
                 return [builder.fadd(total, value) for total, value in zip(sums, loaded, strict=True)]
 
-            start = builder.gep(target_data, [arguments[1]])
-            places = [_lanes(builder, start, n, vector) for n in range(2 * vectors)]
-            carried = [builder.load(place, align=4) for place in places]
-            sums = _walk(builder, arguments[7], arguments[8], carried, visit)
-            for total, place in zip(sums, places, strict=True):
-                builder.store(total, place, align=4)
+            def four_of_both(e, sums):
+                halves = [sums[:vectors], sums[vectors:]]
+                for rows in zip(*(_four(builder, start, e) for start in list_starts), strict=True):
+                    halves = [add(half, each, rows[each]) for each, half in enumerate(halves)]
+                return halves[0] + halves[1]
+
+            def one_of(each):
+                return lambda e, sums: add(sums, each, builder.load(builder.gep(list_starts[each], [e])))
+
+            begin = builder.gep(start_data, [arguments[2]])
+            begun = [builder.load(_lanes(builder, begin, n, vector), align=4) for n in range(vectors)] * 2
+            sums = _walk(builder, ir.Constant(number, 0), together, begun, four_of_both, stride=4)
+            for each in range(2):
+                part = slice(each * vectors, (each + 1) * vectors)
+                rest = _walk(builder, together, lengths[each], sums[part], one_of(each))
+                for n, total in enumerate(rest):
+                    place = _lanes(builder, sum_data, each * vectors + n, vector)
+                    builder.store(total, place, align=4)
             return context.get_dummy_value()
 
         return signature, generate
 
-    return add_row_pairs
+    return add_two_lists
 
 
 def make_weigh_rows(vectors: int) -> Callable[..., None]:
@@ -141,21 +224,18 @@ def make_weigh_rows(vectors: int) -> Callable[..., None]:
         signature = types.void(target, index, table, index, index, rows, factors, index, index)
 
         def generate(context, builder, signature, arguments):
-            vector = ir.VectorType(ir.FloatType(), LANES)
-            number, lane_index = ir.IntType(64), ir.IntType(32)
+            vector, number = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
             target_data, table_data, row_data, factor_data = (
                 _data(context, builder, signature, arguments, position) for position in (0, 2, 5, 6)
             )
+            at, offset, stride, first, last = (arguments[position] for position in (1, 3, 4, 7, 8))
             kind = ir.FunctionType(vector, [vector] * 3)
             fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
-            spread = ir.Constant(ir.VectorType(lane_index, LANES), [0] * LANES)
 
             def add(e, sums):
                 row = builder.zext(builder.load(builder.gep(row_data, [e])), number)
-                factor = builder.load(builder.gep(factor_data, [e]))
-                one = builder.insert_element(ir.Constant(vector, ir.Undefined), factor, ir.Constant(lane_index, 0))
-                factors = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), spread)
-                run = builder.gep(table_data, [builder.add(arguments[3], builder.mul(row, arguments[4]))])
+                factors = _spread(builder, builder.load(builder.gep(factor_data, [e])), vector)
+                run = builder.gep(table_data, [builder.add(offset, builder.mul(row, stride))])
                 rows = [builder.load(_lanes(builder, run, n, vector), align=4) for n in range(vectors)]
                 return [builder.call(fma, [factors, each, total]) for each, total in zip(rows, sums, strict=True)]
 
@@ -163,11 +243,11 @@ def make_weigh_rows(vectors: int) -> Callable[..., None]:
                 following = builder.add(e, ir.Constant(number, 1))
                 return add(e, sums[:vectors]) + add(following, sums[vectors:])
 
-            start = builder.gep(target_data, [arguments[1]])
+            start = builder.gep(target_data, [at])
             places = [_lanes(builder, start, n, vector) for n in range(vectors)]
             carried = [builder.load(place, align=4) for place in places]
             carried += [ir.Constant(vector, [0.0] * LANES)] * vectors
-            sums = _walk(builder, arguments[7], arguments[8], carried, visit, stride=2)
+            sums = _walk(builder, first, last, carried, visit, stride=2)
             for n, place in enumerate(places):
                 builder.store(builder.fadd(sums[n], sums[vectors + n]), place, align=4)
             return context.get_dummy_value()
@@ -177,13 +257,42 @@ def make_weigh_rows(vectors: int) -> Callable[..., None]:
     return weigh_rows
 
 
-def make_append_above() -> Callable[..., int]:
-    """Make ``append_above(target, count, values, at, valid, threshold, first)``: list which of 16 values exceed.
+def make_append_won() -> Callable[..., int]:
+    """Make ``append_won(gradients, winners, at, place, lists, factors, count, first)``: list what a place won.
+
+    It writes first + n for every n < 16 with winners[at + n] = place to lists[count], lists[count + 1] ... in
+    ascending order, gradients[at + n] to the same places of ``factors``, and returns the new count. It writes
+    over 16 entries. ``gradients`` and ``factors`` are contiguous float32, ``winners`` uint8, ``lists`` uint16.
+    """
+
+    @intrinsic
+    def append_won(typing_context, gradients, winners, at, place, lists, factors, count, first):
+        index = types.intp
+        signature = index(gradients, winners, index, index, lists, factors, index, index)
+
+        def generate(context, builder, signature, arguments):
+            at, count, first = (arguments[position] for position in (2, 6, 7))
+            list_data, factor_data = (_data(context, builder, signature, arguments, position) for position in (4, 5))
+            won, gradients = _won(context, builder, signature, arguments, at)
+            numbers = _numbered(builder, first, LANES)
+            for data, values, align in ((list_data, numbers, 2), (factor_data, gradients, 4)):
+                target = builder.bitcast(builder.gep(data, [count]), values.type.as_pointer())
+                builder.store(_compress(builder, values, won), target, align=align)
+            return builder.add(count, _count(builder, won))
+
+        return signature, generate
+
+    return append_won
+
+
+def make_append_above(vectors: int) -> Callable[..., int]:
+    """Make ``append_above(target, count, values, at, valid, threshold, first)``: list which values exceed.
 
     It writes first + n for every n < valid with values[at + n] > threshold to target[count], target[count + 1] ...
-    in ascending order and returns the new count. It reads 16 values and writes over 16 entries whatever
-    ``valid`` is. ``values`` is contiguous float32, ``target`` uint16.
+    in ascending order and returns the new count. It reads 16*vectors values and writes over as many entries
+    whatever ``valid`` is. ``values`` is contiguous float32, ``target`` uint16.
     """
+    lanes = vectors * LANES
 
     @intrinsic
     def append_above(typing_context, target, count, values, at, valid, threshold, first):
@@ -191,33 +300,18 @@ def make_append_above() -> Callable[..., int]:
         signature = index(target, index, values, index, index, types.float32, index)
 
         def generate(context, builder, signature, arguments):
-            def spread(scalar, kind):
-                one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-                zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-                return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
-
-            short, word = ir.IntType(16), ir.IntType(64)
-            vector, places = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(short, LANES)
-            truths = ir.VectorType(ir.IntType(1), LANES)
+            _, count, _, at, valid, threshold, first = arguments
+            vector, number, short = ir.VectorType(ir.FloatType(), lanes), ir.IntType(64), ir.IntType(16)
             target_data, value_data = (_data(context, builder, signature, arguments, position) for position in (0, 2))
-            start = builder.gep(value_data, [arguments[3]])
-            loaded = builder.load(_lanes(builder, start, 0, vector), align=4)
-            lanes = ir.Constant(places, list(range(LANES)))
-            inside = builder.icmp_unsigned("<", lanes, spread(builder.trunc(arguments[4], short), places))
-            above = builder.and_(builder.fcmp_ordered(">", loaded, spread(arguments[5], vector)), inside)
-            listed = builder.add(lanes, spread(builder.trunc(arguments[6], short), places))
-            kind = ir.FunctionType(places, [places, truths, places])
-            compress = cgutils.get_or_insert_function(
-                builder.module, kind, f"llvm.experimental.vector.compress.v{LANES}i16"
-            )
-            together = builder.call(compress, [listed, above, ir.Constant(places, ir.Undefined)])
-            builder.store(
-                together,
-                builder.bitcast(builder.gep(target_data, [arguments[1]]), places.as_pointer()),
-                align=2,
-            )
-            bits = builder.bitcast(above, short)
-            return builder.add(arguments[1], builder.zext(builder.ctpop(bits), word))
+            start = builder.bitcast(builder.gep(value_data, [at]), vector.as_pointer())
+            exceeds = builder.fcmp_ordered(">", builder.load(start, align=4), _spread(builder, threshold, vector))
+            most = ir.Constant(number, lanes)
+            valid = builder.trunc(builder.select(builder.icmp_signed("<", valid, most), valid, most), short)
+            lane = _numbered(builder, ir.Constant(number, 0), lanes)
+            above = builder.and_(exceeds, builder.icmp_unsigned("<", lane, _spread(builder, valid, lane.type)))
+            listed = builder.bitcast(builder.gep(target_data, [count]), lane.type.as_pointer())
+            builder.store(_compress(builder, _numbered(builder, first, lanes), above), listed, align=2)
+            return builder.add(count, _count(builder, above))
 
         return signature, generate
 

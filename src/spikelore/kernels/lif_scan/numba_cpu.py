@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from spikelore.kernels import memory
 from spikelore.kernels.lif_scan.model import Leaky
 
 _BLOCK = 512  # neurons whose potentials at all steps stay in a near cache
@@ -31,7 +32,7 @@ def constants(leaky: Leaky | None) -> Constants:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def step_(before, currents, neuron, after):
-    """Write the potentials one step after ``before``; both may be the same array."""
+    """Write the potentials one step after ``before``, an array of their own: one shared would not be vectorised."""
     beta, threshold, zero = neuron.beta, neuron.threshold, np.float32(0)
     if neuron.to_zero:
         for n in range(len(before)):
@@ -79,9 +80,10 @@ def _forward(currents, neuron, spikes, potentials):
     constant, kept = len(currents) == 1, len(potentials) > 0
     for block in prange((neurons + _BLOCK - 1) // _BLOCK):
         part = slice(block * _BLOCK, min(neurons, (block + 1) * _BLOCK))
-        state = np.zeros(part.stop - part.start, np.float32)
+        states = np.zeros((2, part.stop - part.start), np.float32)
         for t in range(steps):
-            step_(state, currents[0 if constant else t, part], neuron, state)
+            state = states[t & 1]
+            step_(states[1 - (t & 1)], currents[0 if constant else t, part], neuron, state)
             out = spikes[t, part]
             for n in range(len(state)):
                 out[n] = one if state[n] > neuron.threshold else zero
@@ -122,8 +124,8 @@ def forward(
     currents: NDArray[np.float32], leaky: Leaky, steps: int, with_potentials: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Return spikes and membrane potentials, each (T,M); see the package's `forward`."""
-    spikes = np.empty((steps, currents.shape[1]), np.float32)
-    potentials = np.empty_like(spikes) if with_potentials else _NONE
+    spikes = memory.empty((steps, currents.shape[1]))
+    potentials = memory.empty(spikes.shape) if with_potentials else _NONE
     _forward(currents, constants(leaky), spikes, potentials)
     return spikes, potentials if with_potentials else None
 
@@ -136,6 +138,6 @@ def backward(
 ) -> NDArray[np.float32]:
     """Return the currents' gradients, of their shape; see the package's `backward`."""
     direct = _NONE if potential_gradients is None else potential_gradients
-    gradients = np.empty_like(currents)
+    gradients = memory.empty(currents.shape)
     _backward(spike_gradients, direct, currents, constants(leaky), gradients)
     return gradients
