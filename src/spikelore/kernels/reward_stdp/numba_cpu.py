@@ -10,6 +10,7 @@ taken again. All sums run in one order (places, then channels in runs), so both 
 import numpy as np
 from numba import njit, prange
 
+from spikelore.kernels import memory
 from spikelore.kernels.reward_stdp.vector import LANES, make_add_rows
 
 BLOCK = 64
@@ -169,7 +170,7 @@ def block_potentials(spikes, images, tiles, padding):
 def pack_synapses(weights):
     """Return (F,C,K,K) weights as (F,C,K*K padded to vectors), the layout of `one_potential`."""
     features, channels, kernel, _ = weights.shape
-    packed = np.zeros((features, channels, -(-kernel * kernel // LANES) * LANES), np.float32)
+    packed = memory.zeros((features, channels, -(-kernel * kernel // LANES) * LANES))
     packed[:, :, : kernel * kernel] = weights.reshape(features, channels, -1)
     return packed
 
@@ -180,8 +181,9 @@ def pack_tiles(weights):
     tiles = -(-features // LANES)
     padded = np.zeros((tiles * LANES, channels, kernel, kernel), np.float32)
     padded[:features] = weights[..., ::-1]
-    grouped = padded.reshape(tiles, LANES, channels, kernel, kernel).transpose(0, 2, 3, 4, 1)
-    return np.ascontiguousarray(grouped).reshape(tiles, channels, kernel, kernel * LANES)
+    packed = memory.empty((tiles, channels, kernel, kernel, LANES))
+    packed[:] = padded.reshape(tiles, LANES, channels, kernel, kernel).transpose(0, 2, 3, 4, 1)
+    return packed.reshape(tiles, channels, kernel, kernel * LANES)
 
 
 def feature_potentials(spikes, weights, padding):
