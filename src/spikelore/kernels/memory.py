@@ -27,8 +27,9 @@ class _Block:
         with _lock:
             blocks = _kept.get(size)
             self.memory = blocks.pop() if blocks else np.empty(size, np.uint8)
-        start = self.memory.ctypes.data + -self.memory.ctypes.data % _LINE
-        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": (start, False), "version": 3}
+        begin, _ = self.memory.__array_interface__["data"]
+        data = begin + -begin % _LINE, False
+        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": data, "version": 3}
 
     def __del__(self, kept=_kept, lock=_lock, most=_MOST) -> None:  # names that outlive the module
         with lock:

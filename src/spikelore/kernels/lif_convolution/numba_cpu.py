@@ -20,7 +20,7 @@ from spikelore.kernels.lif_convolution.vector import (
 )
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.kernels.lif_scan.numba_cpu import carry_back_, constants, slopes_, step_
-from spikelore.kernels.reward_stdp.vector import LANES
+from spikelore.kernels.vector import LANES
 
 _TILE = 2 * LANES  # features handled together
 _RUN = 4 * LANES  # inputs of a kernel row that get gradients together

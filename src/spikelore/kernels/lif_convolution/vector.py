@@ -7,82 +7,17 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from spikelore.kernels.reward_stdp.vector import LANES
-
-
-def _data(context, builder, signature, arguments, position):
-    array = cgutils.create_struct_proxy(signature.args[position])
-    return array(context, builder, arguments[position]).data
-
-
-def _lanes(builder, pointer, n, vector):
-    return builder.bitcast(builder.gep(pointer, [ir.Constant(ir.IntType(64), n * LANES)]), vector.as_pointer())
-
-
-def _walk(builder, first, last, carried, visit, stride=1):
-    """Write ``for e in first .. last-1 by stride: carried = visit(e, carried)`` and return what is carried out.
-
-    How the counter grows is hidden from the compiler: it would unroll these short loops once more, and the
-    branches which that adds cost more than they save.
-    """
-    count = ir.IntType(64)
-    entry = builder.block
-    test, body, done = (builder.append_basic_block(name) for name in ("test", "body", "done"))
-    builder.branch(test)
-    builder.position_at_end(test)
-    e = builder.phi(count)
-    values = [builder.phi(start.type) for start in carried]
-    e.add_incoming(first, entry)
-    for value, start in zip(values, carried, strict=True):
-        value.add_incoming(start, entry)
-    builder.cbranch(builder.icmp_signed("<", e, last), body, done)
-    builder.position_at_end(body)
-    for value, following in zip(values, visit(e, values), strict=True):
-        value.add_incoming(following, body)
-    following = builder.add(e, ir.Constant(count, stride))
-    e.add_incoming(builder.asm(ir.FunctionType(count, [count]), "", "=r,0", [following], False), body)
-    builder.branch(test)
-    builder.position_at_end(done)
-    return values
-
-
-def _four(builder, rows, e):
-    """Return entries e .. e+3 of ``rows``, read together: fewer loads leave the table more."""
-    number = ir.IntType(64)
-    pointer = builder.bitcast(builder.gep(rows, [e]), number.as_pointer())
-    packed = builder.load(pointer, align=2)
-    return [builder.trunc(builder.lshr(packed, ir.Constant(number, 16 * n)), ir.IntType(16)) for n in range(4)]
-
-
-def _spread(builder, scalar, vector):
-    """Return a vector of ``scalar`` in every lane."""
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
-    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
-
-
-def _compress(builder, values, kept):
-    """Return a vector that begins with the ``kept`` lanes of ``values``."""
-    element = values.type.element
-    letter = f"i{element.width}" if isinstance(element, ir.IntType) else "f32"
-    kind = ir.FunctionType(values.type, [values.type, kept.type, values.type])
-    name = f"llvm.experimental.vector.compress.v{values.type.count}{letter}"
-    compress = cgutils.get_or_insert_function(builder.module, kind, name)
-    return builder.call(compress, [values, kept, ir.Constant(values.type, ir.Undefined)])
-
-
-def _count(builder, truths):
-    """Return how many lanes of ``truths`` are true."""
-    bits = builder.bitcast(truths, ir.IntType(truths.type.count))
-    return builder.zext(builder.ctpop(bits), ir.IntType(64))
-
-
-def _numbered(builder, first, lanes):
-    """Return the vector first, first + 1, ... in 16 bits."""
-    kind = ir.VectorType(ir.IntType(16), lanes)
-    return builder.add(
-        ir.Constant(kind, list(range(lanes))), _spread(builder, builder.trunc(first, kind.element), kind)
-    )
+from spikelore.kernels.vector import (
+    LANES,
+    compress,
+    count_true,
+    data_of,
+    four_entries,
+    lanes_at,
+    loop,
+    numbered,
+    spread,
+)
 
 
 def _won(context, builder, signature, arguments, at):
@@ -91,10 +26,10 @@ def _won(context, builder, signature, arguments, at):
     The first arguments are the arrays of gradients and winners; the fourth is ``place``.
     """
     bytes_, vector = ir.VectorType(ir.IntType(8), LANES), ir.VectorType(ir.FloatType(), LANES)
-    gradient_data, winner_data = (_data(context, builder, signature, arguments, position) for position in (0, 1))
+    gradient_data, winner_data = (data_of(context, builder, signature, arguments, position) for position in (0, 1))
     start = builder.bitcast(builder.gep(winner_data, [at]), bytes_.as_pointer())
-    place = _spread(builder, builder.trunc(arguments[3], bytes_.element), bytes_)
-    gradients = builder.load(_lanes(builder, builder.gep(gradient_data, [at]), 0, vector), align=4)
+    place = spread(builder, builder.trunc(arguments[3], bytes_.element), bytes_)
+    gradients = builder.load(lanes_at(builder, builder.gep(gradient_data, [at]), 0, vector), align=4)
     return builder.icmp_unsigned("==", builder.load(start, align=1), place), gradients
 
 
@@ -117,7 +52,7 @@ def make_scatter_won(vectors: int) -> Callable[..., None]:
         def generate(context, builder, signature, arguments):
             vector, number = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
             at, offset, stride, first, last = (arguments[position] for position in (2, 5, 6, 8, 9))
-            table_data, row_data = (_data(context, builder, signature, arguments, position) for position in (4, 7))
+            table_data, row_data = (data_of(context, builder, signature, arguments, position) for position in (4, 7))
             starts = [builder.add(at, ir.Constant(number, n * LANES)) for n in range(vectors)]
             won = [_won(context, builder, signature, arguments, start) for start in starts]
             none = ir.Constant(vector, [0.0] * LANES)
@@ -127,7 +62,7 @@ def make_scatter_won(vectors: int) -> Callable[..., None]:
             def add(rows):
                 offsets = [builder.mul(builder.zext(row, number), stride) for row in rows]
                 runs = [builder.gep(table_start, [each]) for each in offsets]
-                places = [_lanes(builder, run, n, vector) for run in runs for n in range(vectors)]
+                places = [lanes_at(builder, run, n, vector) for run in runs for n in range(vectors)]
                 sums = [
                     builder.fadd(builder.load(place, align=4), value)
                     for place, value in zip(places, values * len(rows), strict=True)
@@ -138,8 +73,15 @@ def make_scatter_won(vectors: int) -> Callable[..., None]:
 
             length = builder.sub(last, first)
             whole = builder.and_(length, ir.Constant(number, -4))
-            _walk(builder, ir.Constant(number, 0), whole, [], lambda e, _: add(_four(builder, list_start, e)), stride=4)
-            _walk(builder, whole, length, [], lambda e, _: add([builder.load(builder.gep(list_start, [e]))]))
+            loop(
+                builder,
+                ir.Constant(number, 0),
+                whole,
+                [],
+                lambda e, _: add(four_entries(builder, list_start, e)),
+                stride=4,
+            )
+            loop(builder, whole, length, [], lambda e, _: add([builder.load(builder.gep(list_start, [e]))]))
             return context.get_dummy_value()
 
         return signature, generate
@@ -168,7 +110,7 @@ def make_add_two_lists(vectors: int) -> Callable[..., None]:
         def generate(context, builder, signature, arguments):
             vector, number = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
             sum_data, start_data, table_data, row_data = (
-                _data(context, builder, signature, arguments, position) for position in (0, 1, 3, 5)
+                data_of(context, builder, signature, arguments, position) for position in (0, 1, 3, 5)
             )
             stride, lists = arguments[4], (arguments[6:9], arguments[9:12])
             tables = [builder.gep(table_data, [offset]) for offset, _, _ in lists]
@@ -179,12 +121,12 @@ def make_add_two_lists(vectors: int) -> Callable[..., None]:
 
             def add(sums, each, row):
                 run = builder.gep(tables[each], [builder.mul(builder.zext(row, number), stride)])
-                loaded = [builder.load(_lanes(builder, run, n, vector), align=4) for n in range(vectors)]
+                loaded = [builder.load(lanes_at(builder, run, n, vector), align=4) for n in range(vectors)]
                 return [builder.fadd(total, value) for total, value in zip(sums, loaded, strict=True)]
 
             def four_of_both(e, sums):
                 halves = [sums[:vectors], sums[vectors:]]
-                for rows in zip(*(_four(builder, start, e) for start in list_starts), strict=True):
+                for rows in zip(*(four_entries(builder, start, e) for start in list_starts), strict=True):
                     halves = [add(half, each, rows[each]) for each, half in enumerate(halves)]
                 return halves[0] + halves[1]
 
@@ -192,13 +134,13 @@ def make_add_two_lists(vectors: int) -> Callable[..., None]:
                 return lambda e, sums: add(sums, each, builder.load(builder.gep(list_starts[each], [e])))
 
             begin = builder.gep(start_data, [arguments[2]])
-            begun = [builder.load(_lanes(builder, begin, n, vector), align=4) for n in range(vectors)] * 2
-            sums = _walk(builder, ir.Constant(number, 0), together, begun, four_of_both, stride=4)
+            begun = [builder.load(lanes_at(builder, begin, n, vector), align=4) for n in range(vectors)] * 2
+            sums = loop(builder, ir.Constant(number, 0), together, begun, four_of_both, stride=4)
             for each in range(2):
                 part = slice(each * vectors, (each + 1) * vectors)
-                rest = _walk(builder, together, lengths[each], sums[part], one_of(each))
+                rest = loop(builder, together, lengths[each], sums[part], one_of(each))
                 for n, total in enumerate(rest):
-                    place = _lanes(builder, sum_data, each * vectors + n, vector)
+                    place = lanes_at(builder, sum_data, each * vectors + n, vector)
                     builder.store(total, place, align=4)
             return context.get_dummy_value()
 
@@ -226,7 +168,7 @@ def make_weigh_rows(vectors: int) -> Callable[..., None]:
         def generate(context, builder, signature, arguments):
             vector, number = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
             target_data, table_data, row_data, factor_data = (
-                _data(context, builder, signature, arguments, position) for position in (0, 2, 5, 6)
+                data_of(context, builder, signature, arguments, position) for position in (0, 2, 5, 6)
             )
             at, offset, stride, first, last = (arguments[position] for position in (1, 3, 4, 7, 8))
             kind = ir.FunctionType(vector, [vector] * 3)
@@ -234,9 +176,9 @@ def make_weigh_rows(vectors: int) -> Callable[..., None]:
 
             def add(e, sums):
                 row = builder.zext(builder.load(builder.gep(row_data, [e])), number)
-                factors = _spread(builder, builder.load(builder.gep(factor_data, [e])), vector)
+                factors = spread(builder, builder.load(builder.gep(factor_data, [e])), vector)
                 run = builder.gep(table_data, [builder.add(offset, builder.mul(row, stride))])
-                rows = [builder.load(_lanes(builder, run, n, vector), align=4) for n in range(vectors)]
+                rows = [builder.load(lanes_at(builder, run, n, vector), align=4) for n in range(vectors)]
                 return [builder.call(fma, [factors, each, total]) for each, total in zip(rows, sums, strict=True)]
 
             def visit(e, sums):
@@ -244,10 +186,10 @@ def make_weigh_rows(vectors: int) -> Callable[..., None]:
                 return add(e, sums[:vectors]) + add(following, sums[vectors:])
 
             start = builder.gep(target_data, [at])
-            places = [_lanes(builder, start, n, vector) for n in range(vectors)]
+            places = [lanes_at(builder, start, n, vector) for n in range(vectors)]
             carried = [builder.load(place, align=4) for place in places]
             carried += [ir.Constant(vector, [0.0] * LANES)] * vectors
-            sums = _walk(builder, first, last, carried, visit, stride=2)
+            sums = loop(builder, first, last, carried, visit, stride=2)
             for n, place in enumerate(places):
                 builder.store(builder.fadd(sums[n], sums[vectors + n]), place, align=4)
             return context.get_dummy_value()
@@ -272,13 +214,13 @@ def make_append_won() -> Callable[..., int]:
 
         def generate(context, builder, signature, arguments):
             at, count, first = (arguments[position] for position in (2, 6, 7))
-            list_data, factor_data = (_data(context, builder, signature, arguments, position) for position in (4, 5))
+            list_data, factor_data = (data_of(context, builder, signature, arguments, position) for position in (4, 5))
             won, gradients = _won(context, builder, signature, arguments, at)
-            numbers = _numbered(builder, first, LANES)
+            numbers = numbered(builder, first, LANES)
             for data, values, align in ((list_data, numbers, 2), (factor_data, gradients, 4)):
                 target = builder.bitcast(builder.gep(data, [count]), values.type.as_pointer())
-                builder.store(_compress(builder, values, won), target, align=align)
-            return builder.add(count, _count(builder, won))
+                builder.store(compress(builder, values, won), target, align=align)
+            return builder.add(count, count_true(builder, won))
 
         return signature, generate
 
@@ -302,16 +244,16 @@ def make_append_above(vectors: int) -> Callable[..., int]:
         def generate(context, builder, signature, arguments):
             _, count, _, at, valid, threshold, first = arguments
             vector, number, short = ir.VectorType(ir.FloatType(), lanes), ir.IntType(64), ir.IntType(16)
-            target_data, value_data = (_data(context, builder, signature, arguments, position) for position in (0, 2))
+            target_data, value_data = (data_of(context, builder, signature, arguments, position) for position in (0, 2))
             start = builder.bitcast(builder.gep(value_data, [at]), vector.as_pointer())
-            exceeds = builder.fcmp_ordered(">", builder.load(start, align=4), _spread(builder, threshold, vector))
+            exceeds = builder.fcmp_ordered(">", builder.load(start, align=4), spread(builder, threshold, vector))
             most = ir.Constant(number, lanes)
             valid = builder.trunc(builder.select(builder.icmp_signed("<", valid, most), valid, most), short)
-            lane = _numbered(builder, ir.Constant(number, 0), lanes)
-            above = builder.and_(exceeds, builder.icmp_unsigned("<", lane, _spread(builder, valid, lane.type)))
+            lane = numbered(builder, ir.Constant(number, 0), lanes)
+            above = builder.and_(exceeds, builder.icmp_unsigned("<", lane, spread(builder, valid, lane.type)))
             listed = builder.bitcast(builder.gep(target_data, [count]), lane.type.as_pointer())
-            builder.store(_compress(builder, _numbered(builder, first, lanes), above), listed, align=2)
-            return builder.add(count, _count(builder, above))
+            builder.store(compress(builder, numbered(builder, first, lanes), above), listed, align=2)
+            return builder.add(count, count_true(builder, above))
 
         return signature, generate
 

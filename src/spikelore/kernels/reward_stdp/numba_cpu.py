@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit, prange
 
 from spikelore.kernels import memory
-from spikelore.kernels.reward_stdp.vector import LANES, make_add_rows
+from spikelore.kernels.reward_stdp.vector import make_add_rows
+from spikelore.kernels.vector import LANES
 
 BLOCK = 64
 """Images whose potentials are taken together."""

@@ -1,0 +1,82 @@
+"""Pieces of hand-made vector loops, written in the compiler's own vectors."""
+
+from llvmlite import ir
+from numba.core import cgutils
+
+LANES = 16
+"""float32 in one vector."""
+
+
+def data_of(context, builder, signature, arguments, position):
+    """Return the pointer to the values of the array at ``position`` of an intrinsic's arguments."""
+    array = cgutils.create_struct_proxy(signature.args[position])
+    return array(context, builder, arguments[position]).data
+
+
+def lanes_at(builder, pointer, n, vector):
+    """Return the pointer to the n-th vector from a pointer to values."""
+    return builder.bitcast(builder.gep(pointer, [ir.Constant(ir.IntType(64), n * LANES)]), vector.as_pointer())
+
+
+def loop(builder, first, last, carried, visit, stride=1):
+    """Write ``for e in first .. last-1 by stride: carried = visit(e, carried)`` and return what is carried out.
+
+    How the counter grows is hidden from the compiler: it would unroll these short loops once more, and the
+    branches which that adds cost more than they save.
+    """
+    count = ir.IntType(64)
+    entry = builder.block
+    test, body, done = (builder.append_basic_block(name) for name in ("test", "body", "done"))
+    builder.branch(test)
+    builder.position_at_end(test)
+    e = builder.phi(count)
+    values = [builder.phi(start.type) for start in carried]
+    e.add_incoming(first, entry)
+    for value, start in zip(values, carried, strict=True):
+        value.add_incoming(start, entry)
+    builder.cbranch(builder.icmp_signed("<", e, last), body, done)
+    builder.position_at_end(body)
+    for value, following in zip(values, visit(e, values), strict=True):
+        value.add_incoming(following, body)
+    following = builder.add(e, ir.Constant(count, stride))
+    e.add_incoming(builder.asm(ir.FunctionType(count, [count]), "", "=r,0", [following], False), body)
+    builder.branch(test)
+    builder.position_at_end(done)
+    return values
+
+
+def four_entries(builder, rows, e):
+    """Return entries e .. e+3 of a uint16 list, read together: the fewer its loads, the more for the table."""
+    number = ir.IntType(64)
+    pointer = builder.bitcast(builder.gep(rows, [e]), number.as_pointer())
+    packed = builder.load(pointer, align=2)
+    return [builder.trunc(builder.lshr(packed, ir.Constant(number, 16 * n)), ir.IntType(16)) for n in range(4)]
+
+
+def spread(builder, scalar, vector):
+    """Return a vector of ``scalar`` in every lane."""
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def compress(builder, values, kept):
+    """Return a vector that begins with the ``kept`` lanes of ``values``."""
+    element = values.type.element
+    letter = f"i{element.width}" if isinstance(element, ir.IntType) else "f32"
+    kind = ir.FunctionType(values.type, [values.type, kept.type, values.type])
+    name = f"llvm.experimental.vector.compress.v{values.type.count}{letter}"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, [values, kept, ir.Constant(values.type, ir.Undefined)])
+
+
+def count_true(builder, truths):
+    """Return how many lanes of ``truths`` are true."""
+    bits = builder.bitcast(truths, ir.IntType(truths.type.count))
+    return builder.zext(builder.ctpop(bits), ir.IntType(64))
+
+
+def numbered(builder, first, lanes):
+    """Return the vector first, first + 1, ... in 16 bits."""
+    kind = ir.VectorType(ir.IntType(16), lanes)
+    return builder.add(ir.Constant(kind, list(range(lanes))), spread(builder, builder.trunc(first, kind.element), kind))
