@@ -273,7 +273,7 @@ def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
         ({"measured_on": "validation", "stream.validation_share": 0.0}, "validation_share is 0, expected above 0"),
         ({"learner.method": "latent replay", "memory.storage": "spikes"}, "expected 'raw' with latent replay"),
         ({"seeds": 0}, "seeds is 0"),
-        ({"memory.pages": 3}, "'pages' is no value of a MemorySettings"),
+        ({"memory.pages": 3}, "memory.pages is not known, expected one of images"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_learned(values, sentence, tmp_path):
@@ -297,7 +297,7 @@ def test_a_part_that_cannot_be_run_leaves_no_folder(values, tmp_path):
         ({"learner": {"readout": "drve"}}, "variant 2: .*learner.readout.*drve"),
         ({"measured_on": "valid"}, "variant 2: .*measured_on.*valid"),
         ({"memory": 3}, "variant 2: memory is 3, expected names"),
-        ({"memory": {3: 4}}, "variant 2: '3' is no value of a MemorySettings"),
+        ({"memory": {3: 4}}, "variant 2: memory.3 is not known, expected one of images"),
         ({"memory.images": "many"}, "variant 2: .*memory.images.*int.*many"),
         ({"memory.images": None}, "variant 2: memory.images is null"),
         ({"learner.faults": ["none"]}, "variant 2: .*learner.faults.*none"),

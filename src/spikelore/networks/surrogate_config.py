@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_choices
 from spikelore.kernels.lif_scan import Leaky
 
 
@@ -50,12 +50,7 @@ class SurrogateConfig:
             raise InputError(f"network.image is {self.image}; expected channels, rows and columns")
         if self.split > self.layers:
             raise InputError(f"network.split is {self.split}; there are {self.layers} layers before the output")
-        for name, known in (
-            ("coding", ("bernoulli_once", "bernoulli", "constant")),
-            ("membrane", ("carried", "reinitialised")),
-        ):
-            if getattr(self, name) not in known:
-                raise InputError(f"network.{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
+        check_choices(self, "network.")
         self.shapes()
 
     @property

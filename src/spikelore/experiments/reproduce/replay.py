@@ -23,7 +23,7 @@ from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.progress import progress_bar
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
-from spikelore.experiments.typed import checked
+from spikelore.experiments.typed import check_values, checked
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
 
@@ -113,24 +113,18 @@ def changed(config: Any, values: Mapping[str, Any]) -> Any:
     Raises:
         InputError: a name that the configuration does not have, or a value of another type.
     """
+    check_values(type(config), values)
     return _changed(config, values, type(config), "")
 
 
 def _changed(config: Any, values: Mapping[str, Any], whole: type, prefix: str) -> Any:
     """Return a part of the configuration ``whole``, whose names begin with ``prefix``, with other values."""
-    known = [one.name for one in fields(config)]
     inner: dict[str, dict[str, Any]] = {}
     new: dict[str, Any] = {}
     for path, value in values.items():
-        name, _, rest = str(path).partition(".")
-        if name not in known:
-            raise InputError(f"{name!r} is no value of a {type(config).__name__}, expected one of {', '.join(known)}")
+        name, _, rest = path.partition(".")
         if is_dataclass(getattr(config, name)):
-            if not rest and not isinstance(value, Mapping):
-                raise InputError(f"{prefix}{name} is {value!r}, expected names with values; name what differs in it")
             inner.setdefault(name, {}).update({rest: value} if rest else value)
-        elif value is None:
-            raise InputError(f"{prefix}{name} is null, expected a value; give one or leave the name out")
         else:
             new[name] = checked(whole, prefix + path, value)
     # All at once, since some values have a sense only together.

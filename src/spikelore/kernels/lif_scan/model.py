@@ -4,9 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from spikelore.errors import InputError
-
-SURROGATES = ("fast_sigmoid", "atan")
+from spikelore.errors import InputError, check_choices
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,4 @@ class Leaky:
             value = getattr(self, name)
             if not math.isfinite(value) or value <= 0:
                 raise InputError(f"{name} is {value}; it must be positive")
-        for name, known in (("reset", ("subtract", "zero")), ("surrogate", SURROGATES)):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}")
+        check_choices(self)
