@@ -50,7 +50,7 @@ def _list_windows_(potentials, threshold, channels, kernel, events, count, bound
 
 
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
-def _forward(jobs, currents, shape, neuron, table, bias, kernel, pool, pooled, winners):
+def _forward(jobs, currents, shape, neuron, table, start, kernel, pool, pooled, winners):
     rows, columns, channels = shape
     size, run, windows = rows * columns * channels, kernel * channels, columns - kernel + 1
     steps, images, pooled_rows, pooled_columns, features = pooled.shape
@@ -81,7 +81,7 @@ def _forward(jobs, currents, shape, neuron, table, bias, kernel, pool, pooled, w
                                 y2, x2 = py * pool + (inside + 1) // pool, px * pool + (inside + 1) % pool
                                 both = inside + 1 < pool * pool
                                 _add_two_lists(
-                                    flat_sums, bias, tile * _TILE, flat, _TILE, events,
+                                    flat_sums, start, tile * _TILE, flat, _TILE, events,
                                     tile * tile_size - y * run * _TILE,
                                     bounds[t, x, y], bounds[t, x, y + kernel],
                                     tile * tile_size - y2 * run * _TILE,
@@ -203,10 +203,16 @@ def forward(
     table[:] = by_feature.reshape(-1, _TILE, inputs).transpose(0, 2, 1)
     shape = (steps, images, (rows - kernel + 1) // pool, (columns - kernel + 1) // pool, features)
     pooled, winners = memory.empty(shape), memory.empty(shape, np.uint8)
+    start = np.zeros(padded, np.float32)
+    product = shape[2:4] == (1, 1)  # sums of a product get the bias last, those of a map begin with it
+    if not product:
+        start[:features] = bias
     _forward(
         _jobs(images), currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky), table,
-        np.pad(bias, (0, padded - features)), kernel, pool, pooled, winners,
+        start, kernel, pool, pooled, winners,
     )  # fmt: skip
+    if product:
+        pooled += bias
     return pooled, winners
 
 
