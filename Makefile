@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench docs clean stale
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -15,7 +15,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## train a 0-4 and a 5-9 digit network, fuse them, print the table
 	$(BIN)/spikelore reproduce fusion --scale quick
 
-test: $(INSTALLED)  ## run all tests
+test: $(INSTALLED) stale  ## run all tests
 	$(BIN)/python -m pytest
 
 check: $(INSTALLED)  ## lint, types, imports between rooms, documentation
@@ -25,10 +25,13 @@ check: $(INSTALLED)  ## lint, types, imports between rooms, documentation
 	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(INSTALLED)  ## measure speed, checking results in the same run
+bench: $(INSTALLED) stale  ## measure speed, checking results in the same run
 	$(BIN)/spikelore bench first-spike
 	$(BIN)/spikelore bench lif
 	$(BIN)/spikelore bench surrogate
+
+stale:  # Numba renews compiled code when its own file changes, not when one changes that was compiled into it
+	@find src -name '*.nb[ic]' ! -newer "$$(ls -t $$(find src -path '*/kernels/*.py') | head -1)" -delete
 
 docs: $(INSTALLED)  ## serve the documentation while writing it
 	$(BIN)/mkdocs serve

@@ -79,7 +79,7 @@ def test_scan_equals_a_plain_loop_and_its_gradients(neuron, seed, steps, constan
     neuron=st.none() | NEURONS,
     seed=SEEDS,
     steps=st.integers(1, 4),
-    images=st.integers(1, 3),
+    images=st.sampled_from([1, 2, 17]),  # 17 are shared by two jobs
     channels=st.sampled_from([1, 3, 12, 17]),
     features=st.sampled_from([1, 5, 33, 64, 70]),
     kernel=st.integers(1, 5),

@@ -17,7 +17,6 @@ from spikelore.learning.surrogate_gradient import (
     spike_count_loss,
     step_,
 )
-from spikelore.networks.autograd import convolve
 from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork, stepwise
 from spikelore.randomness import torch_generator
 
@@ -267,7 +266,7 @@ def test_a_model_of_single_steps_becomes_a_network():
     assert stepwise(step, 3)(images())[:, 0, 0].tolist() == [1, 0, 1]
 
 
-def test_windows_of_more_inputs_than_their_places_can_number():
+def test_a_read_out_of_more_inputs_than_a_window_can_number():
     wide = SurrogateNetwork(
         SurrogateConfig(image=(1, 4, 70000), channels=(1,), kernel=1, pool=1, classes=2, steps=2, coding="constant"),
         torch_generator(0, "wide"),
@@ -281,6 +280,3 @@ def test_windows_of_more_inputs_than_their_places_can_number():
     image = torch.zeros(1, 4, 70000)
     image[0, 3, -1] = 1.0  # only the last of 280000 inputs of the read-out spikes
     assert wide(image)[0].tolist() == [[0, 1]]
-    currents = torch.zeros(1, 1, 70000, 1, 1)
-    with pytest.raises(InputError, match="70000 x 1 x 1 inputs"):
-        convolve(currents, torch.zeros(1, 1, 1, 1), torch.zeros(1), Leaky(), 1, 1)

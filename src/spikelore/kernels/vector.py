@@ -46,7 +46,7 @@ def loop(builder, first, last, carried, visit, stride=1):
 
 
 def four_entries(builder, rows, e):
-    """Return entries e .. e+3 of a uint16 list, read together: the fewer its loads, the more for the table."""
+    """Return entries e .. e+3 of a uint16 list, read as one number: a processor reads two things at a time."""
     number = ir.IntType(64)
     pointer = builder.bitcast(builder.gep(rows, [e]), number.as_pointer())
     packed = builder.load(pointer, align=2)
@@ -61,7 +61,7 @@ def spread(builder, scalar, vector):
 
 
 def compress(builder, values, kept):
-    """Return a vector that begins with the ``kept`` lanes of ``values``."""
+    """Return a vector that begins with the ``kept`` lanes of int or float32 ``values``; the rest is undefined."""
     element = values.type.element
     letter = f"i{element.width}" if isinstance(element, ir.IntType) else "f32"
     kind = ir.FunctionType(values.type, [values.type, kept.type, values.type])
@@ -77,6 +77,6 @@ def count_true(builder, truths):
 
 
 def numbered(builder, first, lanes):
-    """Return the vector first, first + 1, ... in 16 bits."""
+    """Return the vector first, first + 1, ... modulo 2^16."""
     kind = ir.VectorType(ir.IntType(16), lanes)
     return builder.add(ir.Constant(kind, list(range(lanes))), spread(builder, builder.trunc(first, kind.element), kind))

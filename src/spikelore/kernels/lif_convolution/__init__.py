@@ -10,8 +10,6 @@ Backward, the gradient of P goes to the winning place alone, from there to the w
 spiked and, through the surrogate's slope, to the currents.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +18,9 @@ from spikelore.kernels import DEFAULT_BACKEND, select
 from spikelore.kernels.lif_convolution import numba_cpu, reference
 from spikelore.kernels.lif_scan import Leaky
 
-LARGEST_WINDOW = 2**16 - 1
-"""Most inputs, rows of the map x kernel columns x channels, among which spikes are listed: in 16 bits."""
+LARGEST_WINDOW = 2**16
+"""Most inputs, rows of the map x kernel columns x channels, and most features: both are listed in 16 bits."""
+_LARGEST_POOL = 16  # its places are kept in 8 bits
 
 _BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
 
@@ -52,14 +51,10 @@ def forward(
         (T,B,H',W',F) float32 and uint8, the place in row order inside the pool.
 
     Raises:
-        InputError: rows of the map x kernel columns x channels is more than `LARGEST_WINDOW`.
+        InputError: a kernel and pool larger than the map, a pool of side over 16, or more inputs in a window, or
+            more features, than `LARGEST_WINDOW`.
     """
-    window = currents.shape[2], weights.shape[3], currents.shape[4]
-    if math.prod(window) > LARGEST_WINDOW:
-        sizes = " x ".join(map(str, window))
-        raise InputError(
-            f"rows x kernel x channels is {sizes} inputs; at most {LARGEST_WINDOW} fit, use fewer channels"
-        )
+    _check(currents, weights, pool)
     return select(_BACKENDS, backend).forward(currents, weights, bias, leaky, steps, pool)
 
 
@@ -83,5 +78,25 @@ def backward(
         leaky: as given to `forward`.
         pool: as given to `forward`.
         backend: ``numba_cpu`` or ``reference``.
+
+    Raises:
+        InputError: as `forward`.
     """
+    _check(currents, weights, pool)
     return select(_BACKENDS, backend).backward(gradients, winners, currents, weights, leaky, pool)
+
+
+def _check(currents: NDArray[np.float32], weights: NDArray[np.float32], pool: int) -> None:
+    _, _, rows, columns, channels = currents.shape
+    features, _, kernel, _ = weights.shape
+    if kernel + pool - 1 > min(rows, columns):
+        raise InputError(f"a map of {rows} x {columns} is too small for a kernel of side {kernel} and pooling {pool}")
+    if pool > _LARGEST_POOL:
+        raise InputError(f"the pool has side {pool}; at most {_LARGEST_POOL} fits")
+    if rows * kernel * channels > LARGEST_WINDOW:
+        raise InputError(
+            f"rows x kernel x channels is {rows} x {kernel} x {channels} inputs; at most {LARGEST_WINDOW} fit, use "
+            "a smaller kernel or map, or fewer channels"
+        )
+    if features > LARGEST_WINDOW:
+        raise InputError(f"the layer has {features} features; at most {LARGEST_WINDOW} fit")

@@ -24,9 +24,10 @@ from spikelore.kernels.vector import LANES
 
 _TILE = 2 * LANES  # features handled together
 _RUN = 4 * LANES  # inputs of a kernel row that get gradients together
-_SLACK = 2 * LANES  # values that a list of spikes is read and written ahead
-_add_two_lists, _scatter_won = make_add_two_lists(2), make_scatter_won(2)
-_weigh_rows, _append_above, _append_won = make_weigh_rows(4), make_append_above(2), make_append_won()
+_LISTED = 2 * LANES  # potentials that are looked at together; so many past the last are read, and list places written
+_add_two_lists, _scatter_won = make_add_two_lists(_TILE // LANES), make_scatter_won(_TILE // LANES)
+_weigh_rows, _append_above = make_weigh_rows(_RUN // LANES), make_append_above(_LISTED // LANES)
+_append_won = make_append_won()
 
 
 @njit(cache=True, nogil=True)
@@ -35,14 +36,14 @@ def _list_windows_(potentials, threshold, channels, kernel, events, count, bound
 
     An entry is row x (inputs in a window's row) + place in that row; entries of a window ascend. Rows y .. y2-1 of
     window x have the places bounds[x, y] .. bounds[x, y2] - 1 of the list. ``events`` and ``potentials`` are
-    ``_SLACK`` longer than what is used.
+    ``_LISTED`` longer than what is used.
     """
     windows, rows = bounds.shape[0], bounds.shape[1] - 1
     columns, run = windows + kernel - 1, kernel * channels
     for x in range(windows):
         for y in range(rows):
             bounds[x, y] = count
-            for c in range(0, run, 2 * LANES):
+            for c in range(0, run, _LISTED):
                 start = (y * columns + x) * channels + c
                 count = _append_above(events, count, potentials, start, run - c, threshold, y * run + c)
         bounds[x, rows] = count
@@ -57,8 +58,8 @@ def _forward(jobs, currents, shape, neuron, table, start, kernel, pool, pooled, 
     flat, tile_size = table.ravel(), kernel * run * _TILE
     constant = len(currents) == 1
     for job in prange(jobs):
-        states = np.empty((2, size + _SLACK), np.float32)
-        events = np.empty(steps * windows * rows * run + _SLACK, np.uint16)
+        states = np.empty((2, size + _LISTED), np.float32)
+        events = np.empty(steps * windows * rows * run + _LISTED, np.uint16)
         bounds = np.empty((steps, windows, rows + 1), np.int64)
         sums = np.empty((2, _TILE), np.float32)
         flat_sums = sums.ravel()
@@ -110,8 +111,8 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
     summed = constant and steps > 1
     jobs, tiles, table_size = table_gradients.shape
     for job in prange(jobs):
-        potentials = np.zeros((steps + 1, size + _SLACK), np.float32)
-        events = np.empty(steps * windows * rows * run + _SLACK, np.uint16)
+        potentials = np.zeros((steps + 1, size + _LISTED), np.float32)
+        events = np.empty(steps * windows * rows * run + _LISTED, np.uint16)
         bounds = np.empty((steps, windows, rows + 1), np.int64)
         lists = np.empty(used_rows * used_columns * most, np.uint16)
         factors = np.empty(used_rows * used_columns * most, np.float32)
@@ -121,6 +122,7 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
         after = np.empty(size, np.float32)
         target = table_gradients[job].ravel()
         received = np.zeros((steps, pooled_rows, pooled_columns, padded_features), np.float32)
+        # Features that are none: won no place but 255, where their gradient and weights are 0.
         won = np.full((steps, pooled_rows, pooled_columns, padded_features), 255, np.uint8)
         flat_received, flat_won = received.ravel(), won.ravel()
         for image in range(job * images // jobs, (job + 1) * images // jobs):
@@ -204,7 +206,7 @@ def forward(
     shape = (steps, images, (rows - kernel + 1) // pool, (columns - kernel + 1) // pool, features)
     pooled, winners = memory.empty(shape), memory.empty(shape, np.uint8)
     start = np.zeros(padded, np.float32)
-    product = shape[2:4] == (1, 1)  # sums of a product get the bias last, those of a map begin with it
+    product = rows == columns == kernel  # its sums get the bias last, those of a map begin with it
     if not product:
         start[:features] = bias
     _forward(

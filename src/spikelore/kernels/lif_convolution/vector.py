@@ -36,12 +36,12 @@ def _won(context, builder, signature, arguments, at):
 def make_scatter_won(vectors: int) -> Callable[..., None]:
     """Make ``scatter_won(gradients, winners, at, place, table, offset, stride, rows, first, last)``.
 
-    For e in first .. last-1 and n in 0 .. 16*vectors - 1 with winners[at + n] = place it does
+    For e in first .. last-1 and n in 0 .. 16*vectors - 1 it does
 
-        table[offset + stride * rows[e] + n] += gradients[at + n],
+        table[offset + stride * rows[e] + n] += gradients[at + n] where winners[at + n] = place, 0 elsewhere,
 
-    the gradients kept in registers. No row may be listed twice. ``gradients`` and ``table`` are contiguous
-    float32, ``winners`` uint8, ``rows`` uint16.
+    the gradients kept in registers. No row may be listed twice; ``place`` is at most 255. ``gradients`` and
+    ``table`` are contiguous float32, ``winners`` uint8, ``rows`` uint16.
     """
 
     @intrinsic
@@ -204,7 +204,8 @@ def make_append_won() -> Callable[..., int]:
 
     It writes first + n for every n < 16 with winners[at + n] = place to lists[count], lists[count + 1] ... in
     ascending order, gradients[at + n] to the same places of ``factors``, and returns the new count. It writes
-    over 16 entries. ``gradients`` and ``factors`` are contiguous float32, ``winners`` uint8, ``lists`` uint16.
+    over 16 entries of both from ``count`` on; ``place`` is at most 255. ``gradients`` and ``factors`` are contiguous
+    float32, ``winners`` uint8, ``lists`` uint16.
     """
 
     @intrinsic
