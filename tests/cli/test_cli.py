@@ -53,13 +53,17 @@ def refused(*words, cwd, code=2):
     return lines[0]
 
 
+def finished(folder, config):
+    """Return the folder, with the configuration as small.yaml and its finished run."""
+    (folder / "small.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    run("run", "small.yaml", "--out", "done", cwd=folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A folder with a small configuration and its finished run."""
-    folder = tmp_path_factory.mktemp("cli")
-    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
-    run("run", "small.yaml", "--out", "done", cwd=folder)
-    return folder
+    return finished(tmp_path_factory.mktemp("cli"), SMALL)
 
 
 REPLAY = {
@@ -75,10 +79,7 @@ REPLAY = {
 @pytest.fixture(scope="module")
 def replayed(tmp_path_factory):
     """A folder with a small configuration of replay and its finished run."""
-    folder = tmp_path_factory.mktemp("replay")
-    (folder / "small.yaml").write_text(yaml.safe_dump(REPLAY, sort_keys=False))
-    run("run", "small.yaml", "--out", "done", cwd=folder)
-    return folder
+    return finished(tmp_path_factory.mktemp("replay"), REPLAY)
 
 
 def test_a_replay_run_is_asked_about_chosen_classes(replayed):

@@ -18,6 +18,13 @@ def lanes_at(builder, pointer, n, vector):
     return builder.bitcast(builder.gep(pointer, [ir.Constant(ir.IntType(64), n * LANES)]), vector.as_pointer())
 
 
+def row_at(builder, table, row, stride, vectors):
+    """Return the pointers to the vectors of a table's row, an entry of a uint16 list; rows are ``stride`` apart."""
+    start = builder.gep(table, [builder.mul(builder.zext(row, ir.IntType(64)), stride)])
+    kind = ir.VectorType(ir.FloatType(), LANES)
+    return [lanes_at(builder, start, n, kind) for n in range(vectors)]
+
+
 def loop(builder, first, last, carried, visit, stride=1):
     """Write ``for e in first .. last-1 by stride: carried = visit(e, carried)`` and return what is carried out.
 

@@ -206,7 +206,7 @@ def forward(
     shape = (steps, images, (rows - kernel + 1) // pool, (columns - kernel + 1) // pool, features)
     pooled, winners = memory.empty(shape), memory.empty(shape, np.uint8)
     start = np.zeros(padded, np.float32)
-    product = rows == columns == kernel  # its sums get the bias last, those of a map begin with it
+    product = rows == columns == kernel  # gets its bias last, a map first: another order would move kept results
     if not product:
         start[:features] = bias
     _forward(

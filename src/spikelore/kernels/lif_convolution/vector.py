@@ -16,6 +16,7 @@ from spikelore.kernels.vector import (
     lanes_at,
     loop,
     numbered,
+    row_at,
     spread,
 )
 
@@ -60,9 +61,7 @@ def make_scatter_won(vectors: int) -> Callable[..., None]:
             table_start, list_start = builder.gep(table_data, [offset]), builder.gep(row_data, [first])
 
             def add(rows):
-                offsets = [builder.mul(builder.zext(row, number), stride) for row in rows]
-                runs = [builder.gep(table_start, [each]) for each in offsets]
-                places = [lanes_at(builder, run, n, vector) for run in runs for n in range(vectors)]
+                places = [place for row in rows for place in row_at(builder, table_start, row, stride, vectors)]
                 sums = [
                     builder.fadd(builder.load(place, align=4), value)
                     for place, value in zip(places, values * len(rows), strict=True)
@@ -120,9 +119,8 @@ def make_add_two_lists(vectors: int) -> Callable[..., None]:
             together = builder.and_(shorter, ir.Constant(number, -4))
 
             def add(sums, each, row):
-                run = builder.gep(tables[each], [builder.mul(builder.zext(row, number), stride)])
-                loaded = [builder.load(lanes_at(builder, run, n, vector), align=4) for n in range(vectors)]
-                return [builder.fadd(total, value) for total, value in zip(sums, loaded, strict=True)]
+                run = row_at(builder, tables[each], row, stride, vectors)
+                return [builder.fadd(total, builder.load(one, align=4)) for total, one in zip(sums, run, strict=True)]
 
             def four_of_both(e, sums):
                 halves = [sums[:vectors], sums[vectors:]]
@@ -171,15 +169,15 @@ def make_weigh_rows(vectors: int) -> Callable[..., None]:
                 data_of(context, builder, signature, arguments, position) for position in (0, 2, 5, 6)
             )
             at, offset, stride, first, last = (arguments[position] for position in (1, 3, 4, 7, 8))
+            table_start = builder.gep(table_data, [offset])
             kind = ir.FunctionType(vector, [vector] * 3)
             fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
 
             def add(e, sums):
-                row = builder.zext(builder.load(builder.gep(row_data, [e])), number)
+                run = row_at(builder, table_start, builder.load(builder.gep(row_data, [e])), stride, vectors)
                 factors = spread(builder, builder.load(builder.gep(factor_data, [e])), vector)
-                run = builder.gep(table_data, [builder.add(offset, builder.mul(row, stride))])
-                rows = [builder.load(lanes_at(builder, run, n, vector), align=4) for n in range(vectors)]
-                return [builder.call(fma, [factors, each, total]) for each, total in zip(rows, sums, strict=True)]
+                loaded = [builder.load(each, align=4) for each in run]
+                return [builder.call(fma, [factors, each, total]) for each, total in zip(loaded, sums, strict=True)]
 
             def visit(e, sums):
                 following = builder.add(e, ir.Constant(number, 1))

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from spikelore.kernels.vector import LANES, data_of, lanes_at, loop
+from spikelore.kernels.vector import LANES, data_of, lanes_at, loop, row_at
 
 
 def make_add_rows(vectors: int) -> Callable[..., None]:
@@ -27,17 +27,16 @@ def make_add_rows(vectors: int) -> Callable[..., None]:
         signature = types.void(target, index, table, index, index, rows, index, index)
 
         def generate(context, builder, signature, arguments):
-            vector, number = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
+            vector = ir.VectorType(ir.FloatType(), LANES)
             at, offset, stride, first, last = (arguments[position] for position in (1, 3, 4, 6, 7))
             target_data, table_data, row_data = (
                 data_of(context, builder, signature, arguments, position) for position in (0, 2, 5)
             )
+            table_start = builder.gep(table_data, [offset])
 
             def visit(e, sums):
-                row = builder.zext(builder.load(builder.gep(row_data, [e])), number)
-                run = builder.gep(table_data, [builder.add(offset, builder.mul(row, stride))])
-                loaded = [builder.load(lanes_at(builder, run, n, vector), align=4) for n in range(vectors)]
-                return [builder.fadd(total, value) for total, value in zip(sums, loaded, strict=True)]
+                run = row_at(builder, table_start, builder.load(builder.gep(row_data, [e])), stride, vectors)
+                return [builder.fadd(total, builder.load(each, align=4)) for total, each in zip(sums, run, strict=True)]
 
             sums = loop(builder, first, last, [ir.Constant(vector, [0.0] * LANES)] * vectors, visit)
             start = builder.gep(target_data, [at])
