@@ -112,7 +112,7 @@ def test_input_refused_in_a_part_leaves_no_folder(replayed):
     assert not (replayed / "few").exists()
 
 
-def test_run_folder(small):
+def test_run_folder(small, learned):
     done = small / "done"
     for name in ("config.yaml", "environment.json", "metrics.jsonl", "results.json", "report.html"):
         assert (done / name).stat().st_size > 0, name
@@ -123,11 +123,11 @@ def test_run_folder(small):
     for row in results["rows"]:
         assert 0 <= row["a"] <= 1
         assert 0 <= row["b"] <= 1
-        assert row["features"] == (400 if row["name"] == "bagging" else row["features"])
+        assert row["features"] == (400 if row["name"] == "bagging" else 200)
     single, bagging = (results["rows"][names.index(name)] for name in ("network a", "bagging"))
     assert 0 < single["synops_per_image"] < bagging["synops_per_image"] < 2 * single["synops_per_image"]
     network_a = results["rows"][names.index("network a")]
-    assert network_a["a"] > 0.8  # zeros and ones are easy
+    learned("network a on its own digits", network_a["a"], at_least=0.8)  # zeros and ones are easy
     assert network_a["b"] == 0  # it has never seen a two or a three
 
 
@@ -148,6 +148,7 @@ def test_a_run_says_which_expectations_hold(small):
     assert not (small / "never").exists()
 
 
+@pytest.mark.learned
 def test_the_quick_run_meets_its_expectations(small):
     quick = Path(__file__).parents[2] / "configs" / "fusion_quick.yaml"
     lines = run("run", quick, "--out", "quick", cwd=small).stdout.splitlines()
