@@ -6,6 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("spikelore", deadline=None)  # a first example compiles, and a busy machine is no fault
+settings.load_profile("spikelore")
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # tests run side by side: a thread that waits leaves its core
+if "PYTEST_XDIST_WORKER" in os.environ:
+    _share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(_variable, str(_share))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

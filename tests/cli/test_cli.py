@@ -17,6 +17,8 @@ from spikelore.data import load, write_idx
 from spikelore.experiments.bench import RECORDED
 from spikelore.files import load_tensors
 
+pytestmark = pytest.mark.xdist_group("cli")  # its tests share what a fixture made
+
 SPIKELORE = str(Path(sys.executable).with_name("spikelore"))
 SMALL = {
     "experiment": "fusion",

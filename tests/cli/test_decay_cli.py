@@ -14,6 +14,8 @@ import yaml
 from spikelore import cli, report
 from spikelore.files import load_tensors
 
+pytestmark = pytest.mark.xdist_group("decay_cli")  # its tests share what a fixture made
+
 SPIKELORE = str(Path(sys.executable).with_name("spikelore"))
 CLASSES = {"classes": [0, 1]}
 SMALL = {
