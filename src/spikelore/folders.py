@@ -63,7 +63,7 @@ class Writer:
     def _take(self) -> None:
         for attempt in range(_TRIES):
             try:
-                self._made += _make(self.path)
+                _make(self.path, self._made)
                 self._lock()
                 return
             except FileNotFoundError:  # another process has just given the folder up and removed it
@@ -113,14 +113,13 @@ def _whose(lock: Path) -> str:
     return f" ({owner} on {host})"
 
 
-def _make(path: Path) -> list[Path]:
-    """Make a folder and its parents where they are not there; return those made, parents first."""
+def _make(path: Path, made: list[Path]) -> None:
+    """Make a folder and its parents where they are not there; append those made to ``made``, parents first."""
     missing: list[Path] = []
     for folder in (path, *path.parents):
         if folder.exists():
             break
         missing.insert(0, folder)
-    made = []
     for folder in missing:
         try:
             folder.mkdir()
@@ -129,7 +128,6 @@ def _make(path: Path) -> list[Path]:
             pass
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-    return made
 
 
 def make_first(paths: Iterable[Path]) -> Path:

@@ -270,7 +270,7 @@ def _install(fresh: Path, folder: Path) -> None:
     """
     folder.mkdir(exist_ok=True)
     digests = {stem: content_sha256(fresh / f"{stem}.gz") for stem in STEMS}
-    (fresh / _RECORD).write_text("".join(f"{digest}  {stem}\n" for stem, digest in digests.items()), "utf-8")
+    (fresh / _RECORD).write_text("".join(f"{digest}  {stem}\n" for stem, digest in digests.items()), encoding="utf-8")
     os.replace(fresh / _RECORD, folder / _RECORD)
     for stem in STEMS:
         os.replace(fresh / f"{stem}.gz", folder / f"{stem}.gz")
