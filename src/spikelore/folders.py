@@ -43,6 +43,7 @@ class Writer:
         """
         self.path = path
         self._made: list[Path] = []
+        self._held: FileLock | None = None
         try:
             self._take()
         except OSError as error:
@@ -75,9 +76,9 @@ class Writer:
         key = (file, os.getpid(), get_ident())
         if earlier := _open.get(key):
             earlier.close()
-        self._held = FileLock(file, thread_local=False)
+        held = self._held = FileLock(file, thread_local=False)
         try:
-            self._held.acquire(timeout=_WAIT_SECONDS)
+            held.acquire(timeout=_WAIT_SECONDS)
         except Timeout:
             raise InputError(
                 f"{self.path} is being written to by another process{_whose(file)}; wait until it has ended, or choose "
@@ -87,13 +88,18 @@ class Writer:
             if error.errno not in _NO_LOCKS:
                 raise
         _open[key] = self
-        if self._held.is_locked and not isinstance(self._held, SoftFileLock):  # a soft one notes its owner itself
+        if held.is_locked and not isinstance(held, SoftFileLock):  # a soft one notes its owner itself
             with suppress(OSError):
                 file.write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
 
+    def removed(self, *names: str) -> bool:
+        """Return whether the folder was removed meanwhile: neither the lock nor a file of ``names`` is in it."""
+        held = self._held is not None and self._held.is_locked
+        return held and not any((self.path / name).exists() for name in (LOCK, *names))
+
     def close(self) -> None:
         """Give the folder up; folders made for it and still empty are removed. May be called again."""
-        held = getattr(self, "_held", None)
+        held = self._held
         if held is not None and held.is_locked:
             # Before the lock is given up: afterwards the file may be another's. Who waits on it sees that it is gone.
             with suppress(OSError):

@@ -7,6 +7,7 @@ import sys
 import time
 from multiprocessing import active_children
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,6 +74,15 @@ def test_what_each_call_tells_of_its_work_is_heard_while_it_goes_on():
     heard.clear()
     assert list(spread(tell_and_wait, [(1,)], lambda shares: heard.append([*shares]))) == [(0, 1)]
     assert heard == [[0.5], [1.0]]
+
+
+def own_number(_: int) -> int:
+    return os.getpid()
+
+
+def test_a_process_that_may_start_no_others_does_all_itself(monkeypatch):
+    monkeypatch.setattr(parallel, "current_process", lambda: SimpleNamespace(daemon=True))
+    assert [*spread(own_number, [(0,), (1,)])] == [(0, os.getpid()), (1, os.getpid())]
 
 
 _UNGUARDED = """

@@ -116,7 +116,7 @@ EXPERIMENTS = {
             "test_per_class": 5,
             **dict.fromkeys(("epochs_layer_1", "epochs_layer_2", "epochs_decision"), 1),
             "network": {"layer_2": {"features": 20}, "decision": {"features": 20}},
-            "consolidation": {"epochs": 1},
+            "consolidation": {"epochs": 3},
             "curve": [1.0],
         },
     ),

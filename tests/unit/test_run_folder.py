@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -257,3 +258,18 @@ def test_the_first_of_two_that_start_in_one_folder_has_it(tmp_path):
     assert refusal == f"{tmp_path / 'run'} already holds a run; pass --resume to go on with it, or another --out"
     assert (tmp_path / "run" / "config.yaml").read_text() == f"seed: {seed}\n"
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == f'{{"seed": {seed}}}\n'
+
+
+def test_a_folder_that_is_removed_meanwhile_ends_the_run(tmp_path):
+    with RunFolder(tmp_path / "run", CONFIG, resume=False) as folder:
+        folder.append_metrics(epoch=0)
+        shutil.rmtree(tmp_path / "run")
+        for write in (
+            lambda: folder.append_metrics(epoch=1),
+            lambda: folder.save_state({}, {}),
+            lambda: folder.write_arrays({}),
+            lambda: folder.write_results({}),
+        ):
+            with pytest.raises(SpikeloreError, match="run has been removed while the run was going on; start the run"):
+                write()
+    assert listed(tmp_path) == []

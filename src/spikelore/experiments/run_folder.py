@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 import yaml
 
-from spikelore.errors import InputError
+from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import (
     append_text,
     load_tensors,
@@ -132,7 +132,13 @@ class RunFolder:
 
     def append_metrics(self, **values: Any) -> None:
         """Append one line to ``metrics.jsonl``."""
+        self._refuse_removed()
         append_text(self.path / "metrics.jsonl", json.dumps(values, allow_nan=False) + "\n")
+
+    def _refuse_removed(self) -> None:
+        """Stop rather than write half a run into a folder made anew."""
+        if self._writer.removed("config.yaml"):
+            raise SpikeloreError(f"{self.path} has been removed while the run was going on; start the run again")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return all lines of ``metrics.jsonl``."""
@@ -141,6 +147,7 @@ class RunFolder:
 
     def save_state(self, arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any]) -> None:
         """Remember how far the run has come: ``arrays``, ``progress`` and the lines of metrics so far."""
+        self._refuse_removed()
         text = json.dumps({**progress, "lines": len(self.metrics())})
         save_tensors(self.checkpoint(_STATE), arrays, {"progress": text})
 
@@ -170,10 +177,12 @@ class RunFolder:
 
     def write_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep the arrays that the figures draw."""
+        self._refuse_removed()
         save_tensors(self.path / "arrays.safetensors", arrays, {})
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write ``results.json``."""
+        self._refuse_removed()
         write_json_atomic(self.path / "results.json", results)
 
 
