@@ -15,7 +15,9 @@ import yaml
 
 from spikelore.data import load, write_idx
 from spikelore.experiments.bench import RECORDED
+from spikelore.experiments.run_folder import RunFolder
 from spikelore.files import load_tensors
+from spikelore.folders import Writer
 
 pytestmark = pytest.mark.xdist_group("cli")  # its tests share what a fixture made
 
@@ -48,7 +50,7 @@ def run(*words, cwd, code=0, **environment):
 
 def refused(*words, cwd, code=2):
     """Run a command that must fail with one line on stderr; return the line."""
-    error = run(*words, cwd=cwd, code=code).stderr
+    error = run(*words, cwd=cwd, code=code, SPIKELORE_QUIET="1").stderr
     assert "Traceback" not in error
     lines = error.strip().splitlines()
     assert len(lines) == 1, error
@@ -328,6 +330,39 @@ def test_bad_data(small, tmp_path, change, says):
         cwd=tmp_path,
     )
     assert says in line
+
+
+def test_bad_data_leaves_a_folder_as_it_was(tmp_path):
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump({**REPLAY, "data": "not-there"}))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    (tmp_path / "link").symlink_to("mine")
+    for words in ([], ["--out", "link"], ["--out", "new/run"]):
+        assert "'not-there' is unknown" in refused("run", "bad.yaml", *words, cwd=tmp_path)
+    assert "'not-there' is unknown" in refused("sweep", "bad.yaml", cwd=tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bad.yaml", "link", "mine", "notes.txt", "runs"]
+
+
+def test_a_run_that_is_going_on_is_left_alone(small):
+    with RunFolder(small / "going", {}, resume=False):
+        line = refused("run", "small.yaml", "--out", "going", "--resume", cwd=small)
+        assert f"going is being written to by another process ({os.getpid()} on " in line
+        fused = [f"done/checkpoints/network_{name}.safetensors" for name in "ab"]
+        assert "is being written to" in refused("fuse", *fused, "--out", "going", cwd=small)
+        assert sorted(os.listdir(small / "going")) == [".lock", "config.yaml", "environment.json"]
+    with Writer(small / "done"):
+        assert "is being written to" in refused("report", "done", cwd=small)
+
+
+def test_what_a_terminal_cannot_show_is_shown_by_number(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    (tmp_path / "größe").mkdir()
+    (tmp_path / "größe" / "train-images-idx3-ubyte").touch()
+    for words, code, stream in ((["größe"], 2, "stderr"), (["data", "check", "--data-dir", tmp_path], 1, "stdout")):
+        done = subprocess.run([SPIKELORE, *words], env=environment, capture_output=True)
+        assert done.returncode == code
+        assert b"gr\\xf6\\xdfe" in getattr(done, stream)
+        assert b"Traceback" not in done.stderr
 
 
 def test_truncated_data(small, tmp_path):
