@@ -5,9 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import Namespace
-
+from spikelore import plain_yaml
 from spikelore.errors import InputError
 from spikelore.experiments import typed
 from spikelore.experiments.reproduce import decay, fusion, replay
@@ -95,12 +93,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Any:
     Raises:
         InputError: no such file, not YAML, an unknown experiment, an unknown key, a value of another type.
     """
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    raw = plain_yaml.read(path)
     if not isinstance(raw, dict):
         found = "is empty" if raw is None else "holds no names with values"
         raise InputError(f"{path} {found}, expected an experiment's configuration; name another file")
@@ -122,13 +115,7 @@ def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -
     if any(word.partition("=")[0] == "--experiment" for word in overrides):
         raise InputError(f"--experiment is given beside a file of experiment {kind}, expected none; name another file")
     typed.check_values(config, own)
-    typed.check_overrides(config, overrides)
-    parser = typed.parser(config, f"spikelore run ({kind})")
-    with typed.one_line():
-        base = parser.parse_object(own)
-        namespace: Namespace = parser.parse_args(list(overrides), namespace=base)
-        built = parser.instantiate(namespace)
-    return config(**vars(built))
+    return typed.made(config, typed.merged(config, typed.nested(config, own), typed.overrides(config, overrides)))
 
 
 def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = False) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import (
     load_tensors,
@@ -54,11 +54,11 @@ class RunFolder:
         """
         self.path = path
         saved = path / "config.yaml"
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        text = plain_yaml.dump(dict(config))
         if saved.exists():
             if not resume:
                 raise InputError(f"{path} already holds a run; pass --resume to go on with it, or another --out")
-            changed = _difference(_read(saved), yaml.safe_load(text))
+            changed = _difference(_read(saved), plain_yaml.parse(text, str(saved)))
             if changed:
                 raise InputError(
                     f"{path} was run with another configuration ({changed}); resume with the same one, "
@@ -135,9 +135,9 @@ def _is_configuration(file: Path) -> bool:
 
 def _read(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        return plain_yaml.read(path)
+    except InputError as error:
+        reason = str(error).replace(f"{path}", path.name)
         raise InputError(f"{path} cannot be read ({reason}); restore it, or choose another --out") from error
 
 

@@ -6,19 +6,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, set_loader
 
+from spikelore import plain_yaml
 from spikelore.errors import InputError
 
+PARSER_MODE = "plain yaml"
+"""jsonargparse's name for reading texts by the one rule of `spikelore.plain_yaml`."""
 
-def parser(config: type, name: str) -> ArgumentParser:
-    """Return a parser, called ``name`` in its help, of the values of a configuration dataclass."""
-    made = ArgumentParser(prog=name, exit_on_error=False, allow_abbrev=False)
-    made.add_class_arguments(config, None)
-    return made
+set_loader(PARSER_MODE, lambda text: plain_yaml.parse(text, repr(text)), exceptions=(plain_yaml.NotPlainError,))
 
 
 @contextmanager
@@ -34,8 +32,19 @@ def one_line() -> Iterator[None]:
         raise InputError(" ".join(str(error).split())) from error
 
 
+def made(config: type, values: Mapping[str, Any]) -> Any:
+    """Return an instance of a configuration dataclass from nested plain values that `check_values` has passed.
+
+    Raises:
+        InputError: a value that the class refuses.
+    """
+    parser = _parser_of(config)
+    with one_line():
+        return config(**vars(parser.instantiate(parser.parse_object(dict(values)))))
+
+
 def check_values(config: type, values: Mapping[Any, Any], prefix: str = "") -> None:
-    """Refuse what the parser would take badly: unknown names, and sections and lists that are something else.
+    """Refuse unknown names, names given twice and values of another type.
 
     Args:
         config: a dataclass, maybe of dataclasses, which are its sections.
@@ -45,50 +54,97 @@ def check_values(config: type, values: Mapping[Any, Any], prefix: str = "") -> N
     Raises:
         InputError: such a name or value.
     """
-    known = [one.name for one in fields(config)]
-    hints = get_type_hints(config)
+    for name, value in nested(config, values, prefix).items():
+        _check(_hints(config)[name], value, prefix + name)
+
+
+def nested(config: type, values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Return values with the dotted names among them, such as ``memory.images``, brought into their sections.
+
+    Raises:
+        InputError: an unknown name, a section that is something else, or a name given twice, one way and the other.
+    """
+    hints = _hints(config)
+    found: dict[str, Any] = {}
     for path, value in values.items():
         name, _, rest = str(path).partition(".")
-        full = prefix + name
-        if name not in known:
-            raise InputError(f"{prefix}{path} is not known, expected one of {', '.join(known)}; correct the name")
-        types = get_args(hints[name]) if isinstance(hints[name], UnionType) else (hints[name],)
-        section = next((one for one in types if isinstance(one, type) and is_dataclass(one)), None)
-        if value is None and NoneType in types:
+        section = _section(hints[name]) if name in hints else None
+        if name not in hints or (rest and section is None):
+            raise InputError(f"{prefix}{path} is not known, expected one of {', '.join(hints)}; correct the name")
+        if section is None or (value is None and not rest):
+            if name in found:
+                raise InputError(f"{prefix}{name} is given twice; join them")
+            found[name] = value
             continue
-        if section is not None:
-            inner = {rest: value} if rest else value
-            if not isinstance(inner, Mapping):
-                names = ", ".join(one.name for one in fields(section))
-                raise InputError(
-                    f"{full} is {_shown(value)}, expected names with values (of {names}); name what differs, or leave "
-                    "it out"
-                )
-            check_values(section, inner, f"{full}.")
-        elif value is None:
-            raise InputError(f"{full} is null, expected a value; give one or leave the name out")
-        elif any(get_origin(one) is tuple for one in types) and not isinstance(value, Sequence):
-            raise InputError(f"{full} is {_shown(value)}, expected a list; write it as [...]")
+        inner = {rest: value} if rest else value
+        if not isinstance(inner, Mapping):
+            names = ", ".join(_hints(section))
+            raise InputError(
+                f"{prefix}{name} is {_shown(value)}, expected names with values (of {names}); name what differs, or "
+                "leave it out"
+            )
+        inner = nested(section, inner, f"{prefix}{name}.")
+        found[name] = _joined(found[name], inner, f"{prefix}{name}") if name in found else inner
+    return found
 
 
-def check_overrides(config: type, words: Sequence[str]) -> None:
-    """Refuse the same in words of a command line, such as ``--memory.images 300``."""
-    for word, following in zip(words, [*words, ""][1:], strict=True):
+def _joined(one: Any, other: Any, name: str) -> Any:
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        raise InputError(f"{name} is given twice; join them")
+    both = {key: _joined(one[key], other[key], f"{name}.{key}") for key in one.keys() & other.keys()}
+    return {**one, **other, **both}
+
+
+def merged(config: type, values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values with nested changes; a changed section keeps the values that the change does not name."""
+    out = dict(values)
+    for name, value in changes.items():
+        section, old = _section(_hints(config)[name]), out.get(name)
+        if section is not None and isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = merged(section, old, value)
+        out[name] = value
+    return out
+
+
+def overrides(config: type, words: Sequence[str]) -> dict[str, Any]:
+    """Return the nested values in words of a command line, such as ``--memory.images 300`` or ``--seed=3``.
+
+    A value is read as in a file, except that the value of a text is taken as it is, without quotes.
+
+    Raises:
+        InputError: an unknown name, one given twice, one without a value, or a value of another type.
+    """
+    found: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
         name, equals, text = word.removeprefix("--").partition("=")
-        value: Any = text if equals else following
-        if word.startswith("--") and value:  # a missing value is the parser's to refuse
-            with suppress(yaml.YAMLError):
-                value = yaml.safe_load(value)
-            check_values(config, {name: value}, "--")
+        if not word.startswith("--") or not name:
+            raise InputError(
+                f"{word!r} stands where a name was expected; write --name value, and a list as one value in quotes, "
+                "as in --name '[4, 8]'"
+            )
+        hint = _hint(config, name)
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise InputError(f"--{name} has no value, expected {told(hint)}; write --{name} VALUE")
+            text = rest.pop(0)
+        if name in found:
+            raise InputError(f"--{name} is given twice; give it once")
+        found[name] = _read(hint, text, f"--{name}")
+    check_values(config, found, "--")
+    return nested(config, found, "--")
 
 
-def _shown(value: Any) -> str:
-    return "null" if value is None else repr(value)
-
-
-@cache
-def _parser_of(config: type) -> ArgumentParser:
-    return parser(config, config.__name__)
+def _read(hint: Any, text: str, name: str) -> Any:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name} is {text!r}, which is not UTF-8 text; write it in UTF-8") from error
+    types = _types(hint)
+    if all(one is str or one is NoneType or _is_choice(one) for one in types):
+        return None if NoneType in types and text == "null" else text
+    return plain_yaml.parse(text, f"{name} {text!r}")
 
 
 def checked(config: type, path: str, value: Any) -> Any:
@@ -109,3 +165,122 @@ def checked(config: type, path: str, value: Any) -> Any:
 @cache  # variants share most of their values, and are read more than once
 def _checked(config: type, path: str, text: str) -> Any:
     return _parser_of(config).parse_object({path: json.loads(text)}, defaults=False)[path]
+
+
+@cache
+def _parser_of(config: type) -> ArgumentParser:
+    parser = ArgumentParser(prog=config.__name__, exit_on_error=False, allow_abbrev=False, parser_mode=PARSER_MODE)
+    parser.add_class_arguments(config, None)
+    return parser
+
+
+@cache
+def _hints(config: type) -> dict[str, Any]:
+    hints = get_type_hints(config)
+    return {one.name: hints[one.name] for one in fields(config)}
+
+
+def _hint(config: type, path: str) -> Any:
+    """Return the type of the value that a dotted name stands for.
+
+    Raises:
+        InputError: the class has no such value.
+    """
+    within, name = "--", path
+    while True:
+        hints = _hints(config)
+        head, _, rest = name.partition(".")
+        section = _section(hints[head]) if head in hints else None
+        if head not in hints or (rest and section is None):
+            raise InputError(f"{within}{name} is not known, expected one of {', '.join(hints)}; correct the name")
+        if not rest:
+            return hints[head]
+        assert section is not None
+        config, name, within = section, rest, f"{within}{head}."
+
+
+def _types(hint: Any) -> tuple[Any, ...]:
+    """Return the types of a union, or the one type."""
+    return get_args(hint) if isinstance(hint, UnionType) else (hint,)
+
+
+def _section(hint: Any) -> Any:
+    """Return the dataclass that a value is a section of, maybe one that can be null; None for other values."""
+    return next((one for one in _types(hint) if isinstance(one, type) and is_dataclass(one)), None)
+
+
+def _is_choice(hint: Any) -> bool:
+    return get_origin(hint) is Literal and all(isinstance(one, str) for one in get_args(hint))
+
+
+def _check(hint: Any, value: Any, name: str) -> None:
+    """Refuse a plain value that is not of the type ``hint``; dataclasses in it have strict names."""
+    types = _types(hint)
+    if value is None:
+        if NoneType not in types:
+            raise InputError(f"{name} is null, expected {told(hint)}; give one or leave the name out")
+        return
+    section = _section(hint)
+    if section is not None and isinstance(value, Mapping):
+        check_values(section, value, f"{name}.")
+    elif section is None and len(types := [one for one in types if one is not NoneType]) == 1:
+        _check_plain(types[0], value, name)
+    else:
+        raise _mistaken(hint, value, name)
+
+
+def _check_plain(hint: Any, value: Any, name: str) -> None:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{name} is {_shown(value)}, expected {told(hint)}; write it as [...]")
+        several = inner[-1] is Ellipsis
+        if not several and len(value) != len(inner):
+            raise _mistaken(hint, value, name)
+        for n, each in enumerate(value):
+            _check(inner[0] if several else inner[n], each, f"{name}[{n}]")
+    elif origin is dict:
+        if not isinstance(value, Mapping):
+            raise _mistaken(hint, value, name)
+    elif origin is Literal:
+        if value not in inner:
+            raise InputError(f"{name} is {_shown(value)}, expected one of {', '.join(map(str, inner))}; choose one")
+    else:
+        if isinstance(value, str) and hint in (int, float, bool):  # a number in quotes is one
+            with suppress(plain_yaml.NotPlainError):
+                value = plain_yaml.parse(value, name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = {int: number and isinstance(value, int), float: number, bool: isinstance(value, bool)}
+        if not fits.get(hint, hint is Any or isinstance(value, hint)):
+            raise _mistaken(hint, value, name)
+
+
+def _mistaken(hint: Any, value: Any, name: str) -> InputError:
+    quote = "; put it in quotes" if hint is str and not isinstance(value, list | Mapping) else "; correct it"
+    return InputError(f"{name} is {_shown(value)}, expected {told(hint)}{quote}")
+
+
+_TOLD = {
+    int: ("a whole number", "whole numbers"), float: ("a number", "numbers"), bool: ("true or false", "true or false"),
+    str: ("a text", "texts"), NoneType: ("null", "null"), Any: ("a value", "values"),
+}  # fmt: skip
+
+
+def told(hint: Any, *, several: bool = False) -> str:
+    """Return the type of a value in words, such as ``a list of whole numbers, or null``."""
+    types = _types(hint)
+    if len(types) > 1:
+        return ", or ".join(told(one, several=several) for one in types)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is tuple:
+        count = "" if inner[-1] is Ellipsis else f"{len(inner)} "
+        return f"{'lists' if several else 'a list'} of {count}{told(inner[0], several=True)}"
+    if origin is Literal:
+        return f"{'any' if several else 'one'} of {', '.join(map(str, inner))}"
+    if origin is dict or is_dataclass(hint):
+        return "names with values"
+    return _TOLD[hint][several]
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
