@@ -153,9 +153,11 @@ def split_list(text: str, name: str) -> list[str]:
     return found
 
 
-def dump(value: Any) -> str:
-    """Return plain values as YAML, one to a line, that `parse` reads back the same."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+def dump(value: Any, *, short: bool = False) -> str:
+    """Return plain values as YAML that `parse` reads back the same: one to a line, or ``short``, lists of them."""
+    return yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None if short else False
+    )
 
 
 class _Refused(Exception):  # noqa: N818
@@ -171,7 +173,7 @@ def _not_yaml(error: yaml.MarkedYAMLError, text: str, name: str) -> str:
         return f"{name}: line {at + 1} has a tab, expected spaces; replace it"
     context = error.context_mark
     opened = lines[context.line][context.column : context.column + 1] if context else ""
-    if context and opened in ("[", "{"):
+    if context and opened in ("[", "{") and "flow" in str(error.context):
         return (
             f"{name} is not valid YAML: the {opened} in line {context.line + 1} is not closed, or a comma is missing "
             f"before column {mark.column + 1 if mark else 0} of line {at + 1}; correct it"

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from spikelore.data.idx import content_sha256
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.files import user_path
 
 STEMS = (
     "train-images-idx3-ubyte",
@@ -113,7 +114,7 @@ def data_folder(data_dir: Path | None) -> Path:
     if data_dir is not None:
         return data_dir
     named = os.environ.get("SPIKELORE_DATA")
-    return Path(named) if named else cache_folder()
+    return user_path(named) if named else cache_folder()
 
 
 def find_file(folder: Path, stem: str) -> Path | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+import spikelore
 from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import (
@@ -26,7 +27,7 @@ from spikelore.files import (
     write_text_atomic,
 )
 
-_LIBRARIES = ("spikelore", "numpy", "numba", "scipy", "torch")
+_LIBRARIES = ("numpy", "numba", "scipy", "torch")
 _STATE = "state"
 _CONFIGURATION = ("config.yaml", "environment.json", ".config.yaml.*", ".environment.json.*")
 """Files that say what is to be run, and what a stopped process leaves of writing them."""
@@ -34,7 +35,8 @@ _CONFIGURATION = ("config.yaml", "environment.json", ".config.yaml.*", ".environ
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that decide a result."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), "spikelore": spikelore.__version__, **libraries}
 
 
 class RunFolder:

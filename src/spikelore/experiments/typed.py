@@ -55,7 +55,7 @@ def check_values(config: type, values: Mapping[Any, Any], prefix: str = "") -> N
         InputError: such a name or value.
     """
     for name, value in nested(config, values, prefix).items():
-        _check(_hints(config)[name], value, prefix + name)
+        _check(hints_of(config)[name], value, prefix + name)
 
 
 def nested(config: type, values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
@@ -64,11 +64,11 @@ def nested(config: type, values: Mapping[Any, Any], prefix: str = "") -> dict[st
     Raises:
         InputError: an unknown name, a section that is something else, or a name given twice, one way and the other.
     """
-    hints = _hints(config)
+    hints = hints_of(config)
     found: dict[str, Any] = {}
     for path, value in values.items():
         name, _, rest = str(path).partition(".")
-        section = _section(hints[name]) if name in hints else None
+        section = section_of(hints[name]) if name in hints else None
         if name not in hints or (rest and section is None):
             raise InputError(f"{prefix}{path} is not known, expected one of {', '.join(hints)}; correct the name")
         if section is None or (value is None and not rest):
@@ -78,7 +78,7 @@ def nested(config: type, values: Mapping[Any, Any], prefix: str = "") -> dict[st
             continue
         inner = {rest: value} if rest else value
         if not isinstance(inner, Mapping):
-            names = ", ".join(_hints(section))
+            names = ", ".join(hints_of(section))
             raise InputError(
                 f"{prefix}{name} is {_shown(value)}, expected names with values (of {names}); name what differs, or "
                 "leave it out"
@@ -99,7 +99,7 @@ def merged(config: type, values: Mapping[str, Any], changes: Mapping[str, Any]) 
     """Return nested values with nested changes; a changed section keeps the values that the change does not name."""
     out = dict(values)
     for name, value in changes.items():
-        section, old = _section(_hints(config)[name]), out.get(name)
+        section, old = section_of(hints_of(config)[name]), out.get(name)
         if section is not None and isinstance(old, Mapping) and isinstance(value, Mapping):
             value = merged(section, old, value)
         out[name] = value
@@ -175,7 +175,8 @@ def _parser_of(config: type) -> ArgumentParser:
 
 
 @cache
-def _hints(config: type) -> dict[str, Any]:
+def hints_of(config: type) -> dict[str, Any]:
+    """Return the type of each value of a configuration dataclass, in order."""
     hints = get_type_hints(config)
     return {one.name: hints[one.name] for one in fields(config)}
 
@@ -188,9 +189,9 @@ def _hint(config: type, path: str) -> Any:
     """
     within, name = "--", path
     while True:
-        hints = _hints(config)
+        hints = hints_of(config)
         head, _, rest = name.partition(".")
-        section = _section(hints[head]) if head in hints else None
+        section = section_of(hints[head]) if head in hints else None
         if head not in hints or (rest and section is None):
             raise InputError(f"{within}{name} is not known, expected one of {', '.join(hints)}; correct the name")
         if not rest:
@@ -204,7 +205,7 @@ def _types(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if isinstance(hint, UnionType) else (hint,)
 
 
-def _section(hint: Any) -> Any:
+def section_of(hint: Any) -> Any:
     """Return the dataclass that a value is a section of, maybe one that can be null; None for other values."""
     return next((one for one in _types(hint) if isinstance(one, type) and is_dataclass(one)), None)
 
@@ -220,7 +221,7 @@ def _check(hint: Any, value: Any, name: str) -> None:
         if NoneType not in types:
             raise InputError(f"{name} is null, expected {told(hint)}; give one or leave the name out")
         return
-    section = _section(hint)
+    section = section_of(hint)
     if section is not None and isinstance(value, Mapping):
         check_values(section, value, f"{name}.")
     elif section is None and len(types := [one for one in types if one is not NoneType]) == 1:
