@@ -14,7 +14,6 @@ from jsonargparse import ArgumentParser, Namespace
 
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.tables import print_table
-from spikelore.experiments.typed import PARSER_MODE
 from spikelore.files import user_path
 
 if TYPE_CHECKING:
@@ -54,12 +53,7 @@ class _ConfigParser(argparse.ArgumentParser):
 
 
 def _parser(description: str) -> _OneLineParser:
-    return _OneLineParser(
-        description=description,
-        formatter_class=argparse.HelpFormatter,
-        allow_abbrev=False,
-        parser_mode=PARSER_MODE,
-    )
+    return _OneLineParser(description=description, formatter_class=argparse.HelpFormatter, allow_abbrev=False)
 
 
 def _add_common(parser: ArgumentParser, *, seed: bool = True, out: str | None = None) -> None:

@@ -22,14 +22,8 @@ def explained(config: Any) -> str:
     that is another.
     """
     kind = config_file.kind_of(config)
-    return "\n".join(
-        [
-            f"# kind of experiment (one of {', '.join(config_file.KINDS)})",
-            f"experiment: {kind}",
-            *_lines(config, _defaults(type(config)), ""),
-            "",
-        ]
-    )
+    head = [f"# kind of experiment (one of {', '.join(config_file.KINDS)})", f"experiment: {kind}"]
+    return "\n".join([*head, *_lines(config, _defaults(type(config)), ""), ""])
 
 
 @cache

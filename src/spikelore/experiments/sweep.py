@@ -16,7 +16,6 @@ from spikelore.errors import InputError
 from spikelore.experiments import config_file
 from spikelore.files import write_json_atomic
 
-
 _LONGEST = 120
 """Characters of a folder's name; file systems take 255 bytes."""
 
@@ -50,7 +49,7 @@ def _names(points: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
     names = [re.sub(r"[^\w =.,+-]+", "_", text.replace("[", "").replace("]", "")).strip(" _.") for text in whole]
     alike = Counter(name.casefold() for name in names)
     return [
-        f"{name[:_LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        f"{name.encode()[:_LONGEST].decode(errors='ignore')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         if alike[name.casefold()] > 1 or len(name.encode()) > _LONGEST
         else name
         for name, text in zip(names, whole, strict=True)
@@ -59,15 +58,14 @@ def _names(points: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
 
 def _check(path: Path, points: Sequence[Sequence[tuple[str, str]]], data_dir: Path | None) -> None:
     """Refuse, before the first run, points that are the same or that could not be run."""
-    met: list[tuple[Any, str]] = []
+    met: dict[str, tuple[Any, str]] = {}
     for point in points:
         told = ", ".join(f"{key}={value}" for key, value in point)
         config = config_file.read(path, [*_words(point), "--seed=0"])
-        for other, words in met:
-            if other == config:
-                raise InputError(f"--grid has the same experiment twice, as {words} and as {told}; leave one out")
-        met.append((config, told))
-    for config, told in met:
+        _, other = met.setdefault(repr(config), (config, told))
+        if other != told:
+            raise InputError(f"--grid has the same experiment twice, as {other} and as {told}; leave one out")
+    for config, told in met.values():
         try:
             config_file.check(config, data_dir)
         except InputError as error:

@@ -1,46 +1,58 @@
 """Plain values against the types of a configuration class: one check for files, command lines and variants."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from jsonargparse import ArgumentParser, set_loader
-
 from spikelore import plain_yaml
 from spikelore.errors import InputError
-
-PARSER_MODE = "plain yaml"
-"""jsonargparse's name for reading texts by the one rule of `spikelore.plain_yaml`."""
-
-set_loader(PARSER_MODE, lambda text: plain_yaml.parse(text, repr(text)), exceptions=(plain_yaml.NotPlainError,))
-
-
-@contextmanager
-def one_line() -> Iterator[None]:
-    """Turn what jsonargparse finds wrong with the given values into an InputError of one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # jsonargparse raises several kinds, all about the given values
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from error
-        raise InputError(" ".join(str(error).split())) from error
 
 
 def made(config: type, values: Mapping[str, Any]) -> Any:
     """Return an instance of a configuration dataclass from nested plain values that `check_values` has passed.
 
+    A section keeps the values of its default that are not named.
+
     Raises:
-        InputError: a value that the class refuses.
+        InputError: a value without a default is missing, or one that the class refuses.
     """
-    parser = _parser_of(config)
-    with one_line():
-        return config(**vars(parser.instantiate(parser.parse_object(dict(values)))))
+    return config(**_arguments(config, values))
+
+
+def _arguments(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for one in fields(config):
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if one.name in values:
+            found[one.name] = _made(hints_of(config)[one.name], values[one.name], default)
+        elif default is MISSING:
+            raise InputError(f"{one.name} is missing, expected {told(hints_of(config)[one.name])}; add it")
+    return found
+
+
+def _made(hint: Any, value: Any, default: Any = None) -> Any:
+    """Return a plain value of the type ``hint`` as that type: lists as tuples, sections as dataclasses."""
+    section = section_of(hint)
+    if value is None:
+        return None
+    if section is not None:
+        if is_dataclass(default) and not isinstance(default, type):
+            usual = {one.name: getattr(default, one.name) for one in fields(section)}
+            named = {name: _made(hints_of(section)[name], each, usual[name]) for name, each in value.items()}
+            return replace(default, **named)
+        return made(section, value)
+    (hint,) = [one for one in _types(hint) if one is not NoneType]
+    inner = get_args(hint)
+    if get_origin(hint) is tuple:
+        each = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(_made(one, item) for one, item in zip(each, value, strict=True))
+    if isinstance(value, str) and hint in _NUMBERS:
+        value = plain_yaml.parse(value, repr(value))
+    return float(value) if hint is float else value
 
 
 def check_values(config: type, values: Mapping[Any, Any], prefix: str = "") -> None:
@@ -153,25 +165,9 @@ def checked(config: type, path: str, value: Any) -> Any:
     Args:
         config: a dataclass, maybe of dataclasses.
         path: the value's name with dots, such as ``memory.images``; the class has it.
-        value: plain.
-
-    Raises:
-        InputError: a value of another type.
+        value: plain; `check_values` has passed it.
     """
-    with one_line():
-        return _checked(config, path, json.dumps(value))
-
-
-@cache  # variants share most of their values, and are read more than once
-def _checked(config: type, path: str, text: str) -> Any:
-    return _parser_of(config).parse_object({path: json.loads(text)}, defaults=False)[path]
-
-
-@cache
-def _parser_of(config: type) -> ArgumentParser:
-    parser = ArgumentParser(prog=config.__name__, exit_on_error=False, allow_abbrev=False, parser_mode=PARSER_MODE)
-    parser.add_class_arguments(config, None)
-    return parser
+    return _made(_hint(config, path), value)
 
 
 @cache
@@ -247,7 +243,7 @@ def _check_plain(hint: Any, value: Any, name: str) -> None:
         if value not in inner:
             raise InputError(f"{name} is {_shown(value)}, expected one of {', '.join(map(str, inner))}; choose one")
     else:
-        if isinstance(value, str) and hint in (int, float, bool):  # a number in quotes is one
+        if isinstance(value, str) and hint in _NUMBERS:  # a number in quotes is one
             with suppress(plain_yaml.NotPlainError):
                 value = plain_yaml.parse(value, name)
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -261,6 +257,7 @@ def _mistaken(hint: Any, value: Any, name: str) -> InputError:
     return InputError(f"{name} is {_shown(value)}, expected {told(hint)}{quote}")
 
 
+_NUMBERS = (int, float, bool)
 _TOLD = {
     int: ("a whole number", "whole numbers"), float: ("a number", "numbers"), bool: ("true or false", "true or false"),
     str: ("a text", "texts"), NoneType: ("null", "null"), Any: ("a value", "values"),
