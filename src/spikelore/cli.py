@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from spikelore.experiments.config_file import Published
 
 
+def _path(text: str) -> Path:
+    try:
+        return user_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 class _OneLineParser(ArgumentParser):
     """Says what is wrong in one line and exits with 2."""
 
@@ -33,6 +40,8 @@ class _ConfigParser(argparse.ArgumentParser):
     """Leaves options that it does not know to the experiment's own configuration, which is strict."""
 
     def error(self, message: str) -> Any:
+        if message.startswith("unrecognized arguments"):
+            message += "; a value that is a list is written in brackets and quotes, as in --name '[4, 8]'"
         raise InputError(f"{message} (see: {self.prog} --help)")
 
     def parse_apart(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -57,11 +66,11 @@ def _parser(description: str) -> _OneLineParser:
 
 
 def _add_common(parser: ArgumentParser, *, seed: bool = True, out: str | None = None) -> None:
-    parser.add_argument("--data-dir", type=user_path, help="folder of datasets (else SPIKELORE_DATA, else the cache)")
+    parser.add_argument("--data-dir", type=_path, help="folder of datasets (else SPIKELORE_DATA, else the cache)")
     if seed:
         parser.add_argument("--seed", type=int, default=0, help="root seed (default: 0)")
     if out:
-        parser.add_argument("--out", type=user_path, help=out)
+        parser.add_argument("--out", type=_path, help=out)
     parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
 
 
@@ -199,8 +208,8 @@ def _reproduce_one(name: str, options: Namespace, out: Path | None) -> int:
 
 def _fuse_parser() -> _OneLineParser:
     parser = _parser("Fuse trained networks that share their feature layers into one, without data.")
-    parser.add_argument("networks", type=user_path, nargs="+", help="checkpoints (.safetensors), two or more")
-    parser.add_argument("--out", type=user_path, required=True, help="folder for fused.safetensors")
+    parser.add_argument("networks", type=_path, nargs="+", help="checkpoints (.safetensors), two or more")
+    parser.add_argument("--out", type=_path, required=True, help="folder for fused.safetensors")
     parser.add_argument(
         "--importance", choices=["order", "merge", "top fraction", "spread", "full sum"],
         help="how units are chosen: by the order that consolidated networks keep them in, by merging similar ones, or "
@@ -214,7 +223,7 @@ def _fuse_parser() -> _OneLineParser:
     )
     parser.add_argument("--size", type=int, help="units of the fused network (default: as the first)")
     parser.add_argument(
-        "--budget", type=str, action="append", default=[], metavar="N:CLASS=UNITS",
+        "--budget", action="append", default=[], metavar="N:CLASS=UNITS",
         help="units to keep of a class of network N (1, 2 ...); repeat for each; if given, all must be",
     )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
@@ -267,8 +276,8 @@ def _run_parser() -> _ConfigParser:
     parser.add_argument(
         "config", nargs="?", help="a YAML file, such as a run's config.yaml, or a name from: spikelore config list"
     )
-    parser.add_argument("--out", type=user_path, help="run folder (default: a new one under runs/)")
-    parser.add_argument("--data-dir", type=user_path, help="folder of datasets (else SPIKELORE_DATA, else the cache)")
+    parser.add_argument("--out", type=_path, help="run folder (default: a new one under runs/)")
+    parser.add_argument("--data-dir", type=_path, help="folder of datasets (else SPIKELORE_DATA, else the cache)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
     return parser
@@ -342,7 +351,7 @@ def _config(words: Sequence[str]) -> int:
 
 def _evaluate_parser() -> _OneLineParser:
     parser = _parser("Measure a checkpoint, or every checkpoint of a run, on a dataset's test set.")
-    parser.add_argument("run", type=user_path, help="a run folder or a checkpoint (.safetensors)")
+    parser.add_argument("run", type=_path, help="a run folder or a checkpoint (.safetensors)")
     parser.add_argument("--data", type=str, help="dataset name (a replay run: by default its own)")
     parser.add_argument("--classes", type=int, nargs="+", help="only images of these classes (default: all)")
     _add_common(parser, seed=False)
@@ -395,7 +404,7 @@ def _sweep_parser() -> _OneLineParser:
     parser = _parser("Run an experiment over a grid of values and seeds; one report a grid point compares its seeds.")
     parser.add_argument("config", type=str, help="a YAML file, or a name from: spikelore config list")
     parser.add_argument(
-        "--grid", type=str, action="append", default=[], metavar="KEY=VALUE,VALUE,...",
+        "--grid", action="append", default=[], metavar="KEY=VALUE,VALUE,...",
         help="values of one name, those that are lists in brackets, as in network.channels=[4,8],[8,16]; may be "
         "repeated",
     )  # fmt: skip
@@ -423,8 +432,8 @@ def _sweep(arguments: Namespace) -> int:
 
 def _report_parser() -> _OneLineParser:
     parser = _parser("Write a run's report again, or one report that compares several runs.")
-    parser.add_argument("runs", type=user_path, nargs="+", help="run folders")
-    parser.add_argument("--out", type=user_path, default=Path("comparison"), help="folder of a comparison")
+    parser.add_argument("runs", type=_path, nargs="+", help="run folders")
+    parser.add_argument("--out", type=_path, default=Path("comparison"), help="folder of a comparison")
     parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
     return parser
 

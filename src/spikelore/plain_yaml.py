@@ -18,7 +18,7 @@ from spikelore.errors import InputError
 
 _PREFIX = "tag:yaml.org,2002:"
 _MERGE = "<<"
-_NODES = 1_000_000
+_NODES = 100_000
 """More values than any configuration has; aliases of aliases can stand for billions."""
 
 

@@ -62,9 +62,10 @@ def _check(path: Path, points: Sequence[Sequence[tuple[str, str]]], data_dir: Pa
     for point in points:
         told = ", ".join(f"{key}={value}" for key, value in point)
         config = config_file.read(path, [*_words(point), "--seed=0"])
-        _, other = met.setdefault(repr(config), (config, told))
-        if other != told:
+        if repr(config) in met:
+            _, other = met[repr(config)]
             raise InputError(f"--grid has the same experiment twice, as {other} and as {told}; leave one out")
+        met[repr(config)] = config, told
     for config, told in met.values():
         try:
             config_file.check(config, data_dir)

@@ -221,24 +221,25 @@ def _check(hint: Any, value: Any, name: str) -> None:
     if section is not None and isinstance(value, Mapping):
         check_values(section, value, f"{name}.")
     elif section is None and len(types := [one for one in types if one is not NoneType]) == 1:
-        _check_plain(types[0], value, name)
+        _check_plain(types[0], hint, value, name)
     else:
         raise _mistaken(hint, value, name)
 
 
-def _check_plain(hint: Any, value: Any, name: str) -> None:
+def _check_plain(hint: Any, whole: Any, value: Any, name: str) -> None:
+    """Refuse a value that is not of the type ``hint``, which is ``whole`` but for null."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise InputError(f"{name} is {_shown(value)}, expected {told(hint)}; write it as [...]")
+            raise InputError(f"{name} is {_shown(value)}, expected {told(whole)}; write it as [...]")
         several = inner[-1] is Ellipsis
         if not several and len(value) != len(inner):
-            raise _mistaken(hint, value, name)
+            raise _mistaken(whole, value, name)
         for n, each in enumerate(value):
             _check(inner[0] if several else inner[n], each, f"{name}[{n}]")
     elif origin is dict:
         if not isinstance(value, Mapping):
-            raise _mistaken(hint, value, name)
+            raise _mistaken(whole, value, name)
     elif origin is Literal:
         if value not in inner:
             raise InputError(f"{name} is {_shown(value)}, expected one of {', '.join(map(str, inner))}; choose one")
@@ -249,11 +250,11 @@ def _check_plain(hint: Any, value: Any, name: str) -> None:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         fits = {int: number and isinstance(value, int), float: number, bool: isinstance(value, bool)}
         if not fits.get(hint, hint is Any or isinstance(value, hint)):
-            raise _mistaken(hint, value, name)
+            raise _mistaken(whole, value, name)
 
 
 def _mistaken(hint: Any, value: Any, name: str) -> InputError:
-    quote = "; put it in quotes" if hint is str and not isinstance(value, list | Mapping) else "; correct it"
+    quote = "; put it in quotes" if str in _types(hint) and not isinstance(value, list | Mapping) else "; correct it"
     return InputError(f"{name} is {_shown(value)}, expected {told(hint)}{quote}")
 
 
