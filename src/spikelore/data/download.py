@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 
 from spikelore.data.idx import content_sha256
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.files import user_path
 from spikelore.progress import Meter, shown
 
 STEMS = (
@@ -112,7 +113,7 @@ def data_folder(data_dir: Path | None) -> Path:
     if data_dir is not None:
         return data_dir
     named = os.environ.get("SPIKELORE_DATA")
-    return Path(named) if named else cache_folder()
+    return user_path(named) if named else cache_folder()
 
 
 def find_file(folder: Path, stem: str) -> Path | None:

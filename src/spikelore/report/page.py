@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from spikelore import plain_yaml
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, write_bytes_atomic, write_text_atomic
 from spikelore.folders import Writer
@@ -78,12 +78,12 @@ def read(path: Path) -> Run:
         results = _mapping(part, json.loads(_text(part)))
         part = path / "config.yaml"
         config_text = _text(part)
-        config = _mapping(part, yaml.safe_load(config_text))
+        config = _mapping(part, plain_yaml.parse(config_text, part.name))
         part = path / "environment.json"
         environment = _mapping(part, json.loads(_text(part)))
         part = path / "metrics.jsonl"
         metrics = [json.loads(line) for line in _text(part).splitlines()] if part.exists() else []
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
+    except (json.JSONDecodeError, plain_yaml.NotPlainError) as error:
         detail = " ".join(str(error).split())
         raise InputError(f"{part} is broken ({detail}); restore it or run again") from error
     saved = path / "arrays.safetensors"

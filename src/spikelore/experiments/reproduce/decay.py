@@ -66,7 +66,12 @@ class DecaySetting:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a preset stands for: a network, which also names the known classes, and how its synapses fade."""
+    """What a preset stands for.
+
+    Attributes:
+        network: sizes and constants; its classes are the known ones.
+        decay: how unused synapses fade.
+    """
 
     network: RateLIFConfig
     decay: DecaySetting
@@ -178,6 +183,15 @@ def _load(config: DecayExperiment, data_dir: Path | None) -> _Data:
         dataset.test, config.classes, config.unknown, count=config.test_images, mean=mean, seed=config.seed
     )
     return _Data(drawn.train, drawn.validation, {str(name): images for name, images in sets.items()})
+
+
+def check(config: DecayExperiment, data_dir: Path | None) -> None:
+    """Refuse, before anything is learned, data that the run could not use.
+
+    Raises:
+        InputError: no such dataset, a class that it lacks, or too few images.
+    """
+    _load(config, data_dir)
 
 
 class _Learner:

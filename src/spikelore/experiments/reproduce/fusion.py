@@ -161,6 +161,33 @@ def _load(source: Source, config: FusionExperiment, data_dir: Path | None) -> tu
     return drawn.train, drawn.validation, drawn.test
 
 
+def _load_all(
+    config: FusionExperiment, data_dir: Path | None
+) -> tuple[list[tuple[LabelledImages, ...]], tuple[LabelledImages, ...] | None]:
+    """Return (train, validation, test) of each source, and of the further data if there is any."""
+    images = [_load(source, config, data_dir) for source in config.sources]
+    if config.further is None:
+        return images, None
+    further = _load(config.further, config, data_dir)
+    known = {label for train, _, _ in images for label in train.labels.tolist()}
+    unknown = sorted(set(further[0].labels.tolist()) - known)
+    if unknown:
+        raise InputError(
+            f"further is {config.further.label()} with class {unknown[0]}, which no network knows, expected some of "
+            f"{', '.join(map(str, sorted(known)))}; name its classes"
+        )
+    return images, further
+
+
+def check(config: FusionExperiment, data_dir: Path | None) -> None:
+    """Refuse, before anything is learned, data that the run could not use.
+
+    Raises:
+        InputError: no such dataset, a class that it or every network lacks, too few images, or blank ones.
+    """
+    _load_all(config, data_dir)
+
+
 _CURRENT = "current/"
 _BEST = "best/unit_weights"
 
@@ -302,7 +329,7 @@ def _new_decisions(config: FusionExperiment, index: int, first: FirstSpikeNetwor
 def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """Train, fuse, measure; write checkpoints, metrics and arrays into ``folder`` and return the results."""
     begun = time.monotonic()
-    images = [_load(source, config, data_dir) for source in config.sources]
+    images, further = _load_all(config, data_dir)
     classes = [tuple(np.unique(train.labels).tolist()) for train, _, _ in images]
     fresh = FirstSpikeNetwork.create(config.network, classes[0], config.seed)
     progress = _Progress.load(folder, fresh, config.reward.base())
@@ -335,7 +362,7 @@ def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> d
             progress.save(folder)
         meter.advance("fusing and measuring", 0)
         results = _measure(config, sets, counts, folder)
-        results |= _learn_further(config, sets, folder, data_dir)
+        results |= _learn_further(config, sets, further, folder)
     return {
         "experiment": "fusion",
         "seed": config.seed,
@@ -489,15 +516,18 @@ def _best(bench: _Bench, config: FusionExperiment) -> dict[str, list[dict[str, A
 
 
 def _learn_further(
-    config: FusionExperiment, sets: list[dict[str, _Set]], folder: RunFolder, data_dir: Path | None
+    config: FusionExperiment,
+    sets: list[dict[str, _Set]],
+    images: tuple[LabelledImages, ...] | None,
+    folder: RunFolder,
 ) -> dict[str, Any]:
     """Let the fused network learn the further data, once for each share of features that is protected."""
-    if config.further is None:
+    if config.further is None or images is None:
         return {}
     networks = _load_networks("templates", len(sets), folder)
     fused = FirstSpikeNetwork.load(folder.checkpoint("fused"))
     budgets = fusion.equal_budgets(networks, len(fused.unit_weights))
-    train, _, test = _load(config.further, config, data_dir)
+    train, _, test = images
     features = fused.features(fused.encode(train.images))
     tests = {letter(n): each["test"] for n, each in enumerate(sets)}
     tests["further"] = _Set(fused.features(fused.encode(test.images)), test.labels)

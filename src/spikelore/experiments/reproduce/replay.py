@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spikelore.continual.methods import FAULTS, LearnerSettings, MemorySettings
+from spikelore.data.streams import Stream
 from spikelore.errors import InputError
-from spikelore.experiments.continual_run import Job, StreamSettings, accuracy_of, run_job, work
+from spikelore.experiments.continual_run import Job, StreamSettings, accuracy_of, learner_of, run_job, work
 from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
@@ -163,12 +164,29 @@ def part_names(parts: list[Part]) -> list[str]:
     return names
 
 
+def check(config: ReplayExperiment, data_dir: Path | None) -> None:
+    """Refuse, before anything is learned, learners that could not begin: their data, networks and memories are made.
+
+    Raises:
+        InputError: no such dataset, a class that it lacks, or a network or memory that does not fit it.
+    """
+    streams: dict[tuple[str, StreamSettings], Stream] = {}
+    for part in config.jobs():
+        job = replace(part.job.as_computed(), seed=config.seed)  # the seed decides nothing of this
+        key = (job.data, job.stream)
+        if key not in streams:
+            streams[key] = job.stream.load(job.data, data_dir, job.seed)
+        learner_of(job, streams[key])
+
+
 def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """Run every learner; gather their rows, metrics and confusion matrices into ``folder`` and return the results."""
     begun = time.monotonic()
     parts = config.jobs()
     names = part_names(parts)
     jobs = {name: part.job.as_computed() for name, part in zip(names, parts, strict=True)}
+    if len(jobs) > 1:  # the last one's fault is not to be found after hours of the others
+        check(config, data_dir)
     rows = _run_jobs(jobs, folder, data_dir)
     arrays = {}
     for number, name in enumerate(names):
