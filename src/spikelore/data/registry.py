@@ -23,6 +23,7 @@ from spikelore.data.download import (
 )
 from spikelore.data.idx import content_sha256, read_idx, read_idx_header
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.shapes import as_images, as_labels
 
 Where = Literal["folder", "cache", "shipped", "downloadable"]
 
@@ -48,35 +49,28 @@ KNOWN = tuple(_DESCRIPTIONS)
 class LabelledImages:
     """Images and the class of each.
 
+    What `as_images` and `as_labels` of `spikelore.shapes` take is taken and kept as they return it.
+
     Args:
         images: ``uint8``, (N, H, W), background 0.
         labels: ``int64``, (N,), not negative.
 
     Raises:
-        InputError: another type, another number of axes, or not one label an image.
+        InputError: what cannot be such images or labels, or not one label an image.
     """
 
     images: np.ndarray
     labels: np.ndarray
 
     def __post_init__(self):
-        if self.images.dtype != np.uint8 or self.images.ndim != 3:
+        images, labels = as_images(self.images), as_labels(self.labels)
+        if len(images) != len(labels):
             raise InputError(
-                f"images are {self.images.dtype} of shape {self.images.shape}, expected uint8 of shape "
-                "(images, height, width); convert them first"
-            )
-        if self.labels.dtype != np.int64 or self.labels.ndim != 1:
-            raise InputError(
-                f"labels are {self.labels.dtype} of shape {self.labels.shape}, expected int64 of shape "
-                "(images,); convert them first"
-            )
-        if len(self.images) != len(self.labels):
-            raise InputError(
-                f"there are {len(self.labels)} labels for {len(self.images)} images, expected one label an "
+                f"there are {len(labels)} labels for {len(images)} images, expected one label an "
                 "image; take both from the same set"
             )
-        if (self.labels < 0).any():
-            raise InputError(f"label {self.labels.min()} is negative, expected 0 or more; renumber the classes")
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", labels)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -70,7 +70,17 @@ def learn_layer(
         config: rates.
         seen: images this layer has learned from before; the rate schedule goes on from there.
         backend: ``numba_cpu`` or ``reference``.
+
+    Raises:
+        InputError: the input is not (N,C,H,W) int8 of as many channels as the layer has.
     """
+    channels = getattr(network, f"weights_{layer}").shape[1]
+    if bins.ndim != 4 or bins.dtype != np.int8 or bins.shape[1] != channels:
+        raise InputError(
+            f"bins are {bins.dtype} of shape {bins.shape}, expected int8 of shape (images, {channels}, rows, columns); "
+            f"give what {'encode' if layer == 1 else 'layer_1_bins'} returns"
+        )
+    bins = np.ascontiguousarray(bins)
     settings = network.config.layer_1 if layer == 1 else network.config.layer_2
     name = "weights_1" if layer == 1 else "weights_2"
     ltp, ltd = config.rates(seen, len(order))

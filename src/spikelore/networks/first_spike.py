@@ -18,7 +18,7 @@ from spikelore.kernels.reward_stdp import SpikeLists
 from spikelore.metrics.synaptic_operations import convolution_operations
 from spikelore.networks.layer_use import LayerUse
 from spikelore.randomness import generator
-from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights
+from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights, as_images
 
 _CHUNK = 1024
 _FORMAT = "spikelore first-spike network 1"
@@ -117,6 +117,13 @@ def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
     """Yield slices that cover ``range(count)``."""
     for start in range(0, count, size):
         yield slice(start, min(count, start + size))
+
+
+def _some(images: Images, purpose: str) -> Images:
+    found = as_images(images)
+    if not len(found):
+        raise InputError(f"there are no images to {purpose}; give at least one")
+    return found
 
 
 def _pooled(spiked: NDArray[np.bool_], pool: int) -> NDArray[np.bool_]:
@@ -253,9 +260,10 @@ class FirstSpikeNetwork:
         """Return the input wave of each image, (N,C,H,W) int8; see `spikelore.coding.rank_order.encode`.
 
         Raises:
-            InputError: the images are not (N,H,W) uint8, or smaller than `smallest_side`.
+            InputError: images that `spikelore.shapes.as_images` does not take, or smaller than `smallest_side`.
         """
-        if images.ndim == 3 and min(images.shape[1:]) < self.smallest_side:
+        images = as_images(images)
+        if min(images.shape[1:]) < self.smallest_side:
             raise InputError(
                 f"images are {images.shape[1]} x {images.shape[2]} pixels; the layers of this network leave nothing "
                 f"of less than {self.smallest_side} x {self.smallest_side}; give larger images or smaller kernels"
@@ -307,8 +315,7 @@ class FirstSpikeNetwork:
         without the competition that they learn by, as when they are frozen. The difference-of-Gaussians
         filters, the ranking of their responses and the comparison of decision units are not counted.
         """
-        if len(images) == 0:
-            raise InputError("there are no images to count the spikes of; give at least one")
+        images = _some(images, "count the spikes of")
         fired, done = np.zeros(3, np.int64), np.zeros(3, np.int64)
         for part in chunks(len(images)):
             spiked = self.encode(images[part], backend=backend) < self.config.coding.total_bins
@@ -351,13 +358,12 @@ class FirstSpikeNetwork:
 
     def class_scores(self, images: Images) -> NDArray[np.float32]:
         """Return each class's best feature score, (N, classes) float32, columns as `classes`."""
-        scores = self.scores(self.features(self.encode(images)))
+        scores = self.scores(self.features(self.encode(_some(images, "score"))))
         return np.stack([scores[:, self.unit_classes == one].max(axis=1) for one in self.classes], axis=1)
 
     def predict(self, images: Images) -> Labels:
         """Return the decided class of each image, (N,) int64, -1 where it stays silent."""
-        if len(images) == 0:
-            raise InputError("there are no images to decide; give at least one")
+        images = _some(images, "decide")
         parts = [self.decide(self.features(self.encode(images[part]))) for part in chunks(len(images))]
         return np.concatenate(parts)
 
@@ -371,7 +377,7 @@ class FirstSpikeNetwork:
             images: (N,H,W) uint8, in the order in which they pass.
             image_ms: time an image takes.
         """
-        never = self.config.coding.total_bins
+        images, never = as_images(images), self.config.coding.total_bins
         weights, settings = (
             (self.weights_1, self.config.layer_1),
             (self.weights_2, self.config.layer_2),
