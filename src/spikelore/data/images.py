@@ -263,10 +263,20 @@ def _of_files(source: Path, settings: _Settings, earlier: Mapping[str, Any], say
         f"scaled to fit {rows} x {columns} (aspect ratio kept, antialiased, centred), grey by luminance",
         *([f"transparent parts laid on {background}"] if background else []),
         _told_inversion(inverted, settings.invert, border, bool(earlier)),
+        *_shared(reads),
         *left.lines(),
     ]
     numbered = {labels[name]: name for name in names}
     return _Found(train, test, _imported(numbered, train, test, inverted, lines), held)
+
+
+def _shared(reads: Mapping[Part, list[tuple[int, _Read]]]) -> list[str]:
+    """Say how many images are in more than one class."""
+    classes: dict[bytes, set[int]] = {}
+    for label, one in (pair for pairs in reads.values() for pair in pairs):
+        classes.setdefault(one.digest, set()).add(label)
+    shared = sum(len(labels) > 1 for labels in classes.values())
+    return [f"{shared} image{'s are' if shared > 1 else ' is'} in more than one class"] if shared else []
 
 
 def _layout(source: Path) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
@@ -300,7 +310,7 @@ def _layout(source: Path) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
                 if files:
                     parts[part].setdefault(unicodedata.normalize("NFC", one.name), []).extend(files)
         taken = ", ".join(
-            f"{root.name} for {part}" for part, roots in (("training", train), ("test", test)) for root in roots
+            f"{root.name} for {part}" for part, roots in (("training", train), ("testing", test)) for root in roots
         )
         notes.append(f"the folders are divided already: {taken}")
         others = [one.name for one in folders if one not in train + test]

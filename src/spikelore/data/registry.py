@@ -21,6 +21,7 @@ from spikelore.data.download import (
     data_folder,
     expected_sha256,
     fetch,
+    find_file,
     find_files,
 )
 from spikelore.data.idx import content_sha256, read_idx, read_idx_header
@@ -274,7 +275,7 @@ def almost(data_dir: Path | None = None) -> list[tuple[str, str]]:
     """Return name and sentence of what lies where datasets do and is none yet, but could be made one."""
     found = []
     root = data_folder(data_dir)
-    if any(find_files(root).values()):
+    if any(find_file(root, stem) for stem in STEMS[:2]):
         found.append((root.name, f"{root} holds IDX files itself; name the folder above it as the data folder"))
     for _, folder in _subfolders(data_dir):
         if not _holds_files(folder) and (sentence := _nearly(folder)):
@@ -330,7 +331,10 @@ def _folders(data_dir: Path | None) -> Iterator[tuple[Where, Path]]:
 
 
 def _holds_files(folder: Path) -> bool:
-    return any(any(find_files(place).values()) for place in _places(folder))
+    try:
+        return any(any(find_files(place).values()) for place in _places(folder))
+    except InputError:  # files of several datasets: said where the folder is read
+        return True
 
 
 def _places(folder: Path) -> list[Path]:

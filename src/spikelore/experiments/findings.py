@@ -38,7 +38,7 @@ def of_first_spikes(name: str, images: LabelledImages, coding: RankOrderConfig) 
 
 def of_rates(name: str, images: Images, network: RateLIFConfig) -> list[str]:
     """Return a sentence if the images drive a rate-coded network far less or more than it was made for."""
-    drive = float(images.mean()) * network.inputs * network.rate_hz_per_level
+    drive = float(images.mean()) * images[0].size * network.rate_hz_per_level
     share = drive / _USUAL_DRIVE_HZ
     if _LEAST_DRIVE <= share <= _MOST_DRIVE:
         return []

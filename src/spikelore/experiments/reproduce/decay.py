@@ -178,6 +178,11 @@ def _load(config: DecayExperiment, data_dir: Path | None) -> _Data:
         classes=config.classes, seed=config.seed,
     )  # fmt: skip
     mean = float(drawn.train.images.mean())
+    if not 0 < mean <= 127.5:
+        raise InputError(
+            f"the training images of {config.data} have the mean grey level {mean:.1f}, expected above 0 and at most 127.5, "
+            f"which noise can have; {'; '.join(findings(dataset)) or 'choose darker images'}"
+        )
     sets = four_test_sets(
         dataset.test, config.classes, config.unknown, count=config.test_images, mean=mean, seed=config.seed
     )
