@@ -127,7 +127,10 @@ def _data(arguments: Namespace) -> int:
     action = arguments.action
     options = arguments[action]
     if action == "list":
-        rows = [vars(info) for info in data.available(options.data_dir)]
+        rows = [
+            {**vars(info), "name": printable(info.name), "description": printable(info.description)}
+            for info in data.available(options.data_dir)
+        ]
         print_table(rows, ["name", "where", "train_images", "test_images", "description"])
         _print_almost(options.data_dir)
     elif action == "fetch":

@@ -8,8 +8,10 @@ import torch
 
 from spikelore.coding.rank_order import encode
 from spikelore.data import LabelledImages, load
+from spikelore.data.streams import split_tasks
 from spikelore.errors import InputError
 from spikelore.learning.reward_stdp import RewardStdpConfig, learn_epoch
+from spikelore.learning.stdp import StdpConfig, learn_layer
 from spikelore.learning.template_stdp import consolidate
 from spikelore.networks.first_spike import DecisionLayerConfig, FirstSpikeConfig, FirstSpikeNetwork
 from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
@@ -225,3 +227,38 @@ def test_labelled_images_are_kept_as_uint8_and_int64():
     assert (found.images.dtype, found.labels.dtype, found.images.shape) == (np.uint8, np.int64, IMAGES.shape)
     with pytest.raises(InputError, match="5 labels for 6 images"):
         LabelledImages(IMAGES, np.zeros(5, int))
+
+
+def test_classes_may_be_any_array_and_are_plain_numbers_in_a_checkpoint(tmp_path: Path):
+    classes = np.array([4.0, 7.0])
+    RateLIFNetwork(RateLIFConfig.published(classes), seed=0).save(tmp_path / "lif")  # pyright: ignore[reportArgumentType]
+    assert RateLIFNetwork.load(tmp_path / "lif").config.classes == (4, 7)
+    network = FirstSpikeNetwork.create(FirstSpikeConfig(), classes, seed=0)  # pyright: ignore[reportArgumentType]
+    network.save(tmp_path / "first")
+    assert FirstSpikeNetwork.load(tmp_path / "first").classes == (4, 7)
+    tasks = split_tasks(DIGITS, classes.astype(int).reshape(2, 1))  # pyright: ignore[reportArgumentType]
+    assert [task.classes for task in tasks] == [(4,), (7,)]
+    with pytest.raises(InputError, match=r"classes hold 0.5"):
+        RateLIFConfig(classes=(0.5, 1))  # pyright: ignore[reportArgumentType]
+
+
+def test_waves_of_every_layout_and_no_others(tmp_path: Path):
+    bins = FIRST_SPIKE.encode(SHOWN.images)
+    pooled = FIRST_SPIKE.layer_1_bins(bins)
+    order = np.arange(len(bins))
+    learned, _ = learn_layer(FIRST_SPIKE, 1, bins, order, StdpConfig())
+    for layout in ("Fortran order", "negative strides", "read-only", "memory-mapped"):
+        given = LAYOUTS[layout](bins, tmp_path)
+        np.testing.assert_array_equal(FIRST_SPIKE.layer_1_bins(given), pooled)
+        np.testing.assert_array_equal(FIRST_SPIKE.features(given).channels, FIRST_SPIKE.features(bins).channels)
+        np.testing.assert_array_equal(
+            learn_layer(FIRST_SPIKE, 1, given, order, StdpConfig())[0].weights_1, learned.weights_1
+        )
+    for wrong in (bins[:0], bins[0], bins.astype(np.int64), bins[:, :3]):
+        for ask in (FIRST_SPIKE.layer_1_bins, FIRST_SPIKE.features):
+            with pytest.raises(
+                InputError, match=r"bins are int.* of shape .*, expected int8 of shape .images, 6, rows"
+            ):
+                ask(wrong)
+    with pytest.raises(InputError, match=r"expected int8 of shape .images, 30, rows, columns."):
+        learn_layer(FIRST_SPIKE, 2, bins, order, StdpConfig())

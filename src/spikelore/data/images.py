@@ -132,16 +132,16 @@ def import_images(
         SpikeloreError: the dataset cannot be written; what was there is as before.
     """
     source = Path(source).expanduser()
+    of_arrays = source.is_file() and source.suffix == ".npz"
+    if not of_arrays:
+        _check_source(source)
     name = unicodedata.normalize("NFC", source.resolve().stem if name is None else name)
     _check_name(name)
     root = data_folder(data_dir)
     folder = (root / name).resolve()
     earlier = _earlier(folder)
     settings = _settings(earlier, folder, size, invert, test_share, seed)
-    if source.is_file() and source.suffix == ".npz":
-        found = _of_arrays(source, settings)
-    else:
-        found = _of_files(source, settings, earlier, say)
+    found = _of_arrays(source, settings) if of_arrays else _of_files(source, settings, earlier, say)
     written = {**vars(settings), "inverted": found.imported.inverted, "held": found.held}
     _install(root, folder, found, written)
     found.imported.path = folder
@@ -281,7 +281,6 @@ def _shared(reads: Mapping[Part, list[tuple[int, _Read]]]) -> list[str]:
 
 def _layout(source: Path) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
     """Return part (``train`` and ``test``, or ``all``) to class to files, and what is to be said of it."""
-    _check_source(source)
     notes: list[str] = []
     folders = _folders(source)
     while len(folders) == 1 and not _images_in(source) and _folders(folders[0]):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from spikelore.errors import InputError
 from spikelore.kernels import DEFAULT_BACKEND, stdp
-from spikelore.networks.first_spike import FirstSpikeNetwork
+from spikelore.networks.first_spike import FirstSpikeNetwork, checked_bins
 from spikelore.shapes import FirstSpikeBins
 
 
@@ -74,15 +74,9 @@ def learn_layer(
     Raises:
         InputError: the input is not (N,C,H,W) int8 of as many channels as the layer has.
     """
-    channels = getattr(network, f"weights_{layer}").shape[1]
-    if bins.ndim != 4 or bins.dtype != np.int8 or bins.shape[1] != channels:
-        raise InputError(
-            f"bins are {bins.dtype} of shape {bins.shape}, expected int8 of shape (images, {channels}, rows, columns); "
-            f"give what {'encode' if layer == 1 else 'layer_1_bins'} returns"
-        )
-    bins = np.ascontiguousarray(bins)
     settings = network.config.layer_1 if layer == 1 else network.config.layer_2
     name = "weights_1" if layer == 1 else "weights_2"
+    bins = checked_bins(bins, getattr(network, name))
     ltp, ltd = config.rates(seen, len(order))
     weights, winners = stdp.train(
         bins, order, getattr(network, name), padding=settings.padding, threshold=settings.threshold,

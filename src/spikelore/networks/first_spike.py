@@ -18,7 +18,7 @@ from spikelore.kernels.reward_stdp import SpikeLists
 from spikelore.metrics.synaptic_operations import convolution_operations
 from spikelore.networks.layer_use import LayerUse
 from spikelore.randomness import generator
-from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights, as_images
+from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights, as_images, as_labels
 
 _CHUNK = 1024
 _FORMAT = "spikelore first-spike network 1"
@@ -119,6 +119,21 @@ def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
         yield slice(start, min(count, start + size))
 
 
+def checked_bins(bins: FirstSpikeBins, weights: Weights) -> FirstSpikeBins:
+    """Return ``bins`` in C order.
+
+    Raises:
+        InputError: they are not (N,C,H,W) int8 of the channels that ``weights`` (F,C,K,K) take, or none.
+    """
+    channels = weights.shape[1]
+    if bins.ndim != 4 or bins.dtype != np.int8 or bins.shape[1] != channels or not len(bins):
+        raise InputError(
+            f"bins are {bins.dtype} of shape {bins.shape}, expected int8 of shape (images, {channels}, rows, columns); "
+            "give what `encode` returns to layer 1, what `layer_1_bins` returns to layer 2"
+        )
+    return np.ascontiguousarray(bins)
+
+
 def _some(images: Images, purpose: str) -> Images:
     found = as_images(images)
     if not len(found):
@@ -185,6 +200,7 @@ class FirstSpikeNetwork:
         Raises:
             InputError: no class, a repeated or negative one, or features that do not divide among them.
         """
+        classes = tuple(as_labels(classes, what="classes", least=-(2**63)).tolist())
         if not classes or len(set(classes)) < len(classes) or min(classes) < 0:
             raise InputError(f"classes are {list(classes)}; give at least one label of 0 or more, each once")
         features, rest = divmod(config.decision.features, len(classes))
@@ -272,7 +288,7 @@ class FirstSpikeNetwork:
 
     def layer_1_bins(self, bins: FirstSpikeBins, *, backend: str = DEFAULT_BACKEND) -> FirstSpikeBins:
         """Return layer 1's pooled wave, the input that layer 2 learns from."""
-        layer = self.config.layer_1
+        layer, bins = self.config.layer_1, checked_bins(bins, self.weights_1)
         parts = [
             convolution.first_spike_bins(
                 bins[part], self.weights_1, padding=layer.padding, threshold=layer.threshold,
@@ -289,7 +305,7 @@ class FirstSpikeNetwork:
             bins: (N,C,H,W) int8 from `encode`.
             backend: ``numba_cpu`` or ``reference``.
         """
-        parts = []
+        parts, bins = [], checked_bins(bins, self.weights_1)
         for part in chunks(len(bins)):
             spiked = bins[part] < self.config.coding.total_bins
             for layer, weights in (

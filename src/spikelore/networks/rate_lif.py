@@ -156,6 +156,8 @@ class RateLIFConfig:
     decay_each_spike_tau_ms: float | None = None
 
     def __post_init__(self) -> None:
+        plain = as_labels(self.classes, what="classes", least=-(2**63)).tolist()
+        object.__setattr__(self, "classes", tuple(plain))
         self._check_numbers()
         if len(set(self.classes)) != len(self.classes):
             raise InputError(f"classes are {list(self.classes)}, expected each once; name each class once")

@@ -180,8 +180,8 @@ def _load(config: DecayExperiment, data_dir: Path | None) -> _Data:
     mean = float(drawn.train.images.mean())
     if not 0 < mean <= 127.5:
         raise InputError(
-            f"the training images of {config.data} have the mean grey level {mean:.1f}, expected above 0 and at most 127.5, "
-            f"which noise can have; {'; '.join(findings(dataset)) or 'choose darker images'}"
+            f"the training images of {config.data} have the mean grey level {mean:.1f}, expected above 0 and at most "
+            f"127.5, which noise can have; {'; '.join(findings(dataset)) or 'choose darker images'}"
         )
     sets = four_test_sets(
         dataset.test, config.classes, config.unknown, count=config.test_images, mean=mean, seed=config.seed
