@@ -111,8 +111,10 @@ def cache_folder() -> Path:
 
 def data_folder(data_dir: Path | None) -> Path:
     """Return ``data_dir``, else the folder in ``SPIKELORE_DATA``, else the user's cache folder."""
-    named = data_dir or os.environ.get("SPIKELORE_DATA")
-    return Path(named).expanduser() if named else cache_folder()
+    if data_dir is not None:
+        return data_dir
+    named = os.environ.get("SPIKELORE_DATA")
+    return Path(named) if named else cache_folder()
 
 
 def find_file(folder: Path, stem: str) -> Path | None:

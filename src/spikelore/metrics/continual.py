@@ -14,12 +14,6 @@ def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     matrix = np.asarray(matrix, np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise InputError(f"the accuracy matrix has shape {matrix.shape}, expected (tasks, tasks); measure all tasks")
-    missing = np.argwhere(np.isnan(np.tril(matrix)))
-    if len(missing):
-        i, j = missing[0].tolist()
-        raise InputError(
-            f"R[{i}, {j}] of the accuracy matrix is NaN, expected the accuracy; measure task {j} after {i}"
-        )
     return matrix
 
 
@@ -81,12 +75,5 @@ def forward_transfer(matrix: NDArray[np.float64], untrained: NDArray[np.float64]
         >>> forward_transfer(np.array([[1.0, 0.75], [0.5, 0.9]]), np.array([0.5, 0.5]))
         0.25
     """
-    matrix, untrained = _square(matrix), np.asarray(untrained, np.float64)
-    if untrained.shape != matrix.shape[:1]:
-        raise InputError(f"untrained has shape {untrained.shape}, expected {matrix.shape[:1]}; give one a task")
-    before = np.diagonal(matrix, 1) - untrained[1:]
-    if np.isnan(before).any():
-        raise InputError(
-            "an accuracy above the diagonal or an untrained one is NaN; measure each task before it is learned"
-        )
-    return float(np.mean([*before])) if len(matrix) > 1 else 0.0
+    matrix = _square(matrix)
+    return float(np.mean([matrix[j - 1, j] - untrained[j] for j in range(1, len(matrix))])) if len(matrix) > 1 else 0.0
