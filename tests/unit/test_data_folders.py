@@ -26,6 +26,10 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SPIKELORE_DATA", raising=False)
 
 
+def save(path: Path, image: np.ndarray) -> None:
+    Image.fromarray(image).save(path)
+
+
 def write(folder: Path, *names: str, suffix: str = "") -> Path:
     for name, array in zip(names, (TRAIN, LABELS, TEST, LABELS), strict=True):
         write_idx(folder / f"{name}{suffix}", array)
@@ -121,7 +125,7 @@ def test_broken_class_names_get_a_sentence(tmp_path: Path):
 def test_folders_that_are_nearly_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     for name in ("pets/cat", "pets/dog", "split/train/cat", "loose"):
         (tmp_path / name).mkdir(parents=True)
-        Image.fromarray(TRAIN[0]).save(tmp_path / name / "1.png")
+        save(tmp_path / name / "1.png", TRAIN[0])
     for name in ("keras/mnist.npz", "packed/pets.zip", "notes/readme.md", "own.npz"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -129,10 +133,23 @@ def test_folders_that_are_nearly_datasets(tmp_path: Path, monkeypatch: pytest.Mo
     found = dict(almost(tmp_path))
     assert set(found) == {"pets", "split", "loose", "keras", "packed", "own.npz"}
     assert f"holds 2 sub-folders of images; make it one: spikelore data import {tmp_path / 'pets'}" in found["pets"]
-    assert f"spikelore data import {tmp_path / 'keras/mnist.npz'} --name keras-arrays" in found["keras"]
+    assert f"spikelore data import {tmp_path / 'keras/mnist.npz'} --name mnist-grey" in found["keras"]
     assert "unpack it first" in found["packed"]
     with pytest.raises(InputError, match=r"dataset 'pets' is none yet: .*spikelore data import"):
         load("pets", tmp_path)
+    with pytest.raises(InputError, match=r"is a path, expected a name; give 'pets' with --data-dir"):
+        load(str(tmp_path / "pets"), tmp_path)
+    (tmp_path / "keras").rename(tmp_path / "mnist")
+    with pytest.raises(InputError, match=r"dataset 'mnist' is none yet: .*spikelore data import .*mnist.npz"):
+        load("mnist", tmp_path)
+    save(tmp_path / "pets/cat/2.png", TRAIN[1])
+    save(tmp_path / "pets/dog/2.png", TRAIN[2])
+    words = found["pets"].partition("spikelore ")[2].split()  # the command that it names does it
+    monkeypatch.setattr(sys, "argv", ["spikelore", *words, "--data-dir", str(tmp_path)])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    assert not done.value.code, capsys.readouterr()
+    assert load("pets-grey", tmp_path).class_names == ("cat", "dog")
     for action in ("list", "check"):
         monkeypatch.setattr(sys, "argv", ["spikelore", "data", action, "--data-dir", str(tmp_path)])
         with pytest.raises(SystemExit) as done:

@@ -208,6 +208,8 @@ def load(name: str, data_dir: Path | None = None, *, download: bool = False) -> 
         return _digits_sample()
     if place is None and download and name in KNOWN:
         place = fetch(name, data_dir)
+    if place is None and (nearly := dict(almost(data_dir)).get(name)):
+        raise InputError(f"dataset {name!r} is none yet: {nearly}")
     if place is None and name in KNOWN:
         raise InputError(
             f"dataset {name!r} is neither in {data_folder(data_dir)} nor in the cache, expected its folder "
@@ -215,9 +217,11 @@ def load(name: str, data_dir: Path | None = None, *, download: bool = False) -> 
         )
     if place is None:
         names = ", ".join(info.name for info in available(data_dir))
-        nearly = dict(almost(data_dir)).get(name)
-        if nearly:
-            raise InputError(f"dataset {name!r} is none yet: {nearly}")
+        if Path(name).name != name and Path(name).is_dir():
+            raise InputError(
+                f"dataset {name!r} is a path, expected a name; give {Path(name).name!r} with --data-dir "
+                f"{Path(name).parent}, or make a folder of images one with spikelore data import"
+            )
         root = data_folder(data_dir)
         there = "" if root.is_dir() else f" ({root} {'is a file' if root.exists() else 'does not exist'})"
         raise InputError(
@@ -292,7 +296,9 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 
 
 def _import_command(path: Path) -> str:
-    return f"spikelore data import {shlex.quote(str(path))}"
+    """Return the command that makes a dataset of ``path``, under a name that is free where that one lies."""
+    name = shlex.quote(f"{path.stem}-grey")
+    return f"spikelore data import {shlex.quote(str(path))} --name {name}"
 
 
 def _nearly(folder: Path) -> str:
@@ -308,8 +314,7 @@ def _nearly(folder: Path) -> str:
     for one in inside:
         name = one.name.lower()
         if name.endswith(".npz"):
-            other = shlex.quote(f"{folder.name}-arrays")
-            return f"{folder} holds {one.name}; make it one: {_import_command(one)} --name {other}"
+            return f"{folder} holds {one.name}; make it one: {_import_command(one)}"
         if name.endswith(_ARCHIVES):
             return f"{folder} holds the archive {one.name}; unpack it first"
         if name.endswith(_IMAGE_SUFFIXES):
