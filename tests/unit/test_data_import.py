@@ -137,6 +137,25 @@ def test_what_is_transparent_is_background(tmp_path: Path, ink: int, background:
     assert image[0, 0] == 0
 
 
+def test_transparent_images_stay_on_what_they_were_laid_on(tmp_path: Path):
+    def draw(name: str, ink: int) -> None:
+        for n in range(6):
+            opaque = (drawing(n) > 0).astype(np.uint8)
+            save(
+                tmp_path / "pics" / name / f"{n}.png",
+                Image.fromarray(np.stack([ink - n + 0 * opaque, 255 * opaque], 2)),
+            )
+
+    draw("a", 20)
+    draw("b", 40)
+    before = kept(import_images(tmp_path / "pics"))
+    draw("c", 255)
+    draw("d", 255)
+    made = import_images(tmp_path / "pics")
+    assert "transparent parts laid on white" in made.lines
+    assert before <= kept(made)
+
+
 def test_the_first_frame_upright_as_exif_says(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
@@ -240,6 +259,7 @@ def test_what_is_left_out_is_said(tmp_path: Path):
     (root / "cat/broken.png").write_bytes((root / "cat/0.png").read_bytes()[:50])
     (root / "cat/copy.png").write_bytes((root / "cat/0.png").read_bytes())
     save(root / "cat/eleven.png", drawing(10))  # a dog's
+    save(root / "cat/float.tif", Image.fromarray(GREY.astype(np.float32)))
     (root / "cat/gone.png").symlink_to(tmp_path / "nowhere")
     os.mkfifo(root / "cat/pipe.png")
     for name in (".DS_Store", "cat/Thumbs.db", "cat/.hidden.png", "loose.png"):
@@ -252,6 +272,7 @@ def test_what_is_left_out_is_said(tmp_path: Path):
     assert made.counts["train"][0] + made.counts["test"][0] == 12  # with the one in a folder deeper down
     for part in (
         "not an image: cat/note.txt", "a broken image: cat/broken.png",
+        "floating-point pixels, whose range is not known: cat/float.tif",
         "the same file as another of its class: cat/copy.png", "1 image is in more than one class",
         "unreadable: cat/gone.png", "no regular file: cat/pipe.png",
         "left out the folder 'empty': no files", "left out 1 files that are in no class folder, such as 'loose.png'",
@@ -273,6 +294,12 @@ def test_a_wrapping_folder_is_looked_into(tmp_path: Path):
     folder_of(tmp_path / "pics/pics")
     assert "the classes were found in" in import_images(tmp_path / "pics").lines[2]
     assert load("pics").class_names == ("cat", "dog")
+    folder_of(tmp_path / "one.class", ("cat",))
+    save(tmp_path / "one.class/cat/deeper/1.png", drawing(40))
+    with pytest.raises(InputError, match="images of one class only, 'cat'"):
+        import_images(tmp_path / "one.class")
+    folder_of(tmp_path / "one.class", ("dog",))
+    assert import_images(tmp_path / "one.class").path.name == "one.class"
 
 
 def test_arrays_as_keras_leaves_them(tmp_path: Path):

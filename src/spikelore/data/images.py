@@ -57,6 +57,8 @@ class _Settings:
     invert: Invert = "auto"
     test_share: float = 0.2
     seed: int = 0
+    background: str = ""
+    """What transparent parts are laid on; empty until it is decided."""
 
 
 @dataclass
@@ -135,7 +137,7 @@ def import_images(
     of_arrays = source.is_file() and source.suffix == ".npz"
     if not of_arrays:
         _check_source(source)
-    name = unicodedata.normalize("NFC", source.resolve().stem if name is None else name)
+    name = unicodedata.normalize("NFC", _own_name(source) if name is None else name)
     _check_name(name)
     root = data_folder(data_dir)
     folder = (root / name).resolve()
@@ -159,6 +161,10 @@ class _Found:
     """Class to content hash to part, of images that a small class needs in the part."""
 
 
+def _own_name(source: Path) -> str:
+    return source.stem if source.is_file() else source.resolve().name
+
+
 def _check_name(name: str) -> None:
     wrong = not name or name.startswith(".") or any(not c.isprintable() or c in "/\\:" for c in name)
     if wrong:
@@ -180,6 +186,7 @@ def _earlier(folder: Path) -> dict[str, Any]:
             "invert": "yes" if record["inverted"] else "no",
             "test_share": float(record["test_share"]),
             "seed": int(record["seed"]),
+            "background": str(record["background"]),
             "held": dict(record["held"]),
             "labels": {str(each): int(label) for label, each in names.items()},
         }
@@ -252,7 +259,7 @@ def _of_files(source: Path, settings: _Settings, earlier: Mapping[str, Any], say
                 )
             reads[part] += [(labels[name], one) for one in read[part]]
     everything = [one for pairs in reads.values() for _, one in pairs]
-    background = _transparent_background(everything)
+    settings.background = background = settings.background or _transparent_background(everything)
     greys = {part: [(label, _laid(one, background)) for label, one in pairs] for part, pairs in reads.items()}
     border = float(np.median([np.median(_border(grey)) for pairs in greys.values() for _, grey in pairs]))
     inverted = settings.invert == "yes" or (settings.invert == "auto" and border > 127)
@@ -283,7 +290,7 @@ def _layout(source: Path) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
     """Return part (``train`` and ``test``, or ``all``) to class to files, and what is to be said of it."""
     notes: list[str] = []
     folders = _folders(source)
-    while len(folders) == 1 and not _images_in(source) and _folders(folders[0]):
+    while len(folders) == 1 and not _images_in(source) + _images_in(folders[0]) and _folders(folders[0]):
         source, folders = folders[0], _folders(folders[0])
         notes.append(f"the classes were found in {source}")
     by_kind = {
@@ -450,9 +457,12 @@ def _read(path: Path, size: tuple[int, int], left: _LeftOut) -> _Read | None:
         return None
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file that can be read after all
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 on_white, on_black, visible, opacity = _grey(image, size)
+    except _NoRangeError:
+        left.add(path, "floating-point pixels, whose range is not known")
     except Image.UnidentifiedImageError:
         left.add(path, "not an image")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -464,6 +474,10 @@ def _read(path: Path, size: tuple[int, int], left: _LeftOut) -> _Read | None:
     return None
 
 
+class _NoRangeError(ValueError):
+    """Pixels whose largest value is not known."""
+
+
 def _grey(image: Image.Image, size: tuple[int, int]) -> tuple[Images, Images, float, float]:
     """Return the scaled grey image on white and on black, and the sums that `_Read` keeps."""
     image = ImageOps.exif_transpose(image)
@@ -471,7 +485,7 @@ def _grey(image: Image.Image, size: tuple[int, int]) -> tuple[Images, Images, fl
         levels = np.asarray(image, np.float64)
         image = Image.fromarray(np.rint(np.clip(levels / 257, 0, 255)).astype(np.uint8))
     elif image.mode == "F":
-        raise ValueError("floating-point pixels have no stated range")
+        raise _NoRangeError
     scaled = _scaled_size(image.size, size)
     if not image.has_transparency_data:
         grey = image if image.mode == "L" else image.convert("RGB").convert("L")
