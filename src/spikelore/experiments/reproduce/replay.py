@@ -195,7 +195,10 @@ def _facts(parts: Sequence[Part], data_dir: Path | None) -> dict[str, Any]:
     """Return the images of each class of the data, before some are held out, and what to know of them."""
     drawn, notes = [], []
     for data in dict.fromkeys(part.job.data for part in parts):
-        dataset = load(data, data_dir)
+        try:
+            dataset = load(data, data_dir)
+        except InputError:  # a finished learner needs its data no more; one that does says so itself
+            continue
         counts = {"train": per_class(dataset.train), "test": per_class(dataset.test)}
         drawn.append({"data": data, **counts, **named(dataset)})
         notes += findings(dataset)
