@@ -5,6 +5,8 @@ import numpy as np
 from spikelore.data.registry import Dataset, LabelledImages
 
 _SAMPLE = 1000
+_DIFFERENT = 0.9
+"""Share of different images among the training images below which it is told."""
 
 
 def sample(images: LabelledImages, count: int = _SAMPLE) -> np.ndarray:
@@ -32,12 +34,12 @@ def findings(dataset: Dataset) -> list[str]:
     if constant:
         found.append(f"{name}: {constant} of {len(train)} training images have one grey level only; remove them")
     known = {image.tobytes() for image in train.images}
-    if len(known) < len(train) - constant:
+    if len(known) < _DIFFERENT * len(train):
         found.append(f"{name}: {len(train)} training images are only {len(known)} different ones")
     both = sum(image.tobytes() in known for image in test.images)
     if both:
         found.append(
-            f"{name}: {both} of {len(test)} test images are training images too, so its accuracies say too much; "
+            f"{name}: {both} of {len(test)} test images are training images too, of which an accuracy says little; "
             "divide it anew"
         )
     values, counts = np.unique(train.labels, return_counts=True)
