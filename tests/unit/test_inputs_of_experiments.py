@@ -13,6 +13,7 @@ from spikelore.errors import InputError
 from spikelore.experiments import config_file
 
 DIGITS = load("digits-sample")
+pytestmark = pytest.mark.filterwarnings("error::UserWarning")
 
 
 def write(folder: Path, part: LabelledImages, stem: str) -> None:

@@ -369,11 +369,11 @@ def _subfolders(data_dir: Path | None) -> Iterator[tuple[Where, Path]]:
 
 def _locate(name: str, data_dir: Path | None) -> Path | None:
     """Return the folder that ``name`` is read from: its own, else that of the dataset it is a part of."""
-    folders = [folder for _, folder in _folders(data_dir)]
-    for stored in (name, DERIVED_FROM.get(name)):
+    folders = [folder for _, folder in _subfolders(data_dir)]
+    for stored in filter(None, (name, DERIVED_FROM.get(name))):
         for same in (str, str.casefold):
             for folder in folders:
-                if stored and same(folder.name) == same(stored):
+                if same(folder.name) == same(stored) and _holds_files(folder):
                     return folder
     return None
 
