@@ -24,6 +24,7 @@ class Kind:
         evaluate: measures a finished run's networks on a dataset (its own where none is named), on images of the
             given classes (all where none is given), and returns rows; for kinds whose networks need the run's
             configuration to decide.
+        lengthens: whether a run of the first configuration can go on with the second; for kinds whose runs can.
     """
 
     config: type
@@ -31,6 +32,7 @@ class Kind:
     evaluate: Callable[[Any, Path, str | None, Path | None, Sequence[int]], list[dict[str, Any]]] | None = field(
         default=None, kw_only=True
     )
+    lengthens: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ KINDS: dict[str, Kind] = {
         replay.at_scale,
         "memories in spikes replayed while new tasks come (Proietti et al. 2023)",
         evaluate=replay.evaluate,
+        lengthens=replay.lengthens,
     ),
 }
 """The value of ``experiment:`` in a YAML file, to what it means."""
@@ -134,7 +137,18 @@ def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -
 def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = False) -> dict[str, Any]:
     """Run an experiment into a run folder and return its results; bad input leaves no folder behind."""
     kind = kind_of(config)
-    folder = RunFolder(out, {"experiment": kind, **plain(config)}, resume=resume)
+
+    def lengthens(old: dict[str, Any], new: dict[str, Any]) -> bool:
+        judge = KINDS[kind].lengthens
+        if judge is None or old.get("experiment") != kind:
+            return False
+        try:
+            before = build(kind, old)
+        except InputError:  # written by another version
+            return False
+        return judge(before, build(kind, new))
+
+    folder = RunFolder(out, {"experiment": kind, **plain(config)}, resume=resume, lengthens=lengthens)
     try:
         results = KINDS[kind].run(config, folder, data_dir)
     except InputError:

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
@@ -40,26 +40,40 @@ def versions() -> dict[str, str]:
 class RunFolder:
     """One run's files."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], *, resume: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: Mapping[str, Any],
+        *,
+        resume: bool,
+        lengthens: Callable[[dict[str, Any], dict[str, Any]], bool] = lambda old, new: False,
+    ) -> None:
         """Create the folder, or open it again to go on.
 
         Args:
             path: the folder.
             config: the resolved configuration, plain values only.
             resume: go on with a run that was interrupted.
+            lengthens: whether the run of a saved configuration, plain values, can go on with another, which then takes
+                its place.
 
         Raises:
             InputError: a new run in a folder that already holds one, or a resumed one with another
                 configuration.
         """
         self.path = path
+        self._replaced: str | None = None
         saved = path / "config.yaml"
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         if saved.exists():
             if not resume:
                 raise InputError(f"{path} already holds a run; pass --resume to go on with it, or another --out")
-            changed = _difference(_read(saved), yaml.safe_load(text))
-            if changed:
+            old, new = _read(saved), yaml.safe_load(text)
+            changed = _difference(old, new)
+            if changed and isinstance(old, dict) and lengthens(old, new):
+                self._replaced = saved.read_text()
+                write_text_atomic(saved, text)
+            elif changed:
                 raise InputError(
                     f"{path} was run with another configuration ({changed}); resume with the same one, "
                     "or choose another --out"
@@ -74,8 +88,11 @@ class RunFolder:
     def withdraw(self) -> None:
         """Remove a folder in which nothing but the configuration was written, so that its name is free again.
 
-        The folders of a run's parts are looked into in the same way.
+        The folders of a run's parts are looked into in the same way. A configuration that was replaced comes back.
         """
+        if self._replaced is not None:
+            write_text_atomic(self.path / "config.yaml", self._replaced)
+            return
         names = {file.name for file in self.path.iterdir() if file.is_dir()}
         files = [file for file in self.path.rglob("*") if not file.is_dir()]
         if names <= {"parts"} and all(_is_configuration(file) for file in files):

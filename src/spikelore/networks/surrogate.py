@@ -7,7 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
@@ -17,9 +19,12 @@ from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.kernels.lif_convolution import LARGEST_WINDOW
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
+from spikelore.networks.readout import Decision, as_input, drive
 from spikelore.networks.surrogate_config import SurrogateConfig
+from spikelore.shapes import Images, Labels
 
 _FORMAT = "spikelore surrogate network 1"
+_DECIDED_AT_ONCE = 500
 
 
 def stepwise(step: Callable[[torch.Tensor], torch.Tensor], steps: int) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -58,6 +63,9 @@ class SurrogateNetwork(nn.Module):
         generator: draws the initial weights, those of later heads, and the Bernoulli inputs; may be replaced.
         backend: of the kernels.
 
+    Attributes:
+        decision: what its outputs stand for, so that it can `predict`; None until it is set. Kept in checkpoints.
+
     Source: Proietti et al. 2023 (MLSP), with torch's default initial weights.
     """
 
@@ -66,6 +74,7 @@ class SurrogateNetwork(nn.Module):
         self.config = config
         self.generator = generator
         self.backend = backend
+        self.decision: Decision | None = None
         shapes = config.shapes()
         convolutions = pairwise(shapes[: len(config.channels) + 1])
         self.convolutions = nn.ModuleList(
@@ -268,11 +277,55 @@ class SurrogateNetwork(nn.Module):
         sizes = [*self.config.hidden, sum(self.head_sizes)]
         return torch.tensor([float(sizes[index - len(self.convolutions)])])
 
+    def class_scores(self, images: Images) -> NDArray[np.float32]:
+        """Return the (N,K) logits of (N,H,W) uint8 images, columns in the order of ``decision.classes``.
+
+        Raises:
+            InputError: images of another kind, or ``decision`` is not set.
+        """
+        decision = self._known_decision()
+        found = [np.zeros((0, sum(self.head_sizes)), np.float32)]
+        with torch.no_grad():
+            for n in range(0, len(images), _DECIDED_AT_ONCE):
+                inputs = as_input(images[n : n + _DECIDED_AT_ONCE], decision.input)
+                if decision.readout == "drive":
+                    logits = drive(*self.with_potentials(inputs), self.threshold)
+                else:
+                    logits = self(inputs).sum(0)
+                found.append(logits.numpy())
+        return np.concatenate(found)
+
+    def predict(self, images: Images, among: Sequence[int] = ()) -> Labels:
+        """Return the class with the largest score for each of (N,H,W) uint8 images, on a tie the first; (N,) int64.
+
+        Args:
+            images: as `class_scores` takes them.
+            among: classes that are decided among; none for ``decision.among``.
+
+        Raises:
+            InputError: as `class_scores`.
+        """
+        decision = self._known_decision()
+        asked = set(among or decision.among)
+        columns = [column for column, label in enumerate(decision.classes) if label in asked]
+        best = self.class_scores(images)[:, columns].argmax(1)
+        return np.array(decision.classes, np.int64)[np.array(columns)[best]]
+
+    def _known_decision(self) -> Decision:
+        if self.decision is None:
+            raise InputError(
+                "the network does not know what its outputs stand for, expected its decision to be set; set it to a "
+                "spikelore.networks.readout.Decision with the class of each output"
+            )
+        return self.decision
+
     def save(self, path: Path) -> None:
-        """Write a checkpoint: weights and configuration in one safetensors file, nothing pickled."""
+        """Write a checkpoint: weights, configuration and decision in one safetensors file, nothing pickled."""
         tensors = {name: tensor.detach().numpy() for name, tensor in self.state_dict().items()}
-        description = json.dumps({"config": asdict(self.config), "heads": self.head_sizes})
-        save_tensors(path, tensors, {"format": _FORMAT, "network": description})
+        description = {"config": asdict(self.config), "heads": self.head_sizes}
+        if self.decision is not None:
+            description["decision"] = asdict(self.decision)
+        save_tensors(path, tensors, {"format": _FORMAT, "network": json.dumps(description)})
 
     @classmethod
     def load(cls, path: Path, generator: torch.Generator | None = None) -> Self:
@@ -299,6 +352,9 @@ class SurrogateNetwork(nn.Module):
             for size in description["heads"]:
                 network.add_head(size)
             network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+            if told := description.get("decision"):
+                labels = {name: tuple(told.pop(name)) for name in ("classes", "among")}
+                network.decision = Decision(**labels, **told)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"checkpoint {path} does not describe a surrogate network: {reason}") from error

@@ -16,11 +16,11 @@ from spikelore.continual.methods.augment import augment
 from spikelore.continual.methods.settings import LearnerSettings, MemorySettings
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.learning.surrogate_gradient import adam, step_
-from spikelore.networks.protocol import LayeredModule, PotentialModule, RandomModule
+from spikelore.networks.protocol import GrowingModule, LayeredModule, PotentialModule, RandomModule
+from spikelore.networks.readout import SPIKE_FROM, as_input, check_images, drive
 from spikelore.randomness import generator, torch_generator
 from spikelore.shapes import Images, Labels
 
-_THRESHOLD = 128
 _HIDDEN = -1e4
 
 
@@ -40,18 +40,12 @@ def tensors_of(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
-def check_images(images: Images) -> None:
-    """Refuse what is not (B,H,W) uint8."""
-    if getattr(images, "dtype", None) != np.uint8 or images.ndim != 3:
-        kind = getattr(images, "dtype", type(images).__name__)
-        raise InputError(f"images are {kind}, expected a NumPy array (B,H,W) of uint8, 0 to 255; convert them")
-
-
 class Learner:
     """A network that learns from a stream of images. On its own: naive fine-tuning; joint training on a joint stream.
 
     A method overrides `loss`, or what happens around a task. Randomness: the order of images is the caller's; the
-    rest is drawn from named generators under ``seed``, whose states are part of `state_dict`.
+    rest is drawn from named generators under ``seed``, whose states are part of `state_dict`. That is so for torch's
+    global generator too, which layers such as dropout draw from: while it learns or is asked, it is the learner's own.
 
     Args:
         network: any module from images (B,H,W) in 0..1 to (T,B,K) spikes.
@@ -91,7 +85,9 @@ class Learner:
         self.seen: list[int] = []
         self.questions = 0
         self.steps = 0
+        self.growth: list[tuple[tuple[int, ...], int]] = []
         self.draws = torch_generator(seed, "learner", "augmentation")
+        self.global_draws = torch_generator(seed, "learner", "global").get_state()
         self.storage = self.make_storage()
         self.memory = self._make_memory(tasks) if settings.keeps_examples else None
         self.averaged: dict[str, torch.Tensor] = {}
@@ -125,10 +121,13 @@ class Learner:
         return self.memory.bytes if self.memory is not None else 0
 
     def _make_memory(self, tasks: int) -> Memory:
-        row_bytes, extras = self.row_bytes(), self.extras()
-        places = self.kept.budget().examples(example_bytes(row_bytes, extras), len(self.classes))
         rng = generator(self.seed, "learner", "memory")
-        return Memory(self.kept.policy, places, row_bytes, rng, extras=extras, tasks=tasks)
+        extras = self.extras()
+        return Memory(self.kept.policy, self._places(), self.row_bytes(), rng, extras=extras, tasks=tasks)
+
+    def _places(self) -> int:
+        size = example_bytes(self.row_bytes(), self.extras())
+        return self.kept.budget().examples(size, len(self.classes))
 
     # Around the stream -------------------------------------------------------------------------------------------
 
@@ -140,6 +139,82 @@ class Learner:
 
     def end_task(self, task: int) -> None:
         """Hear that a task has ended (not in a task-free stream)."""
+
+    def grow(self, classes: tuple[int, ...], tasks: int) -> None:
+        """Make room for further classes and tasks: output columns after the old ones, a memory that is divided anew.
+
+        What was learned stays, with the optimiser's state. A memory keeps its budget; what no longer fits goes by its
+        policy.
+
+        Args:
+            classes: labels that the learner does not have yet; may be none.
+            tasks: number of tasks in all.
+
+        Raises:
+            InputError: a class that is there already, a network that cannot grow, or a budget that is too small.
+        """
+        both = sorted(set(classes) & set(self.classes))
+        if both:
+            raise InputError(f"class {both[0]} is there already, expected new ones; leave it out")
+        spare = self._outputs() - len(self.classes) if classes and not self.settings.grow_heads else len(classes)
+        if spare < len(classes) and not isinstance(self.network, GrowingModule):
+            raise InputError(
+                f"{type(self.network).__name__} has {len(self.classes) + spare} outputs and no add_head, expected an "
+                f"output for each of the {len(self.classes) + len(classes)} classes; give it add_head "
+                "(spikelore.networks.protocol.GrowingModule) or enough outputs from the start"
+            )
+        before = self.classes, self.tasks
+        self.classes, self.tasks = (*self.classes, *classes), tasks
+        try:
+            if self.memory is not None:
+                self.memory.resize(self._places(), extras=self.extras(), tasks=tasks)
+        except InputError:
+            self.classes, self.tasks = before
+            raise
+        if spare < len(classes):
+            assert isinstance(self.network, GrowingModule)
+            self.network.add_head(len(classes) - spare)
+            self.network_grew()
+        self.growth.append((tuple(classes), tasks))
+
+    def _outputs(self) -> int:
+        """Return how many outputs the network has."""
+        training = self.network.training
+        self.network.eval()
+        with torch.no_grad(), self.own_draws():
+            found = self.logits(torch.zeros(1, *self.image_shape)).shape[1]
+        self.network.train(training)
+        return found
+
+    def network_grew(self) -> None:
+        """Follow new parameters of the network: every optimiser gets them and keeps its state of the old ones."""
+        if self.optimiser is not None:
+            self.optimiser = self.widened(self.optimiser)
+        self.averaged = self.of_same_shape(self.averaged)
+
+    def widened(self, optimiser: torch.optim.Adam) -> torch.optim.Adam:
+        """Return an optimiser of all the network's parameters with the state that another has of some of them."""
+        wide = adam(self.network.parameters(), optimiser.param_groups[0]["lr"])
+        for parameter in self.network.parameters():
+            if parameter in optimiser.state:
+                wide.state[parameter] = optimiser.state[parameter]
+        return wide
+
+    def of_same_shape(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return those of the tensors whose parameter has kept its shape."""
+        shapes = {name: tensor.shape for name, tensor in self.network.state_dict().items()}
+        return {name: tensor for name, tensor in tensors.items() if tensor.shape == shapes.get(name)}
+
+    @contextmanager
+    def own_draws(self) -> Iterator[None]:
+        """While the block runs, torch's global generator is the learner's own."""
+        others = torch.get_rng_state()
+        torch.set_rng_state(self.global_draws)
+        try:
+            yield
+        finally:
+            self.global_draws = torch.get_rng_state()
+            torch.set_rng_state(others)
 
     # Learning ----------------------------------------------------------------------------------------------------
 
@@ -159,7 +234,8 @@ class Learner:
         for label in np.unique(labels).tolist():
             if label not in self.seen:
                 self.seen.append(label)
-        value = self.descend(self.loss(images, labels, columns, task))
+        with self.own_draws():
+            value = self.descend(self.loss(images, labels, columns, task))
         self.remember(images, labels, columns, task)
         return value
 
@@ -233,14 +309,11 @@ class Learner:
         """Return (B,H,W) uint8 images as they are stored: as they are, or 1 where a spike is."""
         check_images(images)
         spikes = self.kept.storage == "spikes"
-        return (images >= _THRESHOLD).astype(np.uint8) if spikes else images
+        return (images >= SPIKE_FROM).astype(np.uint8) if spikes else images
 
     def to_input(self, images: Images) -> torch.Tensor:
         """Return (B,H,W) uint8 images as the network sees them, 0..1."""
-        check_images(images)
-        if self.settings.input == "spikes":
-            return torch.from_numpy((images >= _THRESHOLD).astype(np.float32))
-        return torch.from_numpy(images).float() / 255
+        return as_input(images, self.settings.input)
 
     def columns(self, labels: Labels) -> torch.Tensor:
         """Return the network's output column of each label.
@@ -273,17 +346,13 @@ class Learner:
         return self._of_classes(self.network(inputs).sum(0))
 
     def logits_of(self, features: torch.Tensor) -> torch.Tensor:
-        """Return (B,K) logits of the spikes below the network's split, (T,B,...).
-
-        With the readout ``drive`` they are ``sum_t S[t] + (U[T-1] / threshold - S[T-1])``: without a leak and with
-        subtractive reset that is the neuron's whole input over its threshold, of which spikes are the whole part.
-        """
+        """Return (B,K) logits of the spikes below the network's split, (T,B,...); see `spikelore.networks.readout`."""
         if self.settings.readout == "spikes":
             assert isinstance(self.network, LayeredModule)
             return self._of_classes(self.network.head(features).sum(0))
         assert isinstance(self.network, PotentialModule)
         spikes, potentials = self.network.output(features)
-        return self._of_classes(spikes.sum(0) + potentials[-1] / self.network.threshold - spikes[-1])
+        return self._of_classes(drive(spikes, potentials, self.network.threshold))
 
     def _of_classes(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the logits, if there is one for each class or heads are still to come."""
@@ -319,7 +388,7 @@ class Learner:
         if isinstance(self.network, RandomModule):
             self.network.generator = torch_generator(self.seed, "asked", self.questions, "network")
         try:
-            with self.weights(self.averaged):
+            with self.weights(self.averaged), self._asked_draws():
                 self.rehearse()
                 self.network.eval()
                 yield
@@ -331,6 +400,17 @@ class Learner:
                 self.memory.rng = sampling
             if noise is not None and isinstance(self.network, RandomModule):
                 self.network.generator = noise
+
+    @contextmanager
+    def _asked_draws(self) -> Iterator[None]:
+        """While the block runs, torch's global generator is one of this question's own."""
+        learning = self.global_draws
+        self.global_draws = torch_generator(self.seed, "asked", self.questions, "global").get_state()
+        try:
+            with self.own_draws():
+                yield
+        finally:
+            self.global_draws = learning
 
     @contextmanager
     def weights(self, others: Mapping[str, torch.Tensor]) -> Iterator[None]:
@@ -364,13 +444,17 @@ class Learner:
 
     def facts(self) -> dict[str, Any]:
         """Return the part of the state that is no array, as plain values."""
-        found: dict[str, Any] = {"seen": self.seen, "questions": self.questions, "steps": self.steps}
+        found: dict[str, Any] = {
+            "growth": self.growth, "seen": self.seen, "questions": self.questions, "steps": self.steps
+        }  # fmt: skip
         if self.memory is not None:
             found["memory generator"] = self.memory.rng.bit_generator.state
         return found
 
     def load_facts(self, facts: Mapping[str, Any]) -> None:
-        """Take over what `facts` returned."""
+        """Take over what `facts` returned; grows as that learner did."""
+        for classes, tasks in facts.get("growth", []):
+            self.grow(tuple(classes), tasks)
         self.seen, self.questions, self.steps = list(facts["seen"]), facts["questions"], facts["steps"]
         if self.memory is not None:
             self.memory.rng.bit_generator.state = facts["memory generator"]
@@ -383,6 +467,7 @@ class Learner:
                 arrays.update({f"{title}/{index}/{key}": value.numpy() for key, value in values.items()})
         arrays.update({f"averaged/{name}": tensor.numpy() for name, tensor in self.averaged.items()})
         arrays["generators/draws"] = self.draws.get_state().numpy()
+        arrays["generators/global"] = self.global_draws.numpy()
         if isinstance(self.network, RandomModule):
             arrays["generators/network"] = self.network.generator.get_state().numpy()
         if self.memory is not None:
@@ -402,7 +487,7 @@ class Learner:
             raise InputError(f"the saved network does not fit the configuration ({reason}); train it again") from error
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
-        """Take over what `state_dict` returned for a learner of the same settings."""
+        """Take over what `state_dict` returned for a learner that was made with the same arguments."""
         self.load_facts(json.loads(facts))
         self.network.load_state_dict(tensors_under("network", arrays))
         for title, optimiser in self.optimisers().items():
@@ -414,6 +499,7 @@ class Learner:
         self.averaged = tensors_under("averaged", arrays)
         states = tensors_under("generators", arrays)
         self.draws.set_state(states["draws"])
+        self.global_draws = states.get("global", self.global_draws)
         if isinstance(self.network, RandomModule):
             self.network.generator.set_state(states["network"])
         if self.memory is not None:

@@ -34,10 +34,11 @@ from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import PackedSpikes, example_bytes
-from spikelore.continual.methods.base import Learner, check_images, tensors_of, tensors_under
+from spikelore.continual.methods.base import Learner, tensors_of, tensors_under
 from spikelore.errors import InputError
 from spikelore.learning.surrogate_gradient import adam, step_
-from spikelore.networks.protocol import GrowingModule
+from spikelore.networks.protocol import HeadedModule
+from spikelore.networks.readout import check_images
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 
@@ -58,7 +59,7 @@ class PublishedReplay(Learner):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if self.settings.grow_heads and not isinstance(self.network, GrowingModule):
+        if self.settings.grow_heads and not isinstance(self.network, HeadedModule):
             raise InputError(
                 f"growing heads needs a network with add_head, which {type(self.network).__name__} does not have; set "
                 "grow_heads to false"
@@ -86,9 +87,24 @@ class PublishedReplay(Learner):
         return self.labels.size * example_bytes(self.store.row_bytes)
 
     @property
-    def _growing(self) -> GrowingModule:
-        assert isinstance(self.network, GrowingModule)
+    def _growing(self) -> HeadedModule:
+        assert isinstance(self.network, HeadedModule)
         return self.network
+
+    def grow(self, classes: tuple[int, ...], tasks: int) -> None:
+        """Make room for the batches of further tasks beside the rest."""
+        super().grow(classes, tasks)
+        new = tasks - len(self.stored)
+        self.rows = np.concatenate([self.rows, np.zeros((new, *self.rows.shape[1:]), np.uint8)])
+        self.labels = np.concatenate([self.labels, np.zeros((new, *self.labels.shape[1:]), np.int64)])
+        self.stored += [0] * new
+
+    def network_grew(self) -> None:
+        """Give the new parameters to both optimisers; a network saved before has none of them."""
+        super().network_grew()
+        self.saved = {}
+        if self.replayer is not None:
+            self.replayer = self.widened(self.replayer)
 
     def _new_replayer(self) -> torch.optim.Adam | None:
         parameters = list(self.network.parameters())
@@ -111,9 +127,10 @@ class PublishedReplay(Learner):
     def begin_epoch(self, task: int) -> None:
         """Train on every stored batch of the earlier tasks once; count batches from 0 again."""
         self.step = 0
-        for old in range(task):
-            for number in range(self.stored[old]):
-                self._replay(task, old, number)
+        with self.own_draws():
+            for old in range(task):
+                for number in range(self.stored[old]):
+                    self._replay(task, old, number)
 
     def _replay(self, task: int, old: int, number: int) -> None:
         inputs = torch.from_numpy(self.store.unpack(self.rows[old, number]).astype(np.float32))

@@ -73,6 +73,10 @@ class ElasticWeightConsolidation(Learner):
         for name, parameter in self.network.named_parameters():
             self.fisher.setdefault(name, torch.zeros_like(parameter, requires_grad=False))
             self.anchor[name] = parameter.detach().clone()
+        with self.own_draws():
+            self._add_fisher(images, labels)
+
+    def _add_fisher(self, images: Images, labels: Labels) -> None:
         for n in range(len(labels)):
             self.network.zero_grad(set_to_none=True)
             logits = self.logits(self.to_input(images[n : n + 1]))
@@ -81,6 +85,11 @@ class ElasticWeightConsolidation(Learner):
                 if parameter.grad is not None:
                     self.fisher[name] += parameter.grad**2 / len(labels)
         self.network.zero_grad(set_to_none=True)
+
+    def network_grew(self) -> None:
+        """Drop what belongs to parameters of another shape beside the rest."""
+        super().network_grew()
+        self.fisher, self.anchor = self.of_same_shape(self.fisher), self.of_same_shape(self.anchor)
 
     def facts(self) -> dict[str, Any]:
         """Return the sample's generator beside the rest."""

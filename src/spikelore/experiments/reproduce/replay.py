@@ -10,19 +10,30 @@ generator of their own; joint training tests the last network, theirs that of th
 
 import json
 import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from spikelore.continual.methods import FAULTS, LearnerSettings, MemorySettings
 from spikelore.errors import InputError
-from spikelore.experiments.continual_run import Job, StreamSettings, accuracy_of, run_job, work
+from spikelore.experiments import continual_run
+from spikelore.experiments.continual_run import (
+    Job,
+    accuracy_of,
+    finished,
+    kept_row,
+    run_job,
+    say_not_measured,
+    work,
+)
 from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.progress import progress_bar
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
+from spikelore.experiments.stream_settings import StreamSettings
 from spikelore.experiments.typed import check_values, checked
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
@@ -163,13 +174,36 @@ def part_names(parts: list[Part]) -> list[str]:
     return names
 
 
+def lengthens(old: ReplayExperiment, new: ReplayExperiment) -> bool:
+    """Whether an experiment is another one with further tasks for some of its learners, all else being equal.
+
+    Raises:
+        InputError: a stream does not begin with the tasks of the other one, or cannot get more of them.
+    """
+    before, after = old.jobs(), new.jobs()
+    if [_named(part) for part in before] != [_named(part) for part in after]:
+        return False
+    pairs = [(_plain(one.job), _plain(other.job)) for one, other in zip(before, after, strict=True)]
+    return any(a != b for a, b in pairs) and all(a == b or continual_run.lengthens(a, b) for a, b in pairs)
+
+
+def _named(part: "Part") -> tuple[str, str]:
+    return part.preset, part.label
+
+
+def _plain(job: Job) -> dict[str, Any]:
+    return json.loads(json.dumps(asdict(job)))
+
+
 def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """Run every learner; gather their rows, metrics and confusion matrices into ``folder`` and return the results."""
     begun = time.monotonic()
     parts = config.jobs()
     names = part_names(parts)
     jobs = {name: part.job.as_computed() for name, part in zip(names, parts, strict=True)}
+    _say_what_is_learned(jobs, folder)
     rows = _run_jobs(jobs, folder, data_dir)
+    say_not_measured(list(dict.fromkeys(task for row in rows.values() for task in row.get("not_measured", ()))))
     arrays = {}
     for number, name in enumerate(names):
         found, _ = load_tensors(folder.path / "parts" / name / "arrays.safetensors")
@@ -184,7 +218,30 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
         "data": list(dict.fromkeys(part.job.data for part in parts)),
         "versions": versions(),
         "rows": [_row(part, rows[name]) for name, part in zip(names, parts, strict=True)],
+        **({"tasks": _tasks(*rows.values())} if len(rows) == 1 else {}),
     }
+
+
+def _say_what_is_learned(jobs: Mapping[str, Job], folder: RunFolder) -> None:
+    """Tell people, in a line on stderr, where streams that were lengthened go on."""
+    told: dict[str, None] = {}
+    for name, job in jobs.items():
+        path = folder.path / "parts" / name
+        if (row := kept_row(path)) and not finished(job, path) and "tasks" in row:
+            told[
+                f"going on: {' and '.join(row['tasks'])} learned already, {len(job.stream) - len(row['tasks'])} to come"
+            ] = None
+    for line in told:
+        print(line, file=sys.stderr)
+
+
+def _tasks(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return each task of one learner with its accuracy when it was learned, and at the end."""
+    matrix = row["accuracy_matrix"]
+    return [
+        {"task": name, "when_learned": matrix[min(n, len(matrix) - 1)][n], "at_the_end": matrix[-1][n]}
+        for n, name in enumerate(row["tasks"])
+    ]
 
 
 def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) -> dict[str, dict[str, Any]]:
@@ -192,7 +249,7 @@ def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) ->
     paths = {name: folder.path / "parts" / name for name in jobs}
     if len(jobs) == 1:
         ((name, job),) = jobs.items()
-        with progress_bar(work(job, data_dir)) as advance:
+        with progress_bar(work(job, paths[name], data_dir)) as advance:
             return {name: run_job(job, paths[name], data_dir, lambda done: advance("learning", done))}
     rows: dict[str, dict[str, Any]] = {}
     with progress_bar(len(jobs)) as advance:
