@@ -228,9 +228,8 @@ def _say_what_is_learned(jobs: Mapping[str, Job], folder: RunFolder) -> None:
     for name, job in jobs.items():
         path = folder.path / "parts" / name
         if (row := kept_row(path)) and not finished(job, path) and "tasks" in row:
-            told[
-                f"going on: {' and '.join(row['tasks'])} learned already, {len(job.stream) - len(row['tasks'])} to come"
-            ] = None
+            more = len(job.stream) - len(row["tasks"])
+            told[f"going on after {' and '.join(row['tasks'])}: {more} more task{'s' if more > 1 else ''}"] = None
     for line in told:
         print(line, file=sys.stderr)
 
