@@ -173,7 +173,8 @@ class Learner:
             raise
         if spare < len(classes):
             assert isinstance(self.network, GrowingModule)
-            self.network.add_head(len(classes) - spare)
+            with self.own_draws():
+                self.network.add_head(len(classes) - spare)
             self.network_grew()
         self.growth.append((tuple(classes), tasks))
 

@@ -121,7 +121,8 @@ class PublishedReplay(Learner):
             self.replayer = self._new_replayer()
 
     def _add_head(self, classes: tuple[int, ...]) -> None:
-        self._growing.add_head(len(classes))
+        with self.own_draws():
+            self._growing.add_head(len(classes))
         self.heads.append(tuple(classes))
 
     def begin_epoch(self, task: int) -> None:
