@@ -75,7 +75,7 @@ def moments(learner, first: int, last: int) -> None:
 def cases(draw):
     method = draw(st.sampled_from(METHODS))
     kinds = ["constant", "bernoulli", "bernoulli_once"]
-    if method not in ("latent replay", "published replay", "ewc"):
+    if method not in ("latent replay", "published replay"):
         kinds.append("a module of one's own")
     own = {
         "published replay": {"stored_batches": 2, "grow_heads": draw(st.booleans())},

@@ -224,11 +224,7 @@ class Memory:
         Raises:
             InputError: ``ring`` and a task that it has no places for.
         """
-        if self.policy == "ring" and not 0 <= task < len(self._ring_offered):
-            raise InputError(
-                f"examples of task {task} were offered to a ring memory, expected one in 0.."
-                f"{len(self._ring_offered) - 1}; give it the right number of tasks or choose another policy"
-            )
+        self.check_task(task)
         for n, label in enumerate(labels.tolist()):
             place = self._place(label, task)
             if place is None:
@@ -237,6 +233,14 @@ class Memory:
             self._labels[place] = label
             if extras is not None:
                 self._extras[place] = extras[n]
+
+    def check_task(self, task: int) -> None:
+        """Raise InputError for a task whose examples `offer` would not take."""
+        if self.policy == "ring" and not 0 <= task < len(self._ring_offered):
+            raise InputError(
+                f"examples of task {task} were offered to a ring memory, expected one in 0.."
+                f"{len(self._ring_offered) - 1}; give it the right number of tasks or choose another policy"
+            )
 
     def replace(self, places: NDArray[np.int64] | int, rows: Rows) -> None:
         """Store the examples at ``places`` in another form: (N,R) rows, one a place; all else stays."""

@@ -69,11 +69,16 @@ class SpikingModule(Protocol):
     """A differentiable network: any ``torch.nn.Module`` from images to output spikes over time.
 
     A model of another library answers it unchanged where its time loop is in its ``forward``; `stepwise`
-    of `spikelore.networks.surrogate` puts the loop around a model that maps one step.
+    of `spikelore.networks.surrogate` puts the loop around a model that maps one step. Each call starts from rest:
+    what a call leaves in attributes, and in buffers by another shape or with gradients, is put back after it
+    (`spikelore.networks.foreign.at_rest`).
     """
 
     def __call__(self, images: "torch.Tensor") -> "torch.Tensor":
-        """Return (T,B,classes) spikes, 0 or 1, of the float images (B,H,W) or (B,C,H,W) in 0..1."""
+        """Return (T,B,classes) spikes, 0 or 1, of the float images (B,H,W) or (B,C,H,W) in 0..1.
+
+        Of a tuple or list, such as snnTorch's (spikes, potentials), the first is taken.
+        """
         ...
 
 

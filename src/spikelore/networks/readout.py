@@ -32,11 +32,17 @@ class Decision:
     input: Input = "grey"
 
 
-def check_images(images: Images) -> None:
-    """Refuse what is not (B,H,W) uint8."""
-    if getattr(images, "dtype", None) != np.uint8 or images.ndim != 3:
-        kind = getattr(images, "dtype", type(images).__name__)
+def check_images(images: Images, shape: tuple[int, int] | None = None) -> None:
+    """Refuse what is not (B,H,W) uint8, or of another (H,W) than ``shape``."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 3:
+        kind = f"{getattr(images, 'dtype', type(images).__name__)} {tuple(getattr(images, 'shape', ()))}"
         raise InputError(f"images are {kind}, expected a NumPy array (B,H,W) of uint8, 0 to 255; convert them")
+    if shape is not None and images.shape[1:] != shape:
+        found, expected = ("x".join(map(str, each)) for each in (images.shape[1:], shape))
+        raise InputError(
+            f"images have {found} pixels, expected {expected} as the learner was made for; resize them or make a "
+            "learner with their image_shape"
+        )
 
 
 def as_input(images: Images, form: Input) -> torch.Tensor:
@@ -46,9 +52,9 @@ def as_input(images: Images, form: Input) -> torch.Tensor:
         InputError: images of another type or number of axes.
     """
     check_images(images)
-    if form == "spikes":
-        return torch.from_numpy((images >= SPIKE_FROM).astype(np.float32))
-    return torch.from_numpy(images).float() / 255
+    shown = images >= SPIKE_FROM if form == "spikes" else images
+    inputs = torch.from_numpy(shown.astype(np.float32, order="C"))
+    return inputs if form == "spikes" else inputs.div_(255)
 
 
 def drive(spikes: torch.Tensor, potentials: torch.Tensor, threshold: float) -> torch.Tensor:

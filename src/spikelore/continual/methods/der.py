@@ -11,6 +11,8 @@ from spikelore.shapes import Images, Labels
 class DarkExperienceReplay(Learner):
     """Each stored image keeps the logits that the network gave it on arrival; replay holds the network to them.
 
+    They are those of the step that learned the image, before its weights changed, in the mode of learning.
+
     With new images x, stored images m with logits z, and further stored images m' with labels y'::
 
         loss = CE(f(x), y) + strength * MSE(f(m), z) + replay_strength * CE(f(m'), y')
