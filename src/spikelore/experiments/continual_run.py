@@ -628,15 +628,15 @@ def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None, c
     return float(np.mean([(network.predict(test.images, among) == test.labels).mean() for test, among in asked]))
 
 
+def listed(tasks: Sequence[str]) -> str:
+    """Return the names of tasks for people, such as ``tasks 0,1; 2,3``."""
+    return f"task{'s' if len(tasks) > 1 else ''} {'; '.join(tasks)}"
+
+
 def say_not_measured(tasks: Sequence[str]) -> None:
     """Tell people, in a line on stderr, which tasks have no images any more."""
     if tasks:
-        one = len(tasks) == 1
-        print(
-            f"task{'' if one else 's'} {' and '.join(tasks)} {'is' if one else 'are'} not measured: the images are "
-            "gone from the data",
-            file=sys.stderr,
-        )
+        print(f"not measured: {listed(tasks)}, whose images are gone from the data", file=sys.stderr)
 
 
 def work(job: Job, path: Path, data_dir: Path | None) -> int:

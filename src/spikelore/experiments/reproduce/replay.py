@@ -25,6 +25,7 @@ from spikelore.experiments.continual_run import (
     accuracy_of,
     finished,
     kept_row,
+    listed,
     run_job,
     say_not_measured,
     work,
@@ -229,7 +230,7 @@ def _say_what_is_learned(jobs: Mapping[str, Job], folder: RunFolder) -> None:
         path = folder.path / "parts" / name
         if (row := kept_row(path)) and not finished(job, path) and "tasks" in row:
             more = len(job.stream) - len(row["tasks"])
-            told[f"going on after {' and '.join(row['tasks'])}: {more} more task{'s' if more > 1 else ''}"] = None
+            told[f"going on: {listed(row['tasks'])} learned already, {more} more to come"] = None
     for line in told:
         print(line, file=sys.stderr)
 
