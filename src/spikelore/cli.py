@@ -87,7 +87,9 @@ def _finish(out: Path, results: dict[str, Any]) -> None:
     from spikelore import report
 
     page = report.write(out)
-    for name, title in (("rows", _title(results)), ("accuracy", ""), ("further", "learning on")):
+    for name, title in (
+        ("rows", _title(results)), ("tasks", "accuracy of each task"), ("accuracy", ""), ("further", "learning on")
+    ):  # fmt: skip
         if rows := results.get(name):
             print_table(rows, _shown(rows), title)
     print(f"{results['seconds']:.0f} s; report: {page}")

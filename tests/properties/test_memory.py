@@ -166,3 +166,66 @@ def test_a_budget_in_bytes_counts_labels_and_packing():
 def test_what_makes_no_sense_is_refused(make, sentence):
     with pytest.raises(InputError, match=sentence):
         make()
+
+
+@given(
+    policy=st.sampled_from(POLICIES), places=st.integers(6, 30), fewer=st.integers(6, 30), labels=LABELS, more=LABELS,
+    tasks=st.integers(1, 3), further=st.integers(0, 3), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_a_resized_memory_keeps_what_fits_and_goes_on(policy, places, fewer, labels, more, tasks, further, seed):
+    memory = Memory(policy, places, ROW, np.random.default_rng(seed), extras=1, tasks=tasks)
+    for number, label in enumerate(labels):
+        task = number * tasks // len(labels)
+        extras = np.full((1, 1), number, np.float32)
+        memory.offer(rows_of(np.array([number])), np.array([label]), task=task, extras=extras)
+    held = set(numbers_of(memory).tolist())
+    by_class = np.bincount(memory.labels, minlength=5)
+    fewer = min(fewer, places)
+    memory.resize(fewer, extras=3, tasks=tasks + further)
+    kept = numbers_of(memory).tolist()
+    assert len(memory) == len(kept) == len(set(kept))
+    assert set(kept) <= held
+    assert memory.bytes <= fewer * (ROW + 1 + 4 * 3)
+    assert memory.labels.tolist() == [labels[number] for number in kept]
+    _, _, extras = memory.get(memory.taken())
+    assert extras[:, 0].tolist() == kept
+    assert np.isnan(extras[:, 1:]).all()
+    if policy == "ring":
+        for task in range(tasks):  # the newest of each task
+            mine = [number for number in range(len(labels)) if number * tasks // len(labels) == task]
+            each = [number for number in kept if number in mine]
+            assert sorted(each) == mine[len(mine) - min(len(mine), fewer // (tasks + further)) :]
+    else:
+        assert len(kept) == min(len(held), fewer)
+    if policy == "class-balanced":
+        left = np.bincount(memory.labels, minlength=5)
+        for one in range(5):  # only the largest classes gave something away
+            assert left[one] == by_class[one] or left[one] >= left.max() - 1
+    twin = Memory(policy, fewer, ROW, np.random.default_rng(0), extras=3, tasks=tasks + further)
+    twin.load_state_dict({name: array.copy() for name, array in memory.state_dict().items()})
+    twin.rng.bit_generator.state = memory.rng.bit_generator.state
+    for each in (memory, twin):
+        for number, label in enumerate(more):
+            rows = rows_of(np.array([1000 + number]))
+            each.offer(rows, np.array([label]), task=tasks + further - 1, extras=np.zeros((1, 3), np.float32))
+    assert len(memory) == len(set(numbers_of(memory).tolist())) <= fewer
+    assert numbers_of(memory).tolist() == numbers_of(twin).tolist()
+
+
+def test_a_reservoir_made_smaller_stays_uniform():
+    counts = np.zeros(40)
+    for seed in range(3000):
+        memory = Memory("reservoir", 16, ROW, np.random.default_rng(seed))
+        memory.offer(rows_of(np.arange(30)), np.zeros(30, np.int64))
+        memory.resize(8, extras=0, tasks=1)
+        memory.offer(rows_of(np.arange(30, 40)), np.zeros(10, np.int64))
+        counts[numbers_of(memory)] += 1
+    # 8 of 40 are kept: binomial, standard deviation 22
+    assert np.abs(counts - 600).max() < 4.5 * 22
+
+
+def test_a_ring_that_cannot_serve_more_tasks_is_refused_and_stays():
+    memory = filled("ring", 3, [0, 1, 2], 0)
+    with pytest.raises(InputError, match="a ring memory of 3 places cannot serve 4 tasks"):
+        memory.resize(3, extras=0, tasks=4)
+    assert len(memory) == 3

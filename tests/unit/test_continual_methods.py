@@ -552,3 +552,63 @@ def test_every_method_has_a_learner():
     for method, seed in itertools.product(METHODS, (0,)):
         memory = MEMORY if method in REPLAYING else MemorySettings()
         assert learner_for(settings_for(method), memory, seed).settings.method == method
+
+
+def test_growing_keeps_what_was_learned_and_gives_the_optimiser_the_new_outputs():
+    learner = learner_for(settings_for("der++", averaging=0.9))
+    teach(learner, 0, 0, 4)
+    before = everything(learner)
+    learner.grow((7, 5), 3)
+    assert learner.classes == (0, 1, 2, 3, 7, 5)
+    after = everything(learner)
+    heads = [name for name in before if name.startswith(("network/", "optimiser/", "averaged/"))]
+    assert all(np.array_equal(after[name], before[name]) for name in heads)
+    assert after["network/heads.1.weight"].shape[0] == 2
+    assert np.isnan(after["memory/extras"][after["memory/labels"] >= 0][:, 4:]).all()
+    labels = np.array([7, 5, 7, 5], np.int64)
+    learner.learn(images_of(labels % 4), labels, 2)
+    learned = everything(learner)
+    assert not np.array_equal(learned["network/heads.1.weight"], after["network/heads.1.weight"])
+    assert float(learned["optimiser/0/step"]) == float(before["optimiser/0/step"]) + 1
+    new = [name for name in learned if name.startswith("optimiser/") and name not in before and name.endswith("/step")]
+    assert [float(learned[name]) for name in new] == [1, 1]
+
+
+def test_logits_are_compared_only_where_they_were_there():
+    learner = learner_for(settings_for("der++", strength=2.0, replay_strength=0.0))
+    teach(learner, 0, 0, 4)
+    learner.grow((7,), 3)
+    images, labels = batch_of(0, 9)
+    columns = learner.columns(labels)
+    state = learner.memory.rng.bit_generator.state
+    value = learner.loss(images, labels, columns, 0)
+    learner.memory.rng.bit_generator.state = state
+    first, _, kept = learner.replayed(8)
+    matched = learner.logits(first)[:, :4]
+    expected = learner.new_images_loss(learner.logits(learner.to_input(images)), columns)
+    assert value.item() == pytest.approx((expected + 2 * ((matched - kept[:, :4]) ** 2).mean()).item(), rel=1e-5)
+
+
+def test_a_module_without_add_head_grows_as_far_as_it_has_outputs():
+    learner = learner_for(settings_for("naive"), MemorySettings(), network=Linear())
+    outputs = Linear()(torch.zeros(1, *SHAPE)).shape[2]
+    assert outputs == 4
+    with pytest.raises(InputError, match=r"^Linear has 4 outputs and no add_head, expected .* the 5 classes; give it"):
+        learner.grow((9,), 3)
+    assert learner.classes == CLASSES
+    narrow = create(Linear(), settings_for("naive"), MemorySettings(), (0, 1), SHAPE, 0, 1)
+    narrow.grow((3, 2), 2)
+    narrow.learn(*batch_of(1, 0), 1)
+    assert narrow.classes == (0, 1, 3, 2)
+    with pytest.raises(InputError, match="class 3 is there already"):
+        narrow.grow((3,), 3)
+
+
+def test_a_memory_too_small_for_the_new_classes_is_refused_and_nothing_changes():
+    learner = learner_for(settings_for("experience replay"), MemorySettings(images=5))
+    teach(learner, 0, 0, 3)
+    before, facts = learner.state_dict()
+    with pytest.raises(InputError, match="holds 5 examples, fewer than the 6 classes"):
+        learner.grow((4, 5), 3)
+    assert learner.state_dict()[1] == facts
+    assert all(np.array_equal(array, before[name]) for name, array in everything(learner).items())

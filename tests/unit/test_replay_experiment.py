@@ -189,8 +189,15 @@ def test_the_kept_network_is_the_one_that_is_counted_and_can_be_loaded(tmp_path,
     file = tmp_path / "checkpoints/network.safetensors"
     network = SurrogateNetwork.load(file)
     assert network.head_sizes == [len(row["classes"])] == [4]
-    with pytest.raises(InputError, match="holds a surrogate network, whose outputs get their classes from a learner"):
-        checkpoint_file.load(file)
+    test = load("digits-sample").test.of_classes(row["classes"])
+    found = (checkpoint_file.load(file).predict(test.images) == test.labels).mean()
+    assert found == pytest.approx(row["average_accuracy"], abs=1e-5)  # the tasks have as many images each
+    network.decision = None
+    network.save(tmp_path / "silent.safetensors")
+    with pytest.raises(InputError, match="does not say which classes its network's outputs stand for"):
+        checkpoint_file.load(tmp_path / "silent.safetensors")
+    with pytest.raises(InputError, match="expected its decision to be set"):
+        SurrogateNetwork.load(tmp_path / "silent.safetensors").predict(test.images)
 
 
 @pytest.mark.parametrize("scenario", ["class-incremental", "task-incremental", "domain-incremental"])

@@ -181,7 +181,7 @@ class Memory:
             raise InputError(f"the memory has {places} places, expected at least 1; enlarge it")
         if policy == "ring" and places < tasks:
             raise InputError(f"a ring memory of {places} places cannot serve {tasks} tasks; enlarge it")
-        self.policy = policy
+        self.policy: Policy = policy
         self._ring = places // tasks
         self.places = self._ring * tasks if policy == "ring" else places
         self.rng = rng
@@ -224,11 +224,7 @@ class Memory:
         Raises:
             InputError: ``ring`` and a task that it has no places for.
         """
-        if self.policy == "ring" and not 0 <= task < len(self._ring_offered):
-            raise InputError(
-                f"examples of task {task} were offered to a ring memory, expected one in 0.."
-                f"{len(self._ring_offered) - 1}; give it the right number of tasks or choose another policy"
-            )
+        self.check_task(task)
         for n, label in enumerate(labels.tolist()):
             place = self._place(label, task)
             if place is None:
@@ -237,6 +233,14 @@ class Memory:
             self._labels[place] = label
             if extras is not None:
                 self._extras[place] = extras[n]
+
+    def check_task(self, task: int) -> None:
+        """Raise InputError for a task whose examples `offer` would not take."""
+        if self.policy == "ring" and not 0 <= task < len(self._ring_offered):
+            raise InputError(
+                f"examples of task {task} were offered to a ring memory, expected one in 0.."
+                f"{len(self._ring_offered) - 1}; give it the right number of tasks or choose another policy"
+            )
 
     def replace(self, places: NDArray[np.int64] | int, rows: Rows) -> None:
         """Store the examples at ``places`` in another form: (N,R) rows, one a place; all else stays."""
@@ -273,17 +277,26 @@ class Memory:
             mine.append(self._held)
             self._held += 1
             return self._held - 1
-        size = max(len(places) for places in self._class_places.values())
-        largest = [one for one, places in self._class_places.items() if len(places) == size]
-        self._full.update(largest)
+        largest = self._largest()
         if label in self._full:
             chosen = int(self.rng.integers(self._class_offered[label]))
             return mine[chosen] if chosen < len(mine) else None
-        victim = self._class_places[largest[int(self.rng.integers(len(largest)))]]
+        mine.append(self._taken_from(largest))
+        return mine[-1]
+
+    def _largest(self) -> list[int]:
+        """Return the classes that hold most, which count as full from now on."""
+        size = max(len(places) for places in self._class_places.values())
+        largest = [one for one, places in self._class_places.items() if len(places) == size]
+        self._full.update(largest)
+        return largest
+
+    def _taken_from(self, classes: list[int]) -> int:
+        """Take a random place of one of ``classes`` away from it."""
+        victim = self._class_places[classes[int(self.rng.integers(len(classes)))]]
         chosen = int(self.rng.integers(len(victim)))
         victim[chosen], victim[-1] = victim[-1], victim[chosen]
-        mine.append(victim.pop())
-        return mine[-1]
+        return victim.pop()
 
     def sample(self, count: int, *, balanced: bool = False) -> NDArray[np.int64]:
         """Return ``count`` places drawn from those in use.
@@ -305,6 +318,54 @@ class Memory:
         _, starts, sizes = np.unique(self._labels[order], return_index=True, return_counts=True)
         drawn = self.rng.integers(len(starts), size=count)
         return order[starts[drawn] + (self.rng.random(count) * sizes[drawn]).astype(np.int64)]
+
+    def resize(self, places: int, *, extras: int, tasks: int) -> None:
+        """Go on with other sizes; what no longer fits goes as the policy says.
+
+        That is: of a ``reservoir`` a random part, of ``class-balanced`` a random example of the largest class again
+        and again, of ``ring`` the oldest of each task.
+
+        Args:
+            places: examples in all.
+            extras: length of the vector kept with each; what is new in those that are held is NaN.
+            tasks: number of tasks, for ``ring``.
+
+        Raises:
+            InputError: ``ring`` with more tasks than places.
+        """
+        other = Memory(self.policy, places, self._rows.shape[1], self.rng, extras=extras, tasks=tasks)
+        kept = self._that_fit(other.places, other._ring)
+        to = np.concatenate([other._ring * task + np.arange(len(part)) for task, part in enumerate(kept)])
+        old = np.concatenate(kept)
+        other._rows[to], other._labels[to] = self._rows[old], self._labels[old]
+        known = min(extras, self._extras.shape[1])
+        other._extras[to] = np.nan
+        other._extras[to, :known] = self._extras[old, :known]
+        other._held, other._offered = len(old), self._offered
+        moved = dict(zip(old.tolist(), to.tolist(), strict=True))
+        other._class_offered, other._full = self._class_offered, self._full
+        for label, mine in self._class_places.items():
+            other._class_places[label] = [moved[place] for place in mine]
+        if self.policy == "ring":
+            # The oldest of a task is at its first place, which is overwritten next once all are in use.
+            other._ring_offered[: len(kept)] = [len(part) for part in kept]
+        vars(self).update(vars(other))
+
+    def _that_fit(self, places: int, ring: int) -> list[NDArray[np.int64]]:
+        """Return the places whose examples stay when there are ``places``; for ``ring`` a task each, oldest first."""
+        if self.policy == "ring":
+            kept = []
+            for task, offered in enumerate(self._ring_offered):
+                ages = np.arange(max(0, offered - self._ring), offered)
+                kept.append(task * self._ring + ages[max(0, len(ages) - ring) :] % self._ring)
+            return kept
+        taken = self.taken()
+        if self.policy == "class-balanced":
+            gone = [self._taken_from(self._largest()) for _ in range(len(taken) - places)]
+            taken = np.setdiff1d(taken, gone)
+        elif len(taken) > places:
+            taken = np.sort(self.rng.choice(taken, places, replace=False))
+        return [taken]
 
     def get(self, places: NDArray[np.int64]) -> tuple[Rows, Labels, NDArray[np.float32]]:
         """Return rows, labels and extras of ``places``."""

@@ -24,6 +24,7 @@ class Kind:
         evaluate: measures a finished run's networks on a dataset (its own where none is named), on images of the
             given classes (all where none is given), and returns rows; for kinds whose networks need the run's
             configuration to decide.
+        lengthens: whether a run of the first configuration can go on with the second; for kinds whose runs can.
     """
 
     config: type
@@ -33,6 +34,7 @@ class Kind:
     evaluate: Callable[[Any, Path, str | None, Path | None, Sequence[int]], list[dict[str, Any]]] | None = field(
         default=None, kw_only=True
     )
+    lengthens: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ KINDS: dict[str, Kind] = {
         replay.at_scale,
         "memories in spikes replayed while new tasks come (Proietti et al. 2023)",
         evaluate=replay.evaluate,
+        lengthens=replay.lengthens,
     ),
 }
 """The value of ``experiment:`` in a YAML file, to what it means."""
@@ -146,7 +149,18 @@ def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = Fal
     How far it is shows on stderr, see `spikelore.progress`.
     """
     kind = kind_of(config)
-    with RunFolder(out, {"experiment": kind, **plain(config)}, resume=resume) as folder:
+
+    def lengthens(old: dict[str, Any], new: dict[str, Any]) -> bool:
+        judge = KINDS[kind].lengthens
+        if judge is None or old.get("experiment") != kind:
+            return False
+        try:
+            before = build(kind, old)
+        except InputError:  # written by another version
+            return False
+        return judge(before, build(kind, new))
+
+    with RunFolder(out, {"experiment": kind, **plain(config)}, resume=resume, lengthens=lengthens) as folder:
         results = KINDS[kind].run(config, folder, data_dir)
         folder.write_results(results)
     return results

@@ -1,6 +1,11 @@
-"""One learner over one stream: arrival of images, tests after each task, and a state to go on from."""
+"""One learner over one stream: arrival of images, tests after each task, and a state to go on from.
+
+A finished run keeps its state, and goes on where its stream is lengthened: its configuration may get further tasks, and
+with them another dataset, which is theirs. Images of learned tasks may be gone.
+"""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,20 +19,16 @@ from spikelore.continual.methods import LearnerSettings, MemorySettings, create
 from spikelore.data import load
 from spikelore.data.registry import LabelledImages
 from spikelore.data.streams import (
-    Scenario,
     Stream,
     Task,
     arrival,
     batches,
-    domain_labels,
     gather,
     joint,
-    permuted_tasks,
-    rotated_tasks,
-    split_tasks,
 )
 from spikelore.errors import InputError, SpikeloreError, check_choices
 from spikelore.experiments.run_folder import RunFolder
+from spikelore.experiments.stream_settings import TASKS_IN, StreamSettings, sides
 from spikelore.files import load_tensors
 from spikelore.metrics import confusion_matrix
 from spikelore.metrics.continual import average_accuracies, backward_transfer, forgetting, forward_transfer
@@ -40,53 +41,6 @@ if TYPE_CHECKING:
 _SAVE_SECONDS = 30.0
 _LOOK_EVERY = 20
 _COUNTED_IMAGES = 200
-
-
-@dataclass(frozen=True)
-class StreamSettings:
-    """A stream of tasks.
-
-    Attributes:
-        kind: ``split`` by class, or all classes with ``permuted`` pixels or ``rotated`` images.
-        groups: classes of each task, for ``split``.
-        tasks: number of tasks, for ``permuted``.
-        degrees: angle of each task, for ``rotated``.
-        scenario: see `spikelore.data.streams`.
-        blur: width of the mixed zones at the boundaries of a task-free stream, in tasks.
-        validation_share: share of each task's training images that is held out.
-    """
-
-    kind: Literal["split", "permuted", "rotated"] = "split"
-    groups: tuple[tuple[int, ...], ...] = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
-    tasks: int = 5
-    degrees: tuple[float, ...] = (0.0, 45.0, 90.0, 135.0, 180.0)
-    scenario: Scenario = "class-incremental"
-    blur: float = 0.0
-    validation_share: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_choices(self, "stream.")
-        if self.kind != "split" and self.scenario != "domain-incremental":
-            raise InputError(
-                f"a stream of kind {self.kind!r} has all classes in each task, expected the scenario "
-                f"domain-incremental, not {self.scenario!r}; change one of them"
-            )
-        if self.blur and self.scenario != "task-free":
-            raise InputError(f"blur is {self.blur}, expected 0 outside the task-free scenario; change one of them")
-
-    def load(self, data: str, data_dir: Path | None, seed: int) -> Stream:
-        """Return the stream of a dataset's images."""
-        dataset = load(data, data_dir)
-        share = self.validation_share
-        if self.kind == "permuted":
-            tasks = permuted_tasks(dataset, self.tasks, validation_share=share, seed=seed)
-        elif self.kind == "rotated":
-            tasks = rotated_tasks(dataset, self.degrees, validation_share=share, seed=seed)
-        else:
-            tasks = split_tasks(dataset, self.groups, validation_share=share, seed=seed)
-            if self.scenario == "domain-incremental":
-                tasks = domain_labels(tasks)
-        return Stream(self.scenario, tasks)
 
 
 @dataclass(frozen=True)
@@ -198,8 +152,9 @@ class _Setting:
     tests: tuple[LabelledImages, ...]
 
 
-def _setting(job: Job, data_dir: Path | None) -> _Setting:
-    stream = job.stream.load(job.data, data_dir, job.seed)
+def _setting(job: Job, data_dir: Path | None, gone: Sequence[str]) -> _Setting:
+    """Return a job's tasks; those learned from the datasets ``gone`` need not be there."""
+    stream = job.stream.load(job.data, data_dir, job.seed, () if job.stream.blur else gone)
     learned = (joint(stream.tasks),) if job.learner.method == "joint" else stream.tasks
     tests = tuple(getattr(task, job.measured_on) for task in stream.tasks)
     held_out = job.measured_on == "validation" or "own head for the current task" in job.learner.faults
@@ -214,15 +169,36 @@ def _setting(job: Job, data_dir: Path | None) -> _Setting:
     return _Setting(stream, learned, tests)
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """What a learner was made for: the stream that its run began with, which may have been lengthened since."""
+
+    classes: tuple[int, ...]
+    tasks: int
+    image: tuple[int, int]
+
+    @classmethod
+    def of(cls, stream: Stream) -> "_Begun":
+        rows, columns = stream.tasks[0].train.images.shape[1:]
+        return cls(stream.classes, len(stream.tasks), (rows, columns))
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "_Begun":
+        return cls(tuple(values["classes"]), values["tasks"], tuple(values["image"]))
+
+
 def learner_of(job: Job, stream: Stream) -> "Learner":
-    """Return a fresh network and learner for a job."""
+    """Return a fresh network and learner for a job on its stream."""
+    return _learner_of(job, _Begun.of(stream))
+
+
+def _learner_of(job: Job, begun: _Begun) -> "Learner":
     from spikelore.networks.surrogate import SurrogateNetwork
 
-    rows, columns = stream.tasks[0].train.images.shape[1:]
-    outputs = 0 if job.learner.grow_heads else len(stream.classes)
-    config = replace(job.network, classes=outputs, image=(1, rows, columns))
+    outputs = 0 if job.learner.grow_heads else len(begun.classes)
+    config = replace(job.network, classes=outputs, image=(1, *begun.image))
     network = SurrogateNetwork(config, torch_generator(job.seed, "network"))
-    return create(network, job.learner, job.memory, stream.classes, (rows, columns), job.seed, len(stream.tasks))
+    return create(network, job.learner, job.memory, begun.classes, begun.image, job.seed, begun.tasks)
 
 
 def _orders(job: Job, setting: _Setting, task: int, epoch: int) -> NDArray[np.int64]:
@@ -243,6 +219,8 @@ def _among(job: Job, stream: Stream, tested: int, after: int) -> tuple[int, ...]
 
 def _refuse_not_finite(arrays: Mapping[str, NDArray], what: str) -> None:
     for name, array in arrays.items():
+        if name == "memory/extras":  # logits of classes that came later are NaN there
+            continue
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise SpikeloreError(f"{name} has {what} that are not finite numbers; lower learner.learning_rate")
 
@@ -265,39 +243,62 @@ class _Run:
         self.job = job
         self.folder = folder
         self.tick = tick
-        self.setting = _setting(job, data_dir)
-        self.learner = learner_of(job, self.setting.stream)
+        found = folder.load_state()
+        progress = found[1] if found else {}
+        self.data = _names(job, progress)
+        self.setting = _setting(job, data_dir, _gone(job, progress))
+        self.begun = now = _Begun.of(self.setting.stream)
+        if "begun" in progress:
+            self.begun = _Begun.from_plain(progress["begun"])
+        if self.begun.image != now.image:
+            raise InputError(
+                f"{job.data} has images of {sides(now.image)}, but the run has learned images of "
+                f"{sides(self.begun.image)}, expected the same; resize them"
+            )
+        if job.stream.kind != "split" and self.begun.classes != now.classes:
+            raise InputError(
+                f"{job.data} has classes {list(now.classes)}, but the run has learned {list(self.begun.classes)}, "
+                f"expected the same in a {job.stream.kind} stream; name another dataset"
+            )
+        self.learner = learner_of(job, self.setting.stream)  # of the whole stream, which may be refused
         self.position = _Position()
         count = len(self.setting.tests)
         self.matrix = np.full((len(self.setting.learned), count), np.nan)
         self.untrained = np.full(count, np.nan)
         self.confusions: dict[str, NDArray[np.int64]] = {}
-        self._resume()
+        if found:
+            self._resume(*found)
         self.saved = time.monotonic()
 
-    def _resume(self) -> None:
-        found = self.folder.load_state()
-        if found is None:
-            return
-        arrays, progress = found
+    def _resume(self, arrays: dict[str, NDArray], progress: Mapping[str, Any]) -> None:
+        """Take over a state, which may be of a shorter stream."""
+        if self.begun != _Begun.of(self.setting.stream):
+            self.learner = _learner_of(self.job, self.begun)
         self.position = _Position(**progress["position"])
-        self.matrix, self.untrained = arrays.pop("matrix"), arrays.pop("untrained")
-        self.confusions = {name: arrays.pop(name) for name in [*arrays] if name.startswith("confusion/")}
+        matrix, untrained = arrays.pop("matrix"), arrays.pop("untrained")
+        self.matrix[: len(matrix), : matrix.shape[1]] = matrix
+        self.untrained[: len(untrained)] = untrained
+        classes = sorted(self.setting.stream.classes)
+        known = np.searchsorted(classes, sorted(progress.get("classes", classes)))
+        columns = np.append(known, len(classes))
+        for name in [name for name in arrays if name.startswith("confusion/")]:
+            self.confusions[name] = np.zeros((len(classes), len(classes) + 1), np.int64)
+            self.confusions[name][np.ix_(known, columns)] = arrays.pop(name)
         self.learner.load_state_dict(arrays, progress["learner"])
 
     def _save(self) -> None:
         arrays, facts = self.learner.state_dict()
         _refuse_not_finite(arrays, "values")
         arrays |= {"matrix": self.matrix, "untrained": self.untrained, **self.confusions}
-        self.folder.save_state(arrays, {"position": vars(self.position), "learner": facts})
+        progress = {
+            "position": vars(self.position),
+            "begun": asdict(self.begun),
+            "classes": self.setting.stream.classes,
+            "data": self.data,
+            "learner": facts,
+        }
+        self.folder.save_state(arrays, progress)
         self.saved = time.monotonic()
-
-    def _learned(self) -> int:
-        """Return how many images, repeated ones included, lie before the position."""
-        at, learner = self.position, self.job.learner
-        sizes = [len(task.train) for task in self.setting.learned]
-        within = at.epoch * sizes[at.task] + at.batch * learner.batch if at.task < len(sizes) else 0
-        return learner.epochs * sum(sizes[: at.task]) + within
 
     def _where(self) -> str:
         at, tasks = self.position, len(self.setting.learned)
@@ -321,16 +322,33 @@ class _Run:
             raise SpikeloreError(f"stopped at {self._where()}: {str(error).rstrip('.')}; {kept}") from error
 
     def _run(self) -> dict[str, Any]:
-        self.begun = time.monotonic() - self.position.seconds
-        self.tick(self._learned())
-        if self.position == _Position() and self.job.stream.scenario == "domain-incremental":
-            self.untrained = self._accuracies(range(len(self.setting.tests)), 0)
+        self.started = time.monotonic() - self.position.seconds
+        if self.job.stream.scenario == "domain-incremental":
+            self._measure_ahead()
         for task in range(self.position.task, len(self.setting.learned)):
             self._learn(task)
         return self._row()
 
+    def _measure_ahead(self) -> None:
+        """Measure what forward transfer needs of the tasks that the state knows nothing of."""
+        at, tests = self.position, range(len(self.setting.tests))
+        ahead = [test for test in tests if np.isnan(self.untrained[test]) and test >= at.task]
+        if not ahead:
+            return
+        fresh = self.learner if at == _Position() else learner_of(self.job, self.setting.stream)
+        with fresh.asked():
+            self.untrained[ahead] = self._answers(fresh, tests, 0)[0][ahead]
+        if at.task and (at.epoch, at.batch) == (0, 0):
+            self.learner.questions -= 1  # of the tests after the last task, which these belong to
+            with self.learner.asked():
+                self.matrix[at.task - 1, ahead] = self._answers(self.learner, tests, at.task - 1)[0][ahead]
+
     def _learn(self, task: int) -> None:
         job, at, learner = self.job, self.position, self.learner
+        stream = self.setting.stream
+        if task >= learner.tasks:
+            new = tuple(label for label in stream.classes if label not in learner.classes)
+            learner.grow(new, len(stream.tasks))
         if job.tells_boundaries and (at.epoch, at.batch) == (0, 0):
             learner.begin_task(task, self.setting.learned[task].classes)
         for epoch in range(at.epoch, job.learner.epochs):
@@ -342,7 +360,7 @@ class _Run:
             learner.end_task(task)
         self._test(task)
         at.task, at.epoch = task + 1, 0
-        at.seconds = time.monotonic() - self.begun
+        at.seconds = time.monotonic() - self.started
         self._save()
 
     def _pass(self, task: int, epoch: int) -> None:
@@ -357,32 +375,44 @@ class _Run:
             at.batch = number + 1
             self.tick(len(part))
             if at.batch % _LOOK_EVERY == 0 and time.monotonic() - self.saved > _SAVE_SECONDS:
-                at.seconds = time.monotonic() - self.begun
+                at.seconds = time.monotonic() - self.started
                 self._save()
         if at.batch:
             mean = round(at.losses / at.batch, 6)
             self.folder.append_metrics(stage="learn", task=task, epoch=epoch, loss=mean, batches=at.batch)
         at.losses = 0.0
 
-    def _accuracies(self, tasks: Any, after: int) -> NDArray[np.float64]:
-        """Return the accuracy on the given tasks' test images, NaN for the others; keep the confusion matrix."""
-        from spikelore.continual.methods.published import PublishedReplay
+    def _answers(
+        self, learner: "Learner", tasks: Sequence[int], after: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return a learner's accuracy on the given tasks' test images, and its confusion matrix.
 
+        The accuracy is NaN for other tasks, for those whose images are gone and for classes that it has no output for.
+        """
         found = np.full(len(self.setting.tests), np.nan)
         classes = tuple(sorted(self.setting.stream.classes))
         confusion = np.zeros((len(classes), len(classes) + 1), np.int64)
+        for tested in tasks:
+            images = self.setting.tests[tested]
+            among = _among(self.job, self.setting.stream, tested, after)
+            if not len(images) or not set(among) <= set(learner.classes):
+                continue
+            decisions = learner.decide(images.images, among)
+            found[tested] = (decisions == images.labels).mean()
+            confusion += confusion_matrix(decisions, images.labels, classes)
+        return found, confusion
+
+    def _accuracies(self, tasks: Sequence[int], after: int) -> NDArray[np.float64]:
+        """Return the accuracies of `_answers`; keep the network that decides and the confusion matrix."""
+        from spikelore.continual.methods.published import PublishedReplay
+
         with self.learner.asked():
-            for tested in tasks:
-                images = self.setting.tests[tested]
-                among = _among(self.job, self.setting.stream, tested, after)
-                decisions = self.learner.decide(images.images, among)
-                found[tested] = (decisions == images.labels).mean()
-                confusion += confusion_matrix(decisions, images.labels, classes)
+            found, confusion = self._answers(self.learner, tasks, after)
             if isinstance(self.learner, PublishedReplay) and self._reports_own_head():
                 held_out = self.setting.stream.tasks[after].validation
                 decisions = self.learner.decide_in_head(held_out.images, after)
                 found[after] = (decisions == held_out.labels).mean()
-            self._keep_deciding_network()
+            self._keep_deciding_network(after)
         self.confusions[f"confusion/{after}"] = confusion
         return found
 
@@ -390,12 +420,17 @@ class _Run:
         joint_run = len(self.setting.learned) < len(self.setting.tests)
         return "own head for the current task" in self.job.learner.faults and not joint_run
 
-    def _keep_deciding_network(self) -> None:
+    def _keep_deciding_network(self, after: int) -> None:
+        from spikelore.networks.readout import Decision
         from spikelore.networks.surrogate import SurrogateNetwork
 
         network = self.learner.network
         assert isinstance(network, SurrogateNetwork)
         _refuse_not_finite({name: tensor.numpy() for name, tensor in network.state_dict().items()}, "weights")
+        stream, told = self.setting.stream, self.job.learner
+        classes = self.learner.classes[: sum(network.head_sizes)]
+        among = stream.classes if told.method == "joint" else stream.seen(after)
+        network.decision = Decision(classes, among, told.readout, told.input)
         network.save(self.folder.checkpoint("network"))
 
     def _test(self, task: int) -> None:
@@ -426,6 +461,7 @@ class _Run:
         domain = self.setting.stream.scenario == "domain-incremental"
         averages = average_accuracies(matrix) if whole else matrix.mean(1)
         self.folder.write_arrays(self.confusions)
+        gone = [task.name for task, one in zip(self.setting.stream.tasks, matrix[-1], strict=True) if np.isnan(one)]
         return {
             "scenario": self.setting.stream.scenario,
             "method": self.job.learner.method,
@@ -433,28 +469,93 @@ class _Run:
             "memory_bytes": self.learner.memory_bytes,
             "seed": self.job.seed,
             "classes": list(self.setting.stream.classes),
+            "tasks": [task.name for task in self.setting.stream.tasks],
+            **({"task_data": list(self.data)} if set(self.data) != {self.job.data} else {}),
+            **({"not_measured": gone} if gone else {}),
             "accuracy_matrix": [_plain(line) for line in matrix],
             "average_accuracies": _plain(averages),
             "average_accuracy": round(float(averages[-1]), 5),
-            "forgetting": round(forgetting(matrix), 5) if whole else None,
-            "backward_transfer": round(backward_transfer(matrix), 5) if whole else None,
-            "forward_transfer": round(forward_transfer(matrix, self.untrained), 5) if whole and domain else None,
+            "forgetting": _number(forgetting(matrix)) if whole else None,
+            "backward_transfer": _number(backward_transfer(matrix)) if whole else None,
+            "forward_transfer": _number(forward_transfer(matrix, self.untrained)) if whole and domain else None,
             **self._operations(),
             "seconds": round(self.position.seconds, 1),
         }
 
 
 def _plain(values: NDArray[np.float64]) -> list[float | None]:
-    return [None if np.isnan(value) else round(float(value), 5) for value in values]
+    return [_number(value) for value in values]
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 5)
+
+
+def _names(job: Job, progress: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the name of each task's dataset: of those that a state knows as it says, then the job's."""
+    known = tuple(progress.get("data", ()))
+    return (*known, *[job.data] * (len(job.stream) - len(known)))
+
+
+def _gone(job: Job, progress: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the datasets of the tasks that a state has learned: their images may be gone."""
+    return _names(job, progress)[: progress["position"]["task"]] if progress and job.learner.method != "joint" else ()
+
+
+def lengthens(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a job, in plain values, is another one with further tasks; other data may come with them.
+
+    Raises:
+        InputError: it has other tasks, which do not begin with those of the other one, or its method or stream does
+            not allow it.
+    """
+    key = TASKS_IN.get(new["stream"]["kind"], "")
+
+    def others(job: Mapping[str, Any]) -> Any:
+        return {**job, "data": None, "stream": {**job["stream"], key: None}}
+
+    if "stream" not in old or key not in old["stream"] or others(old) != others(new):
+        return False
+    before, after = old["stream"][key], new["stream"][key]
+    if before == after:
+        return False
+    longer = after > before if key == "tasks" else after[: len(before)] == before
+    if not longer:
+        raise InputError(
+            f"stream.{key} is {after}, but the run is of {before}, expected further tasks after these; choose another "
+            "--out for another stream"
+        )
+    method = new["learner"]["method"]
+    if method == "joint":
+        raise InputError("joint training learns all tasks at once, so none can follow; choose another --out")
+    if new["stream"]["blur"]:
+        raise InputError(
+            f"stream.blur is {new['stream']['blur']}, which mixes the images of all tasks there are, expected 0 for a "
+            "stream that gets more of them; choose another --out"
+        )
+    return True
+
+
+def finished(job: Job, path: Path) -> dict[str, Any] | None:
+    """Return the kept row of a job whose whole stream was learned and tested, or None."""
+    row = kept_row(path)
+    tasks = 1 if job.learner.method == "joint" else len(job.stream)
+    return row if row and len(row["accuracy_matrix"]) == tasks else None
+
+
+def kept_row(path: Path) -> dict[str, Any] | None:
+    """Return the row that a run kept when it ended last, maybe of a shorter stream, or None."""
+    file = path / "results.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def run_job(
     job: Job, path: Path, data_dir: Path | None, tick: Callable[[int], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Run one job in ``path``, from where it was stopped; a finished one only returns its row.
+    """Run one job in ``path``, from where it was stopped or its stream was lengthened; a finished one returns its row.
 
     The run takes one thread, so that the same job gives the same bytes alone and beside others. ``tick`` is called
-    with the number of images just learned, at first with those of the run that was stopped.
+    with the number of images just learned.
 
     Raises:
         InputError: the folder holds a run of another configuration, or what was asked cannot be run, which leaves
@@ -464,9 +565,14 @@ def run_job(
     import numba
     import torch
 
-    with RunFolder(path, json.loads(json.dumps(asdict(job))), resume=True) as folder:
-        if (path / "results.json").exists():
-            return json.loads((path / "results.json").read_text(encoding="utf-8"))
+    with RunFolder(path, json.loads(json.dumps(asdict(job))), resume=True, lengthens=lengthens) as folder:
+        if row := finished(job, path):
+            return row
+        if kept_row(path) and not folder.checkpoint("state").exists():
+            raise InputError(
+                f"{path} has no checkpoints/state.safetensors, which a run goes on from (earlier versions deleted it "
+                "at the end); learn the longer stream from the start in another --out"
+            )
         threads = torch.get_num_threads(), numba.get_num_threads()
         torch.set_num_threads(1)
         numba.set_num_threads(1)
@@ -476,7 +582,8 @@ def run_job(
             torch.set_num_threads(threads[0])
             numba.set_num_threads(threads[1])
         folder.write_results(row)
-        folder.drop_state()
+        if job.learner.method == "joint":  # nothing can follow
+            folder.drop_state()
     return row
 
 
@@ -497,27 +604,29 @@ def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None, c
         InputError: the job has not finished, the network does not know a class of the images that are asked, or there
             is no image of a class.
     """
+    from spikelore.networks.readout import Decision
     from spikelore.networks.surrogate import SurrogateNetwork
 
-    checkpoint = path / "checkpoints" / "network.safetensors"
-    if not (path / "results.json").exists():
+    row = finished(job, path)
+    if row is None:
         raise InputError(f"{path} holds no finished learner; resume its run first")
-    stream = job.stream.load(job.data, data_dir, job.seed)
-    learner = learner_of(job, stream)
-    if job.learner.grow_heads:
-        assert isinstance(learner.network, SurrogateNetwork)
-        for task in stream.tasks:
-            learner.network.add_head(len(task.classes))
-    learner.load_network(load_tensors(checkpoint)[0])
+    draws = torch_generator(job.seed, "asked again", "network")
+    network = SurrogateNetwork.load(path / "checkpoints" / "network.safetensors", draws)
+    known_classes = tuple(row["classes"])
+    network.decision = Decision(known_classes, known_classes, job.learner.readout, job.learner.input)
     if data:
-        asked = [(load(data, data_dir).test, stream.classes)]
+        asked = [(load(data, data_dir).test, known_classes)]
     else:
+        names = row.get("task_data") or [job.data] * len(job.stream)
+        stream = job.stream.load(job.data, data_dir, job.seed, names)
         last = len(stream.tasks) - 1
-        asked = [(task.test, _among(job, stream, number, last)) for number, task in enumerate(stream.tasks)]
+        among = [_among(job, stream, number, last) for number in range(last + 1)]
+        asked = [(task.test, each) for task, each in zip(stream.tasks, among, strict=True) if len(task.test)]
+        say_not_measured([task.name for task in stream.tasks if not len(task.test)])
     present = {label for test, _ in asked for label in test.labels.tolist()}
-    known = ", ".join(map(str, sorted(learner.classes)))
+    known = ", ".join(map(str, sorted(known_classes)))
     for label in classes or sorted(present):
-        if label not in learner.classes:
+        if label not in known_classes:
             raise InputError(
                 f"class {label} is not known to the networks of {path.name}, expected one of {known}; choose classes "
                 "of test images with --classes"
@@ -527,10 +636,27 @@ def accuracy_of(job: Job, path: Path, data: str | None, data_dir: Path | None, c
     if classes:
         asked = [(test.take(np.flatnonzero(np.isin(test.labels, classes))), among) for test, among in asked]
         asked = [(test, among) for test, among in asked if len(test)]
-    return float(np.mean([(learner.decide(test.images, among) == test.labels).mean() for test, among in asked]))
+    return float(np.mean([(network.predict(test.images, among) == test.labels).mean() for test, among in asked]))
 
 
-def work(job: Job, data_dir: Path | None) -> int:
-    """Return how many training images a job shows in all."""
-    sizes = sum(len(task.train) for task in job.stream.load(job.data, data_dir, job.seed).tasks)
-    return sizes * job.learner.epochs
+def listed(tasks: Sequence[str]) -> str:
+    """Return the names of tasks for people, such as ``tasks 0,1; 2,3``."""
+    return f"task{'s' if len(tasks) > 1 else ''} {'; '.join(tasks)}"
+
+
+def say_not_measured(tasks: Sequence[str]) -> None:
+    """Tell people, in a line on stderr, which tasks have no images any more."""
+    if tasks:
+        print(f"not measured: {listed(tasks)}, whose images are gone from the data", file=sys.stderr)
+
+
+def work(job: Job, path: Path, data_dir: Path | None) -> int:
+    """Return how many training images a job in its folder has yet to show."""
+    state = path / "checkpoints" / "state.safetensors"
+    if finished(job, path):
+        return 0
+    progress = json.loads(load_tensors(state)[1]["progress"]) if state.exists() else {}
+    sizes = [len(task.train) for task in _setting(job, data_dir, _gone(job, progress)).learned]
+    at = _Position(**progress.get("position", {}))
+    done = sum(sizes[: at.task]) * job.learner.epochs + sum(sizes[at.task : at.task + 1]) * at.epoch
+    return sum(sizes) * job.learner.epochs - done - at.batch * job.learner.batch

@@ -11,7 +11,7 @@ On one machine the same configuration gives the same bytes, but for the measured
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from fnmatch import fnmatch
 from importlib.metadata import version
@@ -51,13 +51,22 @@ def versions() -> dict[str, str]:
 class RunFolder:
     """One run's files; no other process writes to them until `close` or the end of this one."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], *, resume: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: Mapping[str, Any],
+        *,
+        resume: bool,
+        lengthens: Callable[[dict[str, Any], dict[str, Any]], bool] = lambda old, new: False,
+    ) -> None:
         """Create the folder, or open it again to go on.
 
         Args:
             path: the folder; one that is there may hold other files, which are left alone.
             config: the resolved configuration, plain values only.
             resume: go on with a run that was interrupted.
+            lengthens: whether the run of a saved configuration, plain values, can go on with another, which then takes
+                its place.
 
         Raises:
             InputError: a new run in a folder that already holds one, a resumed one with another configuration, or
@@ -66,9 +75,10 @@ class RunFolder:
         """
         self.path = path
         self._before: set[str] | None = None
+        self._replaced: str | None = None
         self._writer = Writer(path)
         try:
-            self._open(config, resume)
+            self._open(config, resume, lengthens)
         except BaseException:
             self.withdraw()
             raise
@@ -83,7 +93,9 @@ class RunFolder:
             self.withdraw()
         self.close()
 
-    def _open(self, config: Mapping[str, Any], resume: bool) -> None:
+    def _open(
+        self, config: Mapping[str, Any], resume: bool, lengthens: Callable[[dict[str, Any], dict[str, Any]], bool]
+    ) -> None:
         try:
             self._before = {*os.listdir(self.path)} - {LOCK}
         except OSError as error:
@@ -93,8 +105,12 @@ class RunFolder:
         if saved.exists():
             if not resume:
                 raise InputError(f"{self.path} already holds a run; pass --resume to go on with it, or another --out")
-            changed = _difference(_read(saved), plain_yaml.parse(text, str(saved)))
-            if changed:
+            old, new = _read(saved), plain_yaml.parse(text, str(saved))
+            changed = _difference(old, new)
+            if changed and isinstance(old, dict) and lengthens(old, new):
+                self._replaced = saved.read_text(encoding="utf-8")
+                write_text_atomic(saved, text)
+            elif changed:
                 raise InputError(
                     f"{self.path} was run with another configuration ({changed}); resume with the same one, "
                     "or choose another --out"
@@ -114,7 +130,7 @@ class RunFolder:
         """Take back what was written while nothing but the configuration was, and close.
 
         Only files that were not there before go, and only a folder that this made. The folders of a run's parts are
-        looked into in the same way. What cannot be deleted stays.
+        looked into in the same way. What cannot be deleted stays. A configuration that was replaced comes back.
         """
         with suppress(OSError):
             new = {*os.listdir(self.path)} - self._before if self._before is not None else set()
@@ -126,6 +142,9 @@ class RunFolder:
                     file.unlink()
                 for folder, _, _ in os.walk(parts, topdown=False) if "parts" in new else ():
                     os.rmdir(folder)
+        if self._replaced is not None:
+            with suppress(SpikeloreError):
+                write_text_atomic(self.path / "config.yaml", self._replaced)
         self.close()
 
     def checkpoint(self, name: str) -> Path:

@@ -1,11 +1,12 @@
 """Numbers that tell how well a learner keeps what it learned, from its accuracy matrix.
 
 The accuracy matrix R is (K,K): ``R[i, j]`` is the accuracy on task j's test images after learning tasks 0 .. i. What
-was not measured is NaN; usually that is j > i.
+was not measured is NaN; usually that is j > i, and where a task's images are gone, all of its later entries. Means are
+over what was measured; NaN where nothing was.
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from spikelore.errors import InputError
 
@@ -17,6 +18,13 @@ def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return matrix
 
 
+def _mean(values: ArrayLike) -> float:
+    """Return the mean of what is not NaN."""
+    measured = np.asarray(values, np.float64)
+    measured = measured[~np.isnan(measured)]
+    return float(measured.mean()) if len(measured) else float("nan")
+
+
 def average_accuracies(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ``A[i] = mean over j <= i of R[i, j]`` for each i, (K,): the mean over the tasks seen so far.
 
@@ -26,7 +34,7 @@ def average_accuracies(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         [1.0, 0.7]
     """
     matrix = _square(matrix)
-    return np.array([matrix[i, : i + 1].mean() for i in range(len(matrix))])
+    return np.array([_mean(matrix[i, : i + 1]) for i in range(len(matrix))])
 
 
 def forgetting(matrix: NDArray[np.float64]) -> float:
@@ -43,7 +51,7 @@ def forgetting(matrix: NDArray[np.float64]) -> float:
     """
     matrix = _square(matrix)
     last = len(matrix) - 1
-    return float(np.mean([matrix[j:, j].max() - matrix[last, j] for j in range(last)])) if last else 0.0
+    return _mean([np.fmax.reduce(matrix[j:, j]) - matrix[last, j] for j in range(last)]) if last else 0.0
 
 
 def backward_transfer(matrix: NDArray[np.float64]) -> float:
@@ -58,7 +66,7 @@ def backward_transfer(matrix: NDArray[np.float64]) -> float:
     """
     matrix = _square(matrix)
     last = len(matrix) - 1
-    return float(np.mean([matrix[last, j] - matrix[j, j] for j in range(last)])) if last else 0.0
+    return _mean([matrix[last, j] - matrix[j, j] for j in range(last)]) if last else 0.0
 
 
 def forward_transfer(matrix: NDArray[np.float64], untrained: NDArray[np.float64]) -> float:
@@ -76,4 +84,4 @@ def forward_transfer(matrix: NDArray[np.float64], untrained: NDArray[np.float64]
         0.25
     """
     matrix = _square(matrix)
-    return float(np.mean([matrix[j - 1, j] - untrained[j] for j in range(1, len(matrix))])) if len(matrix) > 1 else 0.0
+    return _mean([matrix[j - 1, j] - untrained[j] for j in range(1, len(matrix))]) if len(matrix) > 1 else 0.0

@@ -69,6 +69,9 @@ class _Convolution(torch.autograd.Function):
 def _check(currents: torch.Tensor, steps: int) -> None:
     if currents.device.type != "cpu":
         raise InputError(f"currents are on {currents.device}; these layers run on the cpu")
+    if currents.dtype == torch.float64 or not currents.is_floating_point():
+        kind = str(currents.dtype).removeprefix("torch.")
+        raise InputError(f"currents are {kind}; these layers compute in float32, convert the network with float()")
     if len(currents) not in (1, steps):
         raise InputError(f"currents have {len(currents)} steps; expected {steps}, or 1 for a constant input")
 
@@ -83,7 +86,7 @@ def scan(currents: torch.Tensor, leaky: Leaky, steps: int, *, backend: str = DEF
         backend: of the kernel.
 
     Raises:
-        InputError: the tensor is not on the processor, or its first axis is neither T nor 1.
+        InputError: the tensor is not on the processor, float64 or of integers, or its first axis is neither T nor 1.
     """
     _check(currents, steps)
     spikes, _ = _Scan.apply(currents.reshape(len(currents), -1), leaky, steps, False, backend)

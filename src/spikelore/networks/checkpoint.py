@@ -8,10 +8,11 @@ from spikelore.networks.protocol import Classifier
 
 
 def load(path: Path) -> Classifier:
-    """Return the network of a checkpoint, first-spike or rate-coded LIF.
+    """Return the network of a checkpoint, of any kind.
 
     Raises:
-        InputError: no such file, a damaged one, or one of something else.
+        InputError: no such file, a damaged one, or one of something else or of a network that does not say its
+            classes.
     """
     kind = load_tensors(path)[1].get("format", "no format").removeprefix("spikelore ")
     if kind.startswith("first-spike network"):
@@ -23,11 +24,16 @@ def load(path: Path) -> Classifier:
 
         return RateLIFNetwork.load(path)
     if kind.startswith("surrogate network"):
-        raise InputError(
-            f"checkpoint {path} holds a surrogate network, whose outputs get their classes from a learner, expected a "
-            "network that decides on its own; give its run folder, or load it with SurrogateNetwork.load"
-        )
+        from spikelore.networks.surrogate import SurrogateNetwork
+
+        network = SurrogateNetwork.load(path)
+        if network.decision is None:
+            raise InputError(
+                f"checkpoint {path} does not say which classes its network's outputs stand for, expected one that a "
+                "run wrote; give its run folder, or load it with SurrogateNetwork.load and set its decision"
+            )
+        return network
     raise InputError(
-        f"checkpoint {path} holds {kind!r}, expected a first-spike or a rate-coded LIF network; give one that a "
-        "run wrote"
+        f"checkpoint {path} holds {kind!r}, expected a first-spike, a rate-coded LIF or a surrogate network; give one "
+        "that a run wrote"
     )

@@ -22,10 +22,6 @@ class Classifier(Protocol):
         """Return the decided class of each image, (N,) int64, -1 where the network stays silent."""
         ...
 
-    def state_dict(self) -> dict[str, NDArray]:
-        """Return every learned array by name."""
-        ...
-
 
 class OutputUnits(Protocol):
     """A network whose output units each stand for a class and read the same frozen features.
@@ -73,11 +69,16 @@ class SpikingModule(Protocol):
     """A differentiable network: any ``torch.nn.Module`` from images to output spikes over time.
 
     A model of another library answers it unchanged where its time loop is in its ``forward``; `stepwise`
-    of `spikelore.networks.surrogate` puts the loop around a model that maps one step.
+    of `spikelore.networks.surrogate` puts the loop around a model that maps one step. Each call starts from rest:
+    what a call leaves in attributes, and in buffers by another shape or with gradients, is put back after it
+    (`spikelore.networks.foreign.at_rest`).
     """
 
     def __call__(self, images: "torch.Tensor") -> "torch.Tensor":
-        """Return (T,B,classes) spikes, 0 or 1, of the float images (B,H,W) or (B,C,H,W) in 0..1."""
+        """Return (T,B,classes) spikes, 0 or 1, of the float images (B,H,W) or (B,C,H,W) in 0..1.
+
+        Of a tuple or list, such as snnTorch's (spikes, potentials), the first is taken.
+        """
         ...
 
 
@@ -110,11 +111,16 @@ class PotentialModule(LayeredModule, Protocol):
 
 @runtime_checkable
 class GrowingModule(Protocol):
-    """A `SpikingModule` with a head of output neurons for each task."""
+    """A `SpikingModule` that can get further outputs: what learning on with new classes needs."""
 
     def add_head(self, classes: int) -> None:
-        """Append a head; its output columns come after those of the heads before."""
+        """Append ``classes`` output neurons; their columns come after those there are, which stay as they are."""
         ...
+
+
+@runtime_checkable
+class HeadedModule(GrowingModule, Protocol):
+    """A `GrowingModule` that keeps its outputs as a head for each `add_head`."""
 
     def head_columns(self, index: int) -> slice:
         """Return which output columns belong to head ``index``."""

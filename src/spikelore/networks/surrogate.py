@@ -3,11 +3,16 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from inspect import getclosurevars
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from types import FunctionType, MethodType
+from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
@@ -17,19 +22,80 @@ from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.kernels.lif_convolution import LARGEST_WINDOW
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
+from spikelore.networks.foreign import at_rest, decided, kind_of
+from spikelore.networks.readout import Decision, as_input, drive
 from spikelore.networks.surrogate_config import SurrogateConfig
+from spikelore.shapes import Images, Labels
 
 _FORMAT = "spikelore surrogate network 1"
+_DECIDED_AT_ONCE = 500
 
 
-def stepwise(step: Callable[[torch.Tensor], torch.Tensor], steps: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return a function from images to (T,B,classes) spikes around a model of one step that keeps its own state.
+class Stepwise(nn.Module):
+    """A model of one step in a loop over time; see `stepwise`."""
+
+    def __init__(self, step: Callable[[torch.Tensor], Any], steps: int, reset: Callable[[], Any] | None) -> None:
+        super().__init__()
+        if steps < 1:
+            raise InputError(f"steps is {steps}, expected at least 1; choose another number")
+        if not callable(step) or isinstance(step, type):
+            raise InputError(f"step is {step!r}, expected a module or a function of one step; make one first")
+        self.models = nn.ModuleList(_modules_of(step))
+        self.steps = steps
+        self._step = [step]  # in a list, so that a module is not registered twice
+        self._reset = reset
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (T,B,classes) spikes."""
+        if self._reset is not None:
+            self._reset()
+        with at_rest(self):
+            return torch.stack([self._one(images) for _ in range(self.steps)])
+
+    def _one(self, images: torch.Tensor) -> torch.Tensor:
+        output = self._step[0](images)
+        spikes = output[0] if isinstance(output, tuple | list) and output else output
+        if not isinstance(spikes, torch.Tensor) or spikes.dim() != 2 or len(spikes) != len(images):
+            raise InputError(
+                f"the step returned {kind_of(output)} for {len(images)} images, expected a tensor (B,classes) of one "
+                "step's spikes; return the spikes alone or first"
+            )
+        return spikes
+
+
+def _modules_of(step: Callable[[torch.Tensor], Any]) -> list[nn.Module]:
+    """Return a step's modules: itself, the one it is a method of, or those that a function names."""
+    if isinstance(step, nn.Module):
+        return [step]
+    if isinstance(step, partial):
+        named = [step.func, *step.args, *step.keywords.values()]
+        return [module for each in named if callable(each) for module in _modules_of(each)]
+    if isinstance(step, MethodType):
+        return [step.__self__] if isinstance(step.__self__, nn.Module) else []
+    if not isinstance(step, FunctionType):
+        return []
+    known = getclosurevars(step)
+    named = {id(each): each for each in (*known.nonlocals.values(), *known.globals.values())}
+    return [each for each in named.values() if isinstance(each, nn.Module)]
+
+
+def stepwise(step: Callable[[torch.Tensor], Any], steps: int, reset: Callable[[], Any] | None = None) -> Stepwise:
+    """Return a module from images to (T,B,classes) spikes around a model of one step that keeps its own state.
+
+    Each call starts from rest. What the steps left in the model's attributes, or in buffers by another shape or with
+    gradients, is put back after it, and neurons of snnTorch and SpikingJelly are reset before it. State that is
+    elsewhere, as in a function's variables, needs ``reset``.
 
     Args:
-        step: maps images to the (B,classes) spikes of the next step.
+        step: maps images to the (B,classes) spikes of the next step, or a tuple or list of which they are the first: a
+            module, a method of one, or a function that names one.
         steps: T.
+        reset: called before the first step of each call.
+
+    Raises:
+        InputError: no step, a number of steps below 1, or, when called, an answer of another form.
     """
-    return lambda images: torch.stack([step(images) for _ in range(steps)])
+    return Stepwise(step, steps, reset)
 
 
 @dataclass(frozen=True)
@@ -58,6 +124,9 @@ class SurrogateNetwork(nn.Module):
         generator: draws the initial weights, those of later heads, and the Bernoulli inputs; may be replaced.
         backend: of the kernels.
 
+    Attributes:
+        decision: what its outputs stand for, so that it can `predict`; None until it is set. Kept in checkpoints.
+
     Source: Proietti et al. 2023 (MLSP), with torch's default initial weights.
     """
 
@@ -66,6 +135,7 @@ class SurrogateNetwork(nn.Module):
         self.config = config
         self.generator = generator
         self.backend = backend
+        self.decision: Decision | None = None
         shapes = config.shapes()
         convolutions = pairwise(shapes[: len(config.channels) + 1])
         self.convolutions = nn.ModuleList(
@@ -137,12 +207,26 @@ class SurrogateNetwork(nn.Module):
             images = images.unsqueeze(1)
         if tuple(images.shape[1:]) != self.config.image:
             raise InputError(f"images have shape {tuple(images.shape[1:])}; the network takes {self.config.image}")
+        if not len(images):
+            raise InputError("the batch has no image, expected at least one; leave it out")
+        weight = next(self.parameters(), images)
+        if images.dtype != torch.float32 or weight.dtype != torch.float32:
+            kinds = [str(each.dtype).removeprefix("torch.") for each in (images, weight)]
+            raise InputError(
+                f"images are {kinds[0]} and weights {kinds[1]}, expected float32, images in 0..1; convert with float()"
+            )
         if self.config.coding == "constant":
             return images.unsqueeze(0)
         shown = images.unsqueeze(0)
         if self.config.coding == "bernoulli":
             shown = shown.expand(self.config.steps, *images.shape)
-        return torch.bernoulli(shown, generator=self.generator)
+        try:
+            return torch.bernoulli(shown, generator=self.generator)
+        except RuntimeError as error:
+            low, high = (float(each) for each in images.aminmax())
+            raise InputError(
+                f"pixels are {low:g} to {high:g}, expected probabilities of a spike, 0 to 1; divide grey images by 255"
+            ) from error
 
     def _currents(self, signal: torch.Tensor, index: int, neurons: Leaky | None) -> torch.Tensor:
         """Return the input currents of layer ``index``, the read-out being the last, from the signal before it.
@@ -268,11 +352,57 @@ class SurrogateNetwork(nn.Module):
         sizes = [*self.config.hidden, sum(self.head_sizes)]
         return torch.tensor([float(sizes[index - len(self.convolutions)])])
 
+    def class_scores(self, images: Images) -> NDArray[np.float32]:
+        """Return the (N,K) logits of (N,H,W) uint8 images, columns in the order of ``decision.classes``.
+
+        Raises:
+            InputError: images of another kind, or ``decision`` is not set.
+        """
+        decision = self._known_decision()
+        found = [np.zeros((0, sum(self.head_sizes)), np.float32)]
+        with torch.no_grad():
+            for n in range(0, len(images), _DECIDED_AT_ONCE):
+                inputs = as_input(images[n : n + _DECIDED_AT_ONCE], decision.input)
+                if decision.readout == "drive":
+                    logits = drive(*self.with_potentials(inputs), self.threshold)
+                else:
+                    logits = self(inputs).sum(0)
+                found.append(logits.numpy())
+        return np.concatenate(found)
+
+    def predict(self, images: Images, among: Sequence[int] = ()) -> Labels:
+        """Return the class with the largest score for each of (N,H,W) uint8 images, (N,) int64; on a tie the first.
+
+        It is -1 where a score is not a finite number.
+
+        Args:
+            images: as `class_scores` takes them.
+            among: classes that are decided among; none for ``decision.among``.
+
+        Raises:
+            InputError: as `class_scores`.
+        """
+        decision = self._known_decision()
+        asked = set(among or decision.among)
+        columns = [column for column, label in enumerate(decision.classes) if label in asked]
+        best = decided(torch.from_numpy(self.class_scores(images)[:, columns])).numpy()
+        return np.where(best < 0, -1, np.array(decision.classes, np.int64)[columns][best])
+
+    def _known_decision(self) -> Decision:
+        if self.decision is None:
+            raise InputError(
+                "the network does not know what its outputs stand for, expected its decision to be set; set it to a "
+                "spikelore.networks.readout.Decision with the class of each output"
+            )
+        return self.decision
+
     def save(self, path: Path) -> None:
-        """Write a checkpoint: weights and configuration in one safetensors file, nothing pickled."""
+        """Write a checkpoint: weights, configuration and decision in one safetensors file, nothing pickled."""
         tensors = {name: tensor.detach().numpy() for name, tensor in self.state_dict().items()}
-        description = json.dumps({"config": asdict(self.config), "heads": self.head_sizes})
-        save_tensors(path, tensors, {"format": _FORMAT, "network": description})
+        description = {"config": asdict(self.config), "heads": self.head_sizes}
+        if self.decision is not None:
+            description["decision"] = asdict(self.decision)
+        save_tensors(path, tensors, {"format": _FORMAT, "network": json.dumps(description)})
 
     @classmethod
     def load(cls, path: Path, generator: torch.Generator | None = None) -> Self:
@@ -299,6 +429,9 @@ class SurrogateNetwork(nn.Module):
             for size in description["heads"]:
                 network.add_head(size)
             network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+            if told := description.get("decision"):
+                labels = {name: tuple(told.pop(name)) for name in ("classes", "among")}
+                network.decision = Decision(**labels, **told)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"checkpoint {path} does not describe a surrogate network: {reason}") from error

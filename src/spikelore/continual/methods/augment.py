@@ -13,7 +13,8 @@ _GRID = 7
 def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) -> torch.Tensor:
     """Return images changed at random: rotated, scaled, sheared, shifted and displaced, bilinear, the outside 0.
 
-    All amounts but the elastic one are uniform between minus and plus the largest. The elastic displacement is
+    All amounts but the elastic one are uniform between minus and plus the largest; angles and shears are those of
+    pixels, also where an image is not square. The elastic displacement is
     normal at 7x7 places, with bicubic interpolation between them (a coarse form of Simard et al. 2003).
 
     Args:
@@ -28,10 +29,10 @@ def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) 
 
     angle = uniform(math.radians(by.rotation))
     scale_x, scale_y, shear = 1 + uniform(by.scale), 1 + uniform(by.scale), uniform(by.shear)
-    matrix = torch.zeros(count, 2, 3)
+    matrix = torch.zeros(count, 2, 3)  # of coordinates from -1 to 1 along either side, whatever their lengths
     matrix[:, 0, 0] = angle.cos() * scale_x
-    matrix[:, 0, 1] = shear - angle.sin() * scale_y
-    matrix[:, 1, 0] = angle.sin() * scale_x
+    matrix[:, 0, 1] = (shear - angle.sin() * scale_y) * (rows / columns)
+    matrix[:, 1, 0] = angle.sin() * scale_x * (columns / rows)
     matrix[:, 1, 1] = angle.cos() * scale_y
     matrix[:, 0, 2] = uniform(2 * by.shift / columns)
     matrix[:, 1, 2] = uniform(2 * by.shift / rows)

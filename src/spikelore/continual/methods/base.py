@@ -16,11 +16,26 @@ from spikelore.continual.methods.augment import augment
 from spikelore.continual.methods.settings import LearnerSettings, MemorySettings
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.learning.surrogate_gradient import adam, step_
-from spikelore.networks.protocol import LayeredModule, PotentialModule, RandomModule
+from spikelore.networks.foreign import (
+    at_rest,
+    check_network,
+    check_order,
+    decided,
+    has_methods,
+    kind_of,
+    modes_kept,
+    named_tensors,
+    over_time,
+    own_generator,
+    put_,
+    respond,
+    tensors_of,
+)
+from spikelore.networks.protocol import GrowingModule, LayeredModule, PotentialModule, RandomModule
+from spikelore.networks.readout import SPIKE_FROM, as_input, check_images, drive
 from spikelore.randomness import generator, torch_generator
 from spikelore.shapes import Images, Labels
 
-_THRESHOLD = 128
 _HIDDEN = -1e4
 
 
@@ -35,26 +50,39 @@ def tensors_under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, torch.
     return {name: torch.from_numpy(array.copy()) for name, array in arrays_under(title, arrays).items()}
 
 
-def tensors_of(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Return a copy of a network's weights by name."""
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+def array_of(tensor: torch.Tensor) -> NDArray:
+    """Return a tensor as an array to save; of a type that NumPy does not have, such as bfloat16, as float32: exact."""
+    tensor = tensor.detach()
+    try:
+        return tensor.numpy()
+    except TypeError:
+        return tensor.float().numpy()
 
 
-def check_images(images: Images) -> None:
-    """Refuse what is not (B,H,W) uint8."""
-    if getattr(images, "dtype", None) != np.uint8 or images.ndim != 3:
-        kind = getattr(images, "dtype", type(images).__name__)
-        raise InputError(f"images are {kind}, expected a NumPy array (B,H,W) of uint8, 0 to 255; convert them")
+def checked_labels(labels: Any, count: int) -> Labels:
+    """Return the labels of ``count`` images as (B,) int64; InputError for any that are not as many whole numbers."""
+    try:
+        array = np.asarray(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"labels are a {type(labels).__name__}, expected (B,) integers; convert them") from error
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise InputError(f"labels are {array.dtype} {array.shape}, expected (B,) integers; convert or flatten them")
+    if len(array) != count:
+        raise InputError(f"there are {count} images and {len(array)} labels, expected as many; give each image a label")
+    return array.astype(np.int64)
 
 
 class Learner:
     """A network that learns from a stream of images. On its own: naive fine-tuning; joint training on a joint stream.
 
     A method overrides `loss`, or what happens around a task. Randomness: the order of images is the caller's; the
-    rest is drawn from named generators under ``seed``, whose states are part of `state_dict`.
+    rest is drawn from named generators under ``seed``, whose states are part of `state_dict`. That is so for torch's
+    global generator too, which layers such as dropout draw from: while it learns or is asked, it is the learner's own.
 
     Args:
-        network: any module from images (B,H,W) in 0..1 to (T,B,K) spikes.
+        network: any module from images (B,H,W) in 0..1 to (T,B,K) spikes. It begins each call from rest
+            (`spikelore.networks.foreign.at_rest`), learns in the modes, training or evaluation, that its modules are
+            in, and is asked in evaluation mode.
         settings: of the method.
         memory: what the methods that keep examples may keep.
         classes: the labels in the order of the network's outputs.
@@ -66,7 +94,8 @@ class Learner:
         drop_last: whether a shorter last batch of a task is left out.
 
     Raises:
-        InputError: the memory's budget is smaller than the number of classes.
+        InputError: the memory's budget is smaller than the number of classes, the network is no module or its weights
+            cannot be learned here, or there is no class or one twice.
     """
 
     drop_last = False
@@ -81,17 +110,23 @@ class Learner:
         seed: int,
         tasks: int = 1,
     ) -> None:
+        check_network(network)
+        if not classes or len(set(classes)) < len(classes):
+            raise InputError(f"classes are {list(classes)}, expected at least one and each once; name each label once")
         self.network = network
         self.settings = settings
         self.kept = memory
         self.classes = classes
-        self.image_shape = image_shape
+        self.image_shape = (image_shape[0], image_shape[1])
         self.seed = seed
         self.tasks = tasks
         self.seen: list[int] = []
         self.questions = 0
         self.steps = 0
+        self.growth: list[tuple[tuple[int, ...], int]] = []
+        self._order_is_known = False
         self.draws = torch_generator(seed, "learner", "augmentation")
+        self.global_draws = torch_generator(seed, "learner", "global").get_state()
         self.storage = self.make_storage()
         self.memory = self._make_memory(tasks) if settings.keeps_examples else None
         self.averaged: dict[str, torch.Tensor] = {}
@@ -125,10 +160,13 @@ class Learner:
         return self.memory.bytes if self.memory is not None else 0
 
     def _make_memory(self, tasks: int) -> Memory:
-        row_bytes, extras = self.row_bytes(), self.extras()
-        places = self.kept.budget().examples(example_bytes(row_bytes, extras), len(self.classes))
         rng = generator(self.seed, "learner", "memory")
-        return Memory(self.kept.policy, places, row_bytes, rng, extras=extras, tasks=tasks)
+        extras = self.extras()
+        return Memory(self.kept.policy, self._places(), self.row_bytes(), rng, extras=extras, tasks=tasks)
+
+    def _places(self) -> int:
+        size = example_bytes(self.row_bytes(), self.extras())
+        return self.kept.budget().examples(size, len(self.classes))
 
     # Around the stream -------------------------------------------------------------------------------------------
 
@@ -141,6 +179,79 @@ class Learner:
     def end_task(self, task: int) -> None:
         """Hear that a task has ended (not in a task-free stream)."""
 
+    def grow(self, classes: tuple[int, ...], tasks: int) -> None:
+        """Make room for further classes and tasks: output columns after the old ones, a memory that is divided anew.
+
+        What was learned stays, with the optimiser's state. A memory keeps its budget; what no longer fits goes by its
+        policy.
+
+        Args:
+            classes: labels that the learner does not have yet; may be none.
+            tasks: number of tasks in all.
+
+        Raises:
+            InputError: a class that is there already, a network that cannot grow, or a budget that is too small.
+        """
+        both = sorted(set(classes) & set(self.classes))
+        if both:
+            raise InputError(f"class {both[0]} is there already, expected new ones; leave it out")
+        spare = self._outputs() - len(self.classes) if classes and not self.settings.grow_heads else len(classes)
+        if spare < len(classes) and not has_methods(self.network, "add_head"):
+            raise InputError(
+                f"{type(self.network).__name__} has {len(self.classes) + spare} outputs and no add_head, expected an "
+                f"output for each of the {len(self.classes) + len(classes)} classes; give it add_head "
+                "(spikelore.networks.protocol.GrowingModule) or enough outputs from the start"
+            )
+        before = self.classes, self.tasks
+        self.classes, self.tasks = (*self.classes, *classes), tasks
+        try:
+            if self.memory is not None:
+                self.memory.resize(self._places(), extras=self.extras(), tasks=tasks)
+        except InputError:
+            self.classes, self.tasks = before
+            raise
+        if spare < len(classes):
+            assert isinstance(self.network, GrowingModule)
+            with self.own_draws():
+                self.network.add_head(len(classes) - spare)
+            self.network_grew()
+        self.growth.append((tuple(classes), tasks))
+
+    def _outputs(self) -> int:
+        """Return how many outputs the network has."""
+        with torch.no_grad(), self.own_draws(), at_rest(self.network, still=True):
+            return self.logits(torch.zeros(1, *self.image_shape)).shape[1]
+
+    def network_grew(self) -> None:
+        """Follow new parameters of the network: every optimiser gets them and keeps its state of the old ones."""
+        if self.optimiser is not None:
+            self.optimiser = self.widened(self.optimiser)
+        self.averaged = self.of_same_shape(self.averaged)
+
+    def widened(self, optimiser: torch.optim.Adam) -> torch.optim.Adam:
+        """Return an optimiser of all the network's parameters with the state that another has of some of them."""
+        wide = adam(self.network.parameters(), optimiser.param_groups[0]["lr"])
+        for parameter in self.network.parameters():
+            if parameter in optimiser.state:
+                wide.state[parameter] = optimiser.state[parameter]
+        return wide
+
+    def of_same_shape(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return those of the tensors whose parameter has kept its shape."""
+        shapes = {name: tensor.shape for name, tensor in named_tensors(self.network)}
+        return {name: tensor for name, tensor in tensors.items() if tensor.shape == shapes.get(name)}
+
+    @contextmanager
+    def own_draws(self) -> Iterator[None]:
+        """While the block runs, torch's global generator is the learner's own."""
+        others = torch.get_rng_state()
+        torch.set_rng_state(self.global_draws)
+        try:
+            yield
+        finally:
+            self.global_draws = torch.get_rng_state()
+            torch.set_rng_state(others)
+
     # Learning ----------------------------------------------------------------------------------------------------
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
@@ -152,16 +263,54 @@ class Learner:
             task: the number of the task the images came with; -1 in a task-free stream.
 
         Raises:
-            InputError: a label that the network has no output for.
-            SpikeloreError: the loss is not a finite number; no weight was changed.
+            InputError: images or labels that are not as above, a label that the network has no output for, or outputs
+                that are not (T,B,K).
+            SpikeloreError: the loss is not a finite number, or an exception in the network.
+
+        Whatever is raised, weights, running statistics, memory and generators are as they were.
         """
+        labels = self.checked(images, labels, task)
         columns = self.columns(labels)
-        for label in np.unique(labels).tolist():
-            if label not in self.seen:
-                self.seen.append(label)
-        value = self.descend(self.loss(images, labels, columns, task))
+        with self._undone_by_failure(), self.own_draws():
+            for label in np.unique(labels).tolist():
+                if label not in self.seen:
+                    self.seen.append(label)
+            value = self.descend(self.loss(images, labels, columns, task))
         self.remember(images, labels, columns, task)
         return value
+
+    def checked(self, images: Images, labels: Labels, task: int) -> Labels:
+        """Return a batch's labels as (B,) int64.
+
+        Raises:
+            InputError: images or labels that cannot be learned from.
+        """
+        check_images(images, self.image_shape)
+        if not len(images):
+            raise InputError("the batch has no image, expected at least one; leave it out")
+        labels = checked_labels(labels, len(images))
+        if self.memory is not None:
+            self.memory.check_task(task)
+        return labels
+
+    @contextmanager
+    def _undone_by_failure(self) -> Iterator[None]:
+        """In a block that fails, take back what it did to the classes seen, the generators and running statistics."""
+        seen, draws, everywhere = list(self.seen), self.draws.get_state(), self.global_draws
+        noise = own_generator(self.network)
+        drawn = None if noise is None else noise.get_state()
+        sampled = None if self.memory is None else self.memory.rng.bit_generator.state
+        try:
+            with at_rest(self.network):
+                yield
+        except BaseException:
+            self.seen, self.global_draws = seen, everywhere
+            self.draws.set_state(draws)
+            if noise is not None and drawn is not None:
+                noise.set_state(drawn)
+            if self.memory is not None and sampled is not None:
+                self.memory.rng.bit_generator.state = sampled
+            raise
 
     def descend(self, loss: torch.Tensor) -> float:
         """Take one step of the optimiser and follow it with the averaged weights."""
@@ -177,11 +326,12 @@ class Learner:
             return
         self.steps += 1
         decay = min(self.settings.averaging, self.steps / (self.steps + 9))
-        for name, parameter in self.network.named_parameters():
-            if name not in self.averaged:
-                self.averaged[name] = parameter.detach().clone()
-            else:
-                self.averaged[name].lerp_(parameter, 1 - decay)
+        for name, tensor in named_tensors(self.network):
+            mean = self.averaged.get(name)
+            if mean is None or not tensor.is_floating_point():
+                self.averaged[name] = tensor.detach().clone()
+            elif mean.shape == tensor.shape:
+                mean.lerp_(tensor, 1 - decay)
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the loss of a batch of new images: here the cross entropy of the logits."""
@@ -233,14 +383,12 @@ class Learner:
         """Return (B,H,W) uint8 images as they are stored: as they are, or 1 where a spike is."""
         check_images(images)
         spikes = self.kept.storage == "spikes"
-        return (images >= _THRESHOLD).astype(np.uint8) if spikes else images
+        return (images >= SPIKE_FROM).astype(np.uint8) if spikes else images
 
     def to_input(self, images: Images) -> torch.Tensor:
         """Return (B,H,W) uint8 images as the network sees them, 0..1."""
-        check_images(images)
-        if self.settings.input == "spikes":
-            return torch.from_numpy((images >= _THRESHOLD).astype(np.float32))
-        return torch.from_numpy(images).float() / 255
+        check_images(images, self.image_shape)
+        return as_input(images, self.settings.input)
 
     def columns(self, labels: Labels) -> torch.Tensor:
         """Return the network's output column of each label.
@@ -261,29 +409,55 @@ class Learner:
         """Return (B,K) logits of (B,H,W) inputs: spike counts, with the readout ``drive`` and what is left over.
 
         Raises:
-            InputError: fewer outputs than classes, or ``drive`` from a network without output potentials.
+            InputError: outputs that are not (T,B,K), fewer outputs than classes, or ``drive`` from a network without
+                output potentials.
+            SpikeloreError: an exception in the network.
         """
         if self.settings.readout == "drive":
-            if not isinstance(self.network, PotentialModule):
+            network = self.network
+            able = isinstance(network, PotentialModule) and has_methods(network, "features", "output")
+            if not able or not isinstance(network.threshold, float | int | torch.Tensor):
                 raise InputError(
-                    f"the readout 'drive' needs output potentials, which {type(self.network).__name__} does not give; "
-                    "use the readout 'spikes'"
+                    f"the readout 'drive' needs output potentials, which {self._name} does not give; use the readout "
+                    "'spikes'"
                 )
-            return self.logits_of(self.network.features(inputs))
-        return self._of_classes(self.network(inputs).sum(0))
+            assert isinstance(network, PotentialModule)
+            return self.logits_of(respond(network, network.features, inputs))
+        return self._of_classes(self.spikes(inputs).sum(0))
+
+    @property
+    def _name(self) -> str:
+        return type(self.network).__name__
+
+    def spikes(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the output spikes (T,B,K) of (B,H,W) inputs, from rest."""
+        found = over_time(respond(self.network, self.network, inputs), len(inputs), self._name)
+        if not self._order_is_known and len(found) == len(inputs) > 1:
+            check_order(self.network, self.network, inputs)
+        self._order_is_known |= len(inputs) > 1
+        return found
 
     def logits_of(self, features: torch.Tensor) -> torch.Tensor:
-        """Return (B,K) logits of the spikes below the network's split, (T,B,...).
-
-        With the readout ``drive`` they are ``sum_t S[t] + (U[T-1] / threshold - S[T-1])``: without a leak and with
-        subtractive reset that is the neuron's whole input over its threshold, of which spikes are the whole part.
-        """
+        """Return (B,K) logits of the spikes below the network's split, (T,B,...); see `spikelore.networks.readout`."""
+        if not isinstance(features, torch.Tensor) or features.dim() < 2:
+            raise InputError(
+                f"{self._name}.features returned {kind_of(features)}, expected a tensor (T,B,...) of spikes; return it"
+            )
+        count = features.shape[1]
         if self.settings.readout == "spikes":
             assert isinstance(self.network, LayeredModule)
-            return self._of_classes(self.network.head(features).sum(0))
+            spikes = over_time(respond(self.network, self.network.head, features), count, f"{self._name}.head")
+            return self._of_classes(spikes.sum(0))
         assert isinstance(self.network, PotentialModule)
-        spikes, potentials = self.network.output(features)
-        return self._of_classes(spikes.sum(0) + potentials[-1] / self.network.threshold - spikes[-1])
+        both = respond(self.network, self.network.output, features)
+        name = f"{self._name}.output"
+        if not isinstance(both, tuple | list) or len(both) != 2:
+            raise InputError(
+                f"{name} returned {kind_of(both)}, expected spikes and potentials, each (T,B,classes), for the readout "
+                "'drive'; use the readout 'spikes'"
+            )
+        spikes, potentials = (over_time(each, count, name) for each in both)
+        return self._of_classes(drive(spikes, potentials, self.network.threshold))
 
     def _of_classes(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the logits, if there is one for each class or heads are still to come."""
@@ -296,36 +470,56 @@ class Learner:
 
     @torch.no_grad()
     def scores(self, images: Images, batch: int = 500) -> torch.Tensor:
-        """Return the logits of (N,H,W) uint8 images, by the network as it stands; see `asked`."""
-        return torch.cat([self.logits(self.to_input(images[n : n + batch])) for n in range(0, len(images), batch)])
+        """Return the (N,K) logits of (N,H,W) uint8 images, by the network as it stands; see `asked`.
+
+        The network is in evaluation mode meanwhile, and nothing in it moves but its generator.
+        """
+        check_images(images, self.image_shape)
+        if not len(images):
+            return torch.zeros(0, len(self.classes))
+        with at_rest(self.network, still=True):
+            parts = [self.to_input(images[n : n + batch]) for n in range(0, len(images), batch)]
+            return torch.cat([self.logits(part) for part in parts])
 
     def decide(self, images: Images, among: tuple[int, ...]) -> Labels:
-        """Return the class in ``among`` with the largest logit for each image; on a tie the first of ``classes``."""
-        columns = sorted(self.columns(np.array(among)).tolist())
-        best = self.scores(images)[:, columns].argmax(1).numpy()
-        return np.array(self.classes, np.int64)[np.array(columns)[best]]
+        """Return the class in ``among`` with the largest logit for each image; on a tie the first of ``classes``.
+
+        It is -1 where one of these logits is not a finite number.
+        """
+        columns = sorted(self.columns(np.array(among, np.int64)).tolist())
+        if not columns:
+            raise InputError("there is no class to decide among, expected at least one; name some of the classes")
+        return self.labels_at(columns, self.scores(images)[:, columns])
+
+    def labels_at(self, columns: list[int], scores: torch.Tensor) -> Labels:
+        """Return the class of the largest of (N,K) scores whose columns are these; -1 where one is not finite."""
+        best = decided(scores).numpy()
+        return np.where(best < 0, -1, np.array(self.classes, np.int64)[np.array(columns)[best]])
 
     @contextmanager
     def asked(self) -> Iterator[None]:
         """While the block runs, the network is the one that decides; afterwards learning goes on undisturbed.
 
-        That is: averaged weights if there are any, then `rehearse` on a copy, evaluation mode, generators of its own.
+        That is: averaged weights if there are any, then `rehearse` on a copy in the modes that it learns in, then
+        evaluation mode, all with generators of its own. Afterwards each module is in the mode it was in.
         """
-        noise = self.network.generator if isinstance(self.network, RandomModule) else None
+        noise = own_generator(self.network)
         draws, self.draws = self.draws, torch_generator(self.seed, "asked", self.questions, "augmentation")
         sampling = None
         if self.memory is not None:
             sampling, self.memory.rng = self.memory.rng, generator(self.seed, "asked", self.questions, "memory")
-        if isinstance(self.network, RandomModule):
+        if noise is not None and isinstance(self.network, RandomModule):
             self.network.generator = torch_generator(self.seed, "asked", self.questions, "network")
+        everywhere = torch.get_rng_state()
+        torch.set_rng_state(torch_generator(self.seed, "asked", self.questions, "torch").get_state())
         try:
-            with self.weights(self.averaged):
+            with modes_kept(self.network), self.weights(self.averaged):
                 self.rehearse()
                 self.network.eval()
                 yield
         finally:
             self.questions += 1
-            self.network.train()
+            torch.set_rng_state(everywhere)
             self.draws = draws
             if self.memory is not None and sampling is not None:
                 self.memory.rng = sampling
@@ -335,12 +529,12 @@ class Learner:
     @contextmanager
     def weights(self, others: Mapping[str, torch.Tensor]) -> Iterator[None]:
         """While the block runs, the network has other weights, where any are given; afterwards its own again."""
-        kept = tensors_of(self.network)
-        self.network.load_state_dict(others, strict=False)
+        kept = tensors_of(self.network, all_buffers=True)
+        put_(self.network, others)
         try:
             yield
         finally:
-            self.network.load_state_dict(kept)
+            put_(self.network, kept)
 
     def rehearse(self) -> None:
         """Train on the memory alone, `rehearsal_steps` steps a class seen, with a rate that falls along a cosine."""
@@ -364,27 +558,33 @@ class Learner:
 
     def facts(self) -> dict[str, Any]:
         """Return the part of the state that is no array, as plain values."""
-        found: dict[str, Any] = {"seen": self.seen, "questions": self.questions, "steps": self.steps}
+        found: dict[str, Any] = {
+            "growth": self.growth, "seen": self.seen, "questions": self.questions, "steps": self.steps
+        }  # fmt: skip
         if self.memory is not None:
             found["memory generator"] = self.memory.rng.bit_generator.state
         return found
 
     def load_facts(self, facts: Mapping[str, Any]) -> None:
-        """Take over what `facts` returned."""
+        """Take over what `facts` returned; grows as that learner did."""
+        for classes, tasks in facts.get("growth", []):
+            self.grow(tuple(classes), tasks)
         self.seen, self.questions, self.steps = list(facts["seen"]), facts["questions"], facts["steps"]
         if self.memory is not None:
             self.memory.rng.bit_generator.state = facts["memory generator"]
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return everything that decides how learning goes on: arrays by name, and the rest as JSON."""
-        arrays = {f"network/{name}": tensor.numpy() for name, tensor in self.network.state_dict().items()}
+        arrays = {f"network/{name}": array_of(tensor) for name, tensor in named_tensors(self.network)}
         for title, optimiser in self.optimisers().items():
             for index, values in optimiser.state_dict()["state"].items():
-                arrays.update({f"{title}/{index}/{key}": value.numpy() for key, value in values.items()})
-        arrays.update({f"averaged/{name}": tensor.numpy() for name, tensor in self.averaged.items()})
+                arrays.update({f"{title}/{index}/{key}": array_of(value) for key, value in values.items()})
+        arrays.update({f"averaged/{name}": array_of(tensor) for name, tensor in self.averaged.items()})
         arrays["generators/draws"] = self.draws.get_state().numpy()
-        if isinstance(self.network, RandomModule):
-            arrays["generators/network"] = self.network.generator.get_state().numpy()
+        arrays["generators/global"] = self.global_draws.numpy()
+        noise = own_generator(self.network)
+        if noise is not None:
+            arrays["generators/network"] = noise.get_state().numpy()
         if self.memory is not None:
             arrays.update({f"memory/{name}": array for name, array in self.memory.state_dict().items()})
         return {name: array.copy() for name, array in arrays.items()}, json.dumps(self.facts())
@@ -396,25 +596,32 @@ class Learner:
             InputError: they are of another network.
         """
         try:
-            self.network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"the saved network does not fit the configuration ({reason}); train it again") from error
+            put_(self.network, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, strict=True)
+        except InputError as error:
+            raise InputError(f"the saved network does not fit the configuration ({error}); train it again") from error
+
+    def weights_under(self, title: str, arrays: Mapping[str, NDArray]) -> dict[str, torch.Tensor]:
+        """Return `tensors_under` a title, each in the type of the network's tensor of its name."""
+        mine = dict(named_tensors(self.network))
+        found = tensors_under(title, arrays)
+        return {name: tensor.to(mine[name].dtype) if name in mine else tensor for name, tensor in found.items()}
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
-        """Take over what `state_dict` returned for a learner of the same settings."""
+        """Take over what `state_dict` returned for a learner that was made with the same arguments."""
         self.load_facts(json.loads(facts))
-        self.network.load_state_dict(tensors_under("network", arrays))
+        self.load_network(arrays_under("network", arrays))
         for title, optimiser in self.optimisers().items():
             state: dict[int, dict[str, torch.Tensor]] = {}
             for name, tensor in tensors_under(title, arrays).items():
                 index, _, key = name.partition("/")
                 state.setdefault(int(index), {})[key] = tensor
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-        self.averaged = tensors_under("averaged", arrays)
+        self.averaged = self.weights_under("averaged", arrays)
         states = tensors_under("generators", arrays)
         self.draws.set_state(states["draws"])
-        if isinstance(self.network, RandomModule):
-            self.network.generator.set_state(states["network"])
+        self.global_draws = states.get("global", self.global_draws)
+        noise = own_generator(self.network)
+        if noise is not None:
+            noise.set_state(states["network"])
         if self.memory is not None:
             self.memory.load_state_dict(arrays_under("memory", arrays))

@@ -11,9 +11,13 @@ from spikelore.shapes import Images, Labels
 class DarkExperienceReplay(Learner):
     """Each stored image keeps the logits that the network gave it on arrival; replay holds the network to them.
 
+    They are those of the step that learned the image, before its weights changed, in the mode of learning.
+
     With new images x, stored images m with logits z, and further stored images m' with labels y'::
 
         loss = CE(f(x), y) + strength * MSE(f(m), z) + replay_strength * CE(f(m'), y')
+
+    An image that was stored before a class came to be known is not compared in that class's output.
 
     Source: Buzzega et al. 2020 (NeurIPS, "DER++"), equation 6; there CE is over all outputs (``loss_over: all``).
     """
@@ -38,7 +42,7 @@ class DarkExperienceReplay(Learner):
         self._arrived = new.detach()
         return (
             self.new_images_loss(new, columns)
-            + self.settings.strength * F.mse_loss(matched, kept)
+            + self.settings.strength * _distance(matched, kept)
             + self.settings.replay_strength * self.replayed_images_loss(labelled, stored_columns)
         )
 
@@ -48,3 +52,11 @@ class DarkExperienceReplay(Learner):
         assert self.memory is not None
         extras = np.ascontiguousarray(self._arrived.numpy(), np.float32)
         self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task, extras=extras)
+
+
+def _distance(logits: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared distance of (B,K) logits to the kept ones, of which some classes came later (NaN)."""
+    unknown = kept.isnan()
+    if not unknown.any():
+        return F.mse_loss(logits, kept)
+    return F.mse_loss(logits[~unknown], kept[~unknown])

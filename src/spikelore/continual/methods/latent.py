@@ -8,6 +8,7 @@ import torch
 from spikelore.continual.memory import PackedSpikes, RawImages, Rows, Storage
 from spikelore.continual.methods.base import Learner
 from spikelore.errors import InputError
+from spikelore.networks.foreign import has_methods, kind_of, respond, same_draws
 from spikelore.networks.protocol import LayeredModule
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
@@ -40,13 +41,14 @@ class LatentReplay(Learner):
 
     def make_storage(self) -> Storage:
         """Return the packing of the layer's spikes."""
-        if not isinstance(self.network, LayeredModule):
+        if not isinstance(self.network, LayeredModule) or not has_methods(self.network, "features", "head"):
             raise InputError(
                 f"latent replay needs a network with features and head, which {type(self.network).__name__} does not "
                 "have; choose another method"
             )
         grey = generator(self.seed, "learner", "trial image").integers(0, 256, (1, *self.image_shape))
-        features = self._features(grey.astype(np.uint8))
+        with same_draws(self.network):
+            features = self._features(grey.astype(np.uint8))
         if not ((features == 0) | (features == 1)).all():
             raise InputError(
                 f"the features of {type(self.network).__name__} are not all 0 or 1, expected spikes for latent replay; "
@@ -70,8 +72,15 @@ class LatentReplay(Learner):
 
     @torch.no_grad()
     def _features(self, images: Images) -> torch.Tensor:
+        """Return the spikes (T,B,...) of the layers that are frozen or about to be: nothing in them moves."""
         assert isinstance(self.network, LayeredModule)
-        return self.network.features(self.to_input(images))
+        found = respond(self.network, self.network.features, self.to_input(images), still=True)
+        if not isinstance(found, torch.Tensor) or found.dim() < 3 or found.shape[1] != len(images):
+            raise InputError(
+                f"{self._name}.features returned {kind_of(found)} for {len(images)} images, expected a tensor "
+                "(T,B,...) of spikes over time for latent replay; return it or choose another method"
+            )
+        return found.float()
 
     def _encoded(self, images: Images) -> Rows:
         """Return the packed spikes of images; as stored they are (B,T,...)."""

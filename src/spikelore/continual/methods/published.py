@@ -34,15 +34,17 @@ from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import PackedSpikes, example_bytes
-from spikelore.continual.methods.base import Learner, check_images, tensors_of, tensors_under
+from spikelore.continual.methods.base import Learner, array_of
 from spikelore.errors import InputError
 from spikelore.learning.surrogate_gradient import adam, step_
-from spikelore.networks.protocol import GrowingModule
+from spikelore.networks.foreign import decided, has_methods, put_, tensors_of
+from spikelore.networks.protocol import HeadedModule
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 
 _PICKED = 0.33
 _SAVED_EVERY = 100
+_GROWING = ("add_head", "head_columns", "align_heads_")
 
 
 class PublishedReplay(Learner):
@@ -58,7 +60,8 @@ class PublishedReplay(Learner):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if self.settings.grow_heads and not isinstance(self.network, GrowingModule):
+        grows = isinstance(self.network, HeadedModule) and has_methods(self.network, *_GROWING)
+        if self.settings.grow_heads and not grows:
             raise InputError(
                 f"growing heads needs a network with add_head, which {type(self.network).__name__} does not have; set "
                 "grow_heads to false"
@@ -86,9 +89,24 @@ class PublishedReplay(Learner):
         return self.labels.size * example_bytes(self.store.row_bytes)
 
     @property
-    def _growing(self) -> GrowingModule:
-        assert isinstance(self.network, GrowingModule)
+    def _growing(self) -> HeadedModule:
+        assert isinstance(self.network, HeadedModule)
         return self.network
+
+    def grow(self, classes: tuple[int, ...], tasks: int) -> None:
+        """Make room for the batches of further tasks beside the rest."""
+        super().grow(classes, tasks)
+        new = tasks - len(self.stored)
+        self.rows = np.concatenate([self.rows, np.zeros((new, *self.rows.shape[1:]), np.uint8)])
+        self.labels = np.concatenate([self.labels, np.zeros((new, *self.labels.shape[1:]), np.int64)])
+        self.stored += [0] * new
+
+    def network_grew(self) -> None:
+        """Give the new parameters to both optimisers; a network saved before has none of them."""
+        super().network_grew()
+        self.saved = {}
+        if self.replayer is not None:
+            self.replayer = self.widened(self.replayer)
 
     def _new_replayer(self) -> torch.optim.Adam | None:
         parameters = list(self.network.parameters())
@@ -105,15 +123,17 @@ class PublishedReplay(Learner):
             self.replayer = self._new_replayer()
 
     def _add_head(self, classes: tuple[int, ...]) -> None:
-        self._growing.add_head(len(classes))
+        with self.own_draws():
+            self._growing.add_head(len(classes))
         self.heads.append(tuple(classes))
 
     def begin_epoch(self, task: int) -> None:
         """Train on every stored batch of the earlier tasks once; count batches from 0 again."""
         self.step = 0
-        for old in range(task):
-            for number in range(self.stored[old]):
-                self._replay(task, old, number)
+        with self.own_draws():
+            for old in range(task):
+                for number in range(self.stored[old]):
+                    self._replay(task, old, number)
 
     def _replay(self, task: int, old: int, number: int) -> None:
         inputs = torch.from_numpy(self.store.unpack(self.rows[old, number]).astype(np.float32))
@@ -143,22 +163,46 @@ class PublishedReplay(Learner):
 
     def _head_logits(self, inputs: torch.Tensor, task: int | None) -> torch.Tensor:
         """Return the spike counts of one head, or of all."""
-        counts = self.network(inputs).sum(0)
+        counts = self.spikes(inputs).sum(0)
         return counts if task is None else counts[:, self._growing.head_columns(task)]
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Draw the spikes, maybe store the batch, take a step, and maybe save the network."""
-        check_images(images)
-        self.drawn = (self.noise.random(images.shape, np.float32) * 255 < images).astype(np.uint8)
-        if self.noise.random() < _PICKED and self.stored[task] < self.settings.stored_batches:
-            self.rows[task, self.stored[task]] = self.store.pack(self.drawn)
-            self.labels[task, self.stored[task]] = labels
-            self.stored[task] += 1
-        value = super().learn(images, labels, task)
+        labels = self.checked(images, labels, task)
+        self.columns(labels)
+        noise, stored = self.noise.bit_generator.state, list(self.stored)
+        try:
+            value = self._learn(images, labels, task)
+        except BaseException:
+            self.noise.bit_generator.state, self.stored = noise, stored
+            raise
         if self.step % _SAVED_EVERY == 0:
             self.saved = tensors_of(self.network)
         self.step += 1
         return value
+
+    def checked(self, images: Images, labels: Labels, task: int) -> Labels:
+        """Return a batch's labels as (B,) int64; InputError as `Learner.checked`, or for a task that is none."""
+        labels = super().checked(images, labels, task)
+        if not 0 <= task < self.tasks:
+            raise InputError(
+                f"images of task {task} came to published replay, expected one in 0..{self.tasks - 1}; give the "
+                "learner the right number of tasks"
+            )
+        if self.settings.grow_heads and task >= len(self.heads):
+            raise InputError(
+                f"images of task {task} came before begin_task({task}), which adds its head; call it first"
+            )
+        return labels
+
+    def _learn(self, images: Images, labels: Labels, task: int) -> float:
+        self.drawn = (self.noise.random(images.shape, np.float32) * 255 < images).astype(np.uint8)
+        picked = self.noise.random() < _PICKED and len(images) == self.settings.batch  # places are of whole batches
+        if picked and self.stored[task] < self.settings.stored_batches:
+            self.rows[task, self.stored[task]] = self.store.pack(self.drawn)
+            self.labels[task, self.stored[task]] = labels
+            self.stored[task] += 1
+        return super().learn(images, labels, task)
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the cross entropy of spike counts: of the task's head, or of the only one."""
@@ -176,20 +220,20 @@ class PublishedReplay(Learner):
     def decide(self, images: Images, among: tuple[int, ...]) -> Labels:
         """Return the class of the output that spikes most; the code decides among all outputs there are."""
         del among
-        columns = self.scores(images).argmax(1).numpy()
-        return np.array(self.classes, np.int64)[columns]
+        scores = self.scores(images)
+        return self.labels_at(list(range(scores.shape[1])), scores)
 
     def rehearse(self) -> None:
         """Take the saved network, if the code's fault is kept."""
         if "saved before the end" in self.settings.faults and self.saved:
-            self.network.load_state_dict(self.saved)
+            put_(self.network, self.saved)
 
     def decide_in_head(self, images: Images, task: int) -> Labels:
         """Return the class that the task's own head gives: what the code reports for the task just learned."""
         if not self.settings.grow_heads:
             return self.decide(images, self.classes)
-        columns = self.scores(images)[:, self._growing.head_columns(task)].argmax(1).numpy()
-        return np.array(self.heads[task], np.int64)[columns]
+        best = decided(self.scores(images)[:, self._growing.head_columns(task)]).numpy()
+        return np.where(best < 0, -1, np.array(self.heads[task], np.int64)[best])
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Return both optimisers."""
@@ -221,11 +265,11 @@ class PublishedReplay(Learner):
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return the stored batches and the saved network beside the rest."""
         arrays, facts = super().state_dict()
-        arrays |= {f"saved/{name}": tensor.numpy() for name, tensor in self.saved.items()}
+        arrays |= {f"saved/{name}": array_of(tensor) for name, tensor in self.saved.items()}
         return {**arrays, "batches/rows": self.rows, "batches/labels": self.labels}, facts
 
     def load_state_dict(self, arrays: Any, facts: str) -> None:
         """Take over what `state_dict` returned for a learner of the same settings."""
         super().load_state_dict(arrays, facts)
         self.rows, self.labels = arrays["batches/rows"].copy(), arrays["batches/labels"].copy()
-        self.saved = tensors_under("saved", arrays)
+        self.saved = self.weights_under("saved", arrays)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import Memory, RawImages
-from spikelore.continual.methods.base import Learner, arrays_under, tensors_of, tensors_under
-from spikelore.networks.protocol import RandomModule
+from spikelore.continual.methods.base import Learner, array_of, arrays_under
+from spikelore.networks.foreign import at_rest, named_tensors, same_draws, tensors_of
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 
@@ -66,21 +66,30 @@ class ElasticWeightConsolidation(Learner):
         self.sample.offer(self.images.pack(images), labels)
 
     def end_task(self, task: int) -> None:
-        """Add the task's Fisher information and take the weights as the new anchor."""
+        """Add the task's Fisher information and take the weights as the new anchor.
+
+        The network is in evaluation mode meanwhile: single images would ruin running statistics.
+        """
         del task
         rows, labels, _ = self.sample.get(np.arange(len(self.sample)))
         images = self.images.unpack(rows)
         for name, parameter in self.network.named_parameters():
             self.fisher.setdefault(name, torch.zeros_like(parameter, requires_grad=False))
             self.anchor[name] = parameter.detach().clone()
-        for n in range(len(labels)):
-            self.network.zero_grad(set_to_none=True)
-            logits = self.logits(self.to_input(images[n : n + 1]))
-            F.cross_entropy(logits, self.columns(labels[n : n + 1])).backward()
-            for name, parameter in self.network.named_parameters():
-                if parameter.grad is not None:
-                    self.fisher[name] += parameter.grad**2 / len(labels)
+        with self.own_draws(), at_rest(self.network, still=True):
+            for n in range(len(labels)):
+                self.network.zero_grad(set_to_none=True)
+                logits = self.logits(self.to_input(images[n : n + 1]))
+                F.cross_entropy(logits, self.columns(labels[n : n + 1])).backward()
+                for name, parameter in self.network.named_parameters():
+                    if parameter.grad is not None:
+                        self.fisher[name] += parameter.grad**2 / len(labels)
         self.network.zero_grad(set_to_none=True)
+
+    def network_grew(self) -> None:
+        """Drop what belongs to parameters of another shape beside the rest."""
+        super().network_grew()
+        self.fisher, self.anchor = self.of_same_shape(self.fisher), self.of_same_shape(self.anchor)
 
     def facts(self) -> dict[str, Any]:
         """Return the sample's generator beside the rest."""
@@ -95,13 +104,13 @@ class ElasticWeightConsolidation(Learner):
         """Return Fisher information, anchor and the sample beside the rest."""
         arrays, facts = super().state_dict()
         for title, tensors in (("fisher", self.fisher), ("anchor", self.anchor)):
-            arrays |= {f"{title}/{name}": tensor.numpy() for name, tensor in tensors.items()}
+            arrays |= {f"{title}/{name}": array_of(tensor) for name, tensor in tensors.items()}
         return arrays | {f"sample/{name}": array for name, array in self.sample.state_dict().items()}, facts
 
     def load_state_dict(self, arrays: Any, facts: str) -> None:
         """Take over what `state_dict` returned."""
         super().load_state_dict(arrays, facts)
-        self.fisher, self.anchor = tensors_under("fisher", arrays), tensors_under("anchor", arrays)
+        self.fisher, self.anchor = self.weights_under("fisher", arrays), self.weights_under("anchor", arrays)
         self.sample.load_state_dict(arrays_under("sample", arrays))
 
 
@@ -112,7 +121,7 @@ class LearningWithoutForgetting(Learner):
 
         loss = CE(f(x), y) + strength * T^2 * KL(softmax(g(x)/T) || softmax(f(x)/T))
 
-    Where the network draws its input spikes, f and g see the same ones.
+    Where the network draws its input spikes, f and g see the same ones. The old network is in evaluation mode.
 
     Source: Li & Hoiem 2016 (arXiv 1606.09282), equation 3, with T^2 as in Hinton et al. 2015.
     """
@@ -125,7 +134,7 @@ class LearningWithoutForgetting(Learner):
     @property
     def memory_bytes(self) -> int:
         """Bytes of the old network's weights."""
-        return sum(tensor.nbytes for tensor in self.network.state_dict().values())
+        return sum(tensor.nbytes for _, tensor in named_tensors(self.network))
 
     def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
         """Keep the network as it is before the task."""
@@ -140,11 +149,8 @@ class LearningWithoutForgetting(Learner):
         if not self.old:
             return F.cross_entropy(self.logits(inputs), columns)
         heat = self.settings.temperature
-        noise = self.network.generator if isinstance(self.network, RandomModule) else torch.Generator()
-        drawn = noise.get_state()
-        with torch.no_grad(), self.weights(self.old):
+        with torch.no_grad(), same_draws(self.network), self.weights(self.old), at_rest(self.network, still=True):
             old = self.logits(inputs)
-        noise.set_state(drawn)
         logits = self.logits(inputs)
         now = F.log_softmax(logits[:, self.old_columns] / heat, 1)
         before = F.log_softmax(old[:, self.old_columns] / heat, 1)
@@ -163,9 +169,9 @@ class LearningWithoutForgetting(Learner):
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return the old network beside the rest."""
         arrays, facts = super().state_dict()
-        return arrays | {f"old/{name}": tensor.numpy() for name, tensor in self.old.items()}, facts
+        return arrays | {f"old/{name}": array_of(tensor) for name, tensor in self.old.items()}, facts
 
     def load_state_dict(self, arrays: Any, facts: str) -> None:
         """Take over what `state_dict` returned."""
         super().load_state_dict(arrays, facts)
-        self.old = tensors_under("old", arrays)
+        self.old = self.weights_under("old", arrays)

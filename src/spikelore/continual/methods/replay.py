@@ -37,6 +37,7 @@ class GDumb(Learner):
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Offer the images to the memory; nothing is learned, so the loss is 0."""
+        labels = self.checked(images, labels, task)
         columns = self.columns(labels)
         self.seen.extend(label for label in dict.fromkeys(labels.tolist()) if label not in self.seen)
         self.remember(images, labels, columns, task)

@@ -10,9 +10,10 @@ generator of their own; joint training tests the last network, theirs that of th
 
 import json
 import re
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +21,23 @@ from spikelore.continual.methods import FAULTS, LearnerSettings, MemorySettings
 from spikelore.data import findings, load
 from spikelore.data.streams import Stream
 from spikelore.errors import InputError
-from spikelore.experiments.continual_run import Job, StreamSettings, accuracy_of, learner_of, run_job, work
+from spikelore.experiments import continual_run
+from spikelore.experiments.continual_run import (
+    Job,
+    accuracy_of,
+    finished,
+    kept_row,
+    learner_of,
+    listed,
+    run_job,
+    say_not_measured,
+    work,
+)
 from spikelore.experiments.findings import named, per_class, told
 from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
+from spikelore.experiments.stream_settings import StreamSettings
 from spikelore.experiments.typed import check_values, checked
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
@@ -172,13 +185,38 @@ def check(config: ReplayExperiment, data_dir: Path | None) -> None:
     Raises:
         InputError: no such dataset, a class that it lacks, or a network or memory that does not fit it.
     """
+    _check(config, (part.job.as_computed() for part in config.jobs()), data_dir)
+
+
+def _check(config: ReplayExperiment, jobs: Iterable[Job], data_dir: Path | None) -> None:
     streams: dict[tuple[str, StreamSettings], Stream] = {}
-    for part in config.jobs():
-        job = replace(part.job.as_computed(), seed=config.seed)  # the seed decides nothing of this
+    for each in jobs:
+        job = replace(each, seed=config.seed)  # the seed decides nothing of this
         key = (job.data, job.stream)
         if key not in streams:
             streams[key] = job.stream.load(job.data, data_dir, job.seed)
         learner_of(job, streams[key])
+
+
+def lengthens(old: ReplayExperiment, new: ReplayExperiment) -> bool:
+    """Whether an experiment is another one with further tasks for some of its learners, all else being equal.
+
+    Raises:
+        InputError: a stream does not begin with the tasks of the other one, or cannot get more of them.
+    """
+    before, after = old.jobs(), new.jobs()
+    if [_named(part) for part in before] != [_named(part) for part in after]:
+        return False
+    pairs = [(_plain(one.job), _plain(other.job)) for one, other in zip(before, after, strict=True)]
+    return any(a != b for a, b in pairs) and all(a == b or continual_run.lengthens(a, b) for a, b in pairs)
+
+
+def _named(part: "Part") -> tuple[str, str]:
+    return part.preset, part.label
+
+
+def _plain(job: Job) -> dict[str, Any]:
+    return json.loads(json.dumps(asdict(job)))
 
 
 def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
@@ -187,10 +225,13 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
     parts = config.jobs()
     names = part_names(parts)
     jobs = {name: part.job.as_computed() for name, part in zip(names, parts, strict=True)}
-    if len(jobs) > 1:  # the last one's fault is not to be found after hours of the others
-        check(config, data_dir)
+    new = [job for name, job in jobs.items() if not (folder.path / "parts" / name).exists()]
+    if len(new) > 1:  # the last one's fault is not to be found after hours of the others
+        _check(config, new, data_dir)
     facts = _facts(parts, data_dir)
+    _say_what_is_learned(jobs, folder)
     rows = _run_jobs(jobs, folder, data_dir)
+    say_not_measured(list(dict.fromkeys(task for row in rows.values() for task in row.get("not_measured", ()))))
     arrays = {}
     for number, name in enumerate(names):
         found, _ = load_tensors(folder.path / "parts" / name / "arrays.safetensors")
@@ -206,6 +247,7 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
         "versions": versions(),
         **facts,
         "rows": [_row(part, rows[name]) for name, part in zip(names, parts, strict=True)],
+        **({"tasks": _tasks(*rows.values())} if len(rows) == 1 else {}),
     }
 
 
@@ -223,6 +265,27 @@ def _facts(parts: Sequence[Part], data_dir: Path | None) -> dict[str, Any]:
     return {"images_per_class": drawn, **told(notes)}
 
 
+def _say_what_is_learned(jobs: Mapping[str, Job], folder: RunFolder) -> None:
+    """Tell people, in a line on stderr, where streams that were lengthened go on."""
+    told: dict[str, None] = {}
+    for name, job in jobs.items():
+        path = folder.path / "parts" / name
+        if (row := kept_row(path)) and not finished(job, path) and "tasks" in row:
+            more = len(job.stream) - len(row["tasks"])
+            told[f"going on: {listed(row['tasks'])} learned already, {more} more to come"] = None
+    for line in told:
+        print(line, file=sys.stderr)
+
+
+def _tasks(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return each task of one learner with its accuracy when it was learned, and at the end."""
+    matrix = row["accuracy_matrix"]
+    return [
+        {"task": name, "when_learned": matrix[min(n, len(matrix) - 1)][n], "at_the_end": matrix[-1][n]}
+        for n, name in enumerate(row["tasks"])
+    ]
+
+
 def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) -> dict[str, dict[str, Any]]:
     """Run jobs in their folders under ``parts``; return the row of each."""
     names, rows = [*jobs], {}
@@ -238,8 +301,8 @@ def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) ->
 
 
 def _run_part(job: Job, path: Path, data_dir: Path | None, tell: Callable[[float], None]) -> dict[str, Any]:
-    """Run one job and tell what share of its images is learned."""
-    total, done = work(job, data_dir), 0
+    """Run one job and tell what share of the images that it has yet to learn is learned."""
+    total, done = work(job, path, data_dir), 0
 
     def tick(images: int) -> None:
         nonlocal done

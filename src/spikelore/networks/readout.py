@@ -1,0 +1,66 @@
+"""What a differentiable network sees of a grey image, and how its output becomes one number a class."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from spikelore.errors import InputError
+from spikelore.shapes import Images
+
+Input = Literal["grey", "spikes"]
+Readout = Literal["spikes", "drive"]
+SPIKE_FROM = 128
+"""A pixel of this value or more is a spike."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a network needs beside its weights to decide on its own.
+
+    Attributes:
+        classes: the label of each output column.
+        among: labels that are decided among.
+        readout: ``spikes``: their count is a class's logit; ``drive``: see `drive`.
+        input: see `as_input`.
+    """
+
+    classes: tuple[int, ...]
+    among: tuple[int, ...]
+    readout: Readout = "spikes"
+    input: Input = "grey"
+
+
+def check_images(images: Images, shape: tuple[int, int] | None = None) -> None:
+    """Refuse what is not (B,H,W) uint8, or of another (H,W) than ``shape``."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 3:
+        kind = f"{getattr(images, 'dtype', type(images).__name__)} {tuple(getattr(images, 'shape', ()))}"
+        raise InputError(f"images are {kind}, expected a NumPy array (B,H,W) of uint8, 0 to 255; convert them")
+    if shape is not None and images.shape[1:] != shape:
+        found, expected = ("x".join(map(str, each)) for each in (images.shape[1:], shape))
+        raise InputError(
+            f"images have {found} pixels, expected {expected} as the learner was made for; resize them or make a "
+            "learner with their image_shape"
+        )
+
+
+def as_input(images: Images, form: Input) -> torch.Tensor:
+    """Return (B,H,W) uint8 images as float32 in 0..1: ``grey``, or ``spikes``: 1 where a pixel is 128 or more.
+
+    Raises:
+        InputError: images of another type or number of axes.
+    """
+    check_images(images)
+    shown = images >= SPIKE_FROM if form == "spikes" else images
+    inputs = torch.from_numpy(shown.astype(np.float32, order="C"))
+    return inputs if form == "spikes" else inputs.div_(255)
+
+
+def drive(spikes: torch.Tensor, potentials: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Return ``sum_t S[t] + (U[T-1] / threshold - S[T-1])``, (B,K), of spikes and membrane potentials (T,B,K).
+
+    Without a leak and with subtractive reset that is the neuron's whole input over its threshold, of which spikes are
+    the whole part.
+    """
+    return spikes.sum(0) + potentials[-1] / threshold - spikes[-1]
