@@ -3,6 +3,7 @@
 import copy
 import re
 from collections import deque
+from functools import partial
 
 import numba
 import numpy as np
@@ -459,7 +460,7 @@ WRONG = {
     "bool": (lambda spikes: spikes.bool(), r"bool tensor \(3, 8, 4\), through which no gradient flows"),
     "complex": (lambda spikes: spikes + 0j, r"complex64 tensor \(3, 8, 4\).*real and dense"),
     "sparse": (lambda spikes: spikes.to_sparse(), r"expected a tensor.*real and dense"),
-    "meta": (lambda spikes: spikes.to("meta"), r"spikes on meta, expected the cpu"),
+    "meta": (lambda spikes: spikes.to("meta"), r"spikes on meta for images on cpu; move one of them"),
     "detached": (lambda spikes: spikes.detach(), r"the loss does not depend on any weight that learns"),
     "nan": (lambda spikes: spikes * float("nan"), r"the loss is nan; no weight was changed"),
     "inf": (lambda spikes: spikes / 0.0, r"the loss is nan; no weight was changed"),
@@ -606,6 +607,36 @@ def test_what_has_nothing_to_learn_is_told(make, sentence):
     teach(learner, 0)
     with pytest.raises(SpikeloreError, match=sentence), learner.asked():
         pass
+
+
+def test_weights_made_in_the_first_call_are_told():
+    class Late(Plain):
+        def currents(self, images):
+            if not hasattr(self, "late"):
+                self.late = nn.Linear(HIDDEN, HIDDEN)
+            return self.late(super().currents(images))
+
+    network = Late()
+    with pytest.raises(InputError, match=r"late\.weight of Late was made after the learner"):
+        learner_for(network).learn(*batch_of(0, 0), 0)
+    assert np.isfinite(learner_for(network).learn(*batch_of(0, 0), 0))
+
+
+def test_latent_replay_refuses_features_of_another_number_of_steps():
+    class Hasty(Plain):
+        def features(self, images):
+            return super().features(images)[: 1 if self.hasty else None]
+
+        hasty = False
+
+    network = Hasty()
+    learner = learner_for(network, "latent replay")
+    teach(learner, 0)
+    network.hasty = True
+    before = tensors(network)
+    with pytest.raises(InputError, match=r"features returned \(1, 12\) for an image, expected \(3, 12\) as before"):
+        learner.learn(*batch_of(0, 5), 0)
+    assert same(tensors(network), before)
 
 
 class Photographic(nn.Module):
@@ -929,7 +960,12 @@ def test_asking_about_no_image_gives_no_decision():
 
 
 @pytest.mark.parametrize(
-    ("among", "sentence"), [((), "no class to decide among"), ((4,), "label 4 is outside the head")]
+    ("among", "sentence"),
+    [
+        ((), "no class to decide among"),
+        ((4,), "label 4 is outside the head"),
+        ((3.7, 5), r"labels are float64 \(2,\)"),
+    ],
 )
 def test_deciding_among_no_class_or_another_is_refused(among, sentence):
     with pytest.raises(InputError, match=sentence):
@@ -940,6 +976,12 @@ def test_deciding_among_no_class_or_another_is_refused(among, sentence):
 def test_classes_are_named_once(classes):
     with pytest.raises(InputError, match="expected at least one and each once"):
         create(Plain(), LearnerSettings(method="naive"), MemorySettings(), classes, SHAPE, 0)
+
+
+@pytest.mark.parametrize("shape", [28, (28,), (1, 28, 28), (0, 28)])
+def test_an_image_shape_is_rows_and_columns(shape):
+    with pytest.raises(InputError, match=r"image_shape is .*, expected rows and columns \(H,W\)"):
+        create(Plain(), LearnerSettings(method="naive"), MemorySettings(), CLASSES, shape, 0)
 
 
 def test_published_replay_is_told_of_tasks_that_there_are():
@@ -1110,6 +1152,29 @@ def test_state_in_a_functions_variables_is_put_back_by_reset():
     network = stepwise(step, 2, reset=state.clear)
     for _ in range(2):
         assert network(INPUTS)[:, 0, 0].tolist() == [1, 2]
+
+
+def test_state_of_somebodys_object_and_in_a_functions_list_is_put_back():
+    class Object:
+        level = 0.0
+
+        def step(self, shown):
+            self.level += 1
+            return torch.full((len(shown), 2), self.level)
+
+        def __call__(self, shown):
+            return self.step(shown)
+
+    levels = []
+
+    def listed(shown):
+        levels.append(1)
+        return torch.full((len(shown), 2), float(len(levels)))
+
+    for step in (Object().step, Object(), listed, partial(listed)):
+        network = stepwise(step, 2)
+        for _ in range(2):
+            assert network(INPUTS)[:, 0, 0].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(

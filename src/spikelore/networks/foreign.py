@@ -304,18 +304,19 @@ def respond(network: Any, call: Callable[[torch.Tensor], Any], inputs: torch.Ten
         raise SpikeloreError(f"{part} failed on inputs {tuple(inputs.shape)}: {reason_of(error)}") from error
 
 
-def over_time(output: Any, batch: int, name: str, *, counted: str = "images") -> torch.Tensor:
+def over_time(output: Any, like: torch.Tensor, name: str, *, counted: str = "images") -> torch.Tensor:
     """Return an answer as (T,B,K) float32 spikes; of a tuple or list, the first.
 
     Args:
         output: what the network gave.
-        batch: B.
+        like: what it answers, (B,...), on the device that the answer shall be on.
         name: of the network, for the sentence.
         counted: what there are B of.
 
     Raises:
         InputError: anything else.
     """
+    batch = len(like)
     expected = "expected a tensor (T,B,classes) of spikes over time"
     found = kind_of(output)
     if isinstance(output, tuple | list):
@@ -335,8 +336,8 @@ def over_time(output: Any, batch: int, name: str, *, counted: str = "images") ->
         )
     if output.dim() != 3 or shape[1] != batch or not shape[0]:
         raise InputError(f"{name} returned {found} for {batch} {counted}, {expected}; return it so")
-    if output.device.type != "cpu":
-        raise InputError(f"{name} returned spikes on {output.device}, expected the cpu; run it there")
+    if output.device != like.device:
+        raise InputError(f"{name} returned spikes on {output.device} for {counted} on {like.device}; move one of them")
     if output.is_complex() or output.layout != torch.strided:
         raise InputError(f"{name} returned {found}, {expected}, real and dense; return it so")
     if not output.is_floating_point() and torch.is_grad_enabled():
@@ -357,11 +358,9 @@ def check_order(network: nn.Module, call: Callable[[torch.Tensor], Any], inputs:
             output = respond(network, call, inputs[:1], still=True)
         except SpikeloreError:
             return  # a network of a fixed batch cannot be asked
-    over_time(output, 1, type(network).__name__)
+    over_time(output, inputs[:1], type(network).__name__)
 
 
 def decided(scores: torch.Tensor) -> torch.Tensor:
     """Return the column of the largest of (N,K) scores, (N,) int64; -1 where one is not a finite number."""
-    if not len(scores):
-        return torch.zeros(0, dtype=torch.int64)
     return torch.where(scores.isfinite().all(1), scores.argmax(1), -1)
