@@ -4,6 +4,7 @@ import copy
 import re
 from collections import deque
 from functools import partial
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -1290,6 +1291,20 @@ def test_scripted_and_parallel_modules_learn():
     learns(nn.DataParallel(Buffered()))
 
 
-def test_sentences_are_one_line():
-    for _, sentence in WRONG.values():
-        assert not re.search(r"\n", sentence)
+def test_the_lines_of_the_docs_run():
+    for library in ("snntorch", "spikingjelly", "norse"):
+        pytest.importorskip(library, reason=f"{library} is not installed; the docs show a model of it")
+    page = (Path(__file__).parents[2] / "docs" / "surrogate.md").read_text()
+    section = page.split("## Your own network")[1].split("\n## ")[0]
+    known: dict = {}
+    for lines in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
+        exec(lines, known)
+        network = known["network"]
+        images = torch.rand(5, 28, 28)
+        assert network.training
+        first = predict(network, images)
+        assert torch.equal(predict(network, images), first)
+        memory = MemorySettings(images=10)
+        learner = create(network, LearnerSettings(replay_batch=4), memory, tuple(range(10)), (28, 28), 0)
+        assert np.isfinite(learner.learn(np.zeros((5, 28, 28), np.uint8), [0, 1, 2, 3, 4], 0))
+    assert known["spikes"].shape == (10, 32, 10)
