@@ -4,9 +4,11 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from inspect import signature
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,14 +174,32 @@ def _own_options(kind: "Published") -> list[str]:
 
 
 def _new_folder(stem: str, resume: bool) -> Path:
-    """Return runs/STEM, or STEM-2, -3 ... when it is taken; with ``resume`` the newest one."""
-    folder, number = Path("runs") / stem, 1
-    while folder.exists():
-        following = Path("runs") / f"{stem}-{number + 1}"
-        if resume and not following.exists():
-            return folder
-        folder, number = following, number + 1
-    return Path("runs") / stem if resume else folder
+    """Make runs/STEM, or STEM-2, -3 ... when it is taken, and return it; with ``resume`` return the newest one."""
+    from itertools import chain, count
+
+    from spikelore.folders import make_first
+
+    names = (Path("runs") / name for name in chain([stem], (f"{stem}-{n}" for n in count(2))))
+    if not resume:
+        return make_first(names)
+    newest = next(names)
+    for following in names:
+        if not following.exists():
+            return newest
+        newest = following
+    raise AssertionError("there is always a further name")
+
+
+@contextmanager
+def _folder_for(out: Path | None, stem: str, resume: bool) -> Iterator[Path]:
+    """Give the folder that was named, else a new one, which goes again if nothing came into it."""
+    folder = out or _new_folder(stem, resume)
+    try:
+        yield folder
+    finally:
+        if out is None and not resume:
+            with suppress(OSError):  # not empty, as it should be
+                folder.rmdir()
 
 
 def _reproduce(arguments: Namespace) -> int:
@@ -201,8 +221,8 @@ def _reproduce_one(name: str, options: Namespace, out: Path | None) -> int:
     config = kind.at_scale(options.scale, **own, seed=options.seed)
     words = ["".join(map(str, value)) for value in own.values() if value]
     stem = "-".join([name, options.scale, *words, f"seed{options.seed}"])
-    folder = out or _new_folder(stem, options.resume)
-    _finish(folder, execute(config, folder, options.data_dir, resume=options.resume))
+    with _folder_for(out, stem, options.resume) as folder:
+        _finish(folder, execute(config, folder, options.data_dir, resume=options.resume))
     return 0
 
 
@@ -251,6 +271,7 @@ def _budgets(texts: Sequence[str], networks: int) -> list[dict[int, int]] | None
 
 def _fuse(arguments: Namespace) -> int:
     from spikelore.continual import fusion
+    from spikelore.folders import Writer
     from spikelore.networks.first_spike import FirstSpikeNetwork
 
     networks = [FirstSpikeNetwork.load(path) for path in arguments.networks]
@@ -261,7 +282,8 @@ def _fuse(arguments: Namespace) -> int:
     how = arguments.importance or ("order" if consolidated else "merge")
     fused = fusion.merge(networks, **common) if how == "merge" else fusion.fuse(networks, importances=how, **common)
     path = arguments.out / "fused.safetensors"
-    fused.save(path)
+    with Writer(arguments.out):
+        fused.save(path)
     print(f"{path}: {len(fused.unit_weights)} units by {how}, classes {', '.join(map(str, fused.classes))}")
     return 0
 
@@ -297,9 +319,9 @@ def _run(words: Sequence[str]) -> int:
     table = expected.beside(file)
     # an override makes another experiment, of which nothing is expected
     expectations = expected.read(table) if table.exists() and not overrides else []
-    out = arguments.out or _new_folder(file.stem, arguments.resume)
-    results = config_file.execute(config, out, arguments.data_dir, resume=arguments.resume)
-    _finish(out, results)
+    with _folder_for(arguments.out, file.stem, arguments.resume) as out:
+        results = config_file.execute(config, out, arguments.data_dir, resume=arguments.resume)
+        _finish(out, results)
     if expectations:
         print(f"\nexpected ({table}):")
         for _, line in expected.compare(expectations, results):
@@ -420,11 +442,11 @@ def _sweep(arguments: Namespace) -> int:
     from spikelore.experiments.sweep import sweep
 
     file = shipped.find(arguments.config)
-    out = arguments.out or _new_folder(f"{file.stem}-sweep", arguments.resume)
-    pages = sweep(
-        file, arguments.grid, arguments.seeds, out, arguments.data_dir,
-        resume=arguments.resume, ray=arguments.ray,
-    )  # fmt: skip
+    with _folder_for(arguments.out, f"{file.stem}-sweep", arguments.resume) as out:
+        pages = sweep(
+            file, arguments.grid, arguments.seeds, out, arguments.data_dir,
+            resume=arguments.resume, ray=arguments.ray,
+        )  # fmt: skip
     for page in pages:
         print(page)
     return 0
@@ -489,7 +511,11 @@ _REPEATABLE = ("--grid", "--budget")
 
 def _usage() -> str:
     lines = [f"  {name:<10} {text}" for name, text in _ALL.items()]
-    return "\n".join(["usage: spikelore COMMAND ...", "", *lines, "", "spikelore COMMAND --help tells more."])
+    told = (
+        "spikelore COMMAND --help tells more. How far a command is shows on stderr: a bar on a terminal, elsewhere a\n"
+        "line now and then; SPIKELORE_QUIET=1 in the environment turns both off."
+    )
+    return "\n".join(["usage: spikelore COMMAND ...", "", *lines, "", told])
 
 
 def _dispatch(words: list[str]) -> int:
@@ -546,6 +572,9 @@ def main() -> None:
     """Run the command; one line on stderr and exit code 1 or 2 when it fails."""
     words = sys.argv[1:]
     command = words[0] if words else ""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what the terminal cannot show is shown by its number
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _dispatch(words)
         sys.stdout.flush()

@@ -141,13 +141,12 @@ def check(config: Any, data_dir: Path | None) -> None:
 
 
 def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = False) -> dict[str, Any]:
-    """Run an experiment into a run folder and return its results; bad input leaves no folder behind."""
+    """Run an experiment into a run folder and return its results; bad input leaves nothing behind.
+
+    How far it is shows on stderr, see `spikelore.progress`.
+    """
     kind = kind_of(config)
-    folder = RunFolder(out, {"experiment": kind, **plain(config)}, resume=resume)
-    try:
+    with RunFolder(out, {"experiment": kind, **plain(config)}, resume=resume) as folder:
         results = KINDS[kind].run(config, folder, data_dir)
-    except InputError:
-        folder.withdraw()
-        raise
-    folder.write_results(results)
+        folder.write_results(results)
     return results

@@ -283,6 +283,13 @@ class _Run:
         self.folder.save_state(arrays, {"position": vars(self.position), "learner": facts})
         self.saved = time.monotonic()
 
+    def _learned(self) -> int:
+        """Return how many images, repeated ones included, lie before the position."""
+        at, learner = self.position, self.job.learner
+        sizes = [len(task.train) for task in self.setting.learned]
+        within = at.epoch * sizes[at.task] + at.batch * learner.batch if at.task < len(sizes) else 0
+        return learner.epochs * sum(sizes[: at.task]) + within
+
     def _where(self) -> str:
         at, tasks = self.position, len(self.setting.learned)
         if at.task == tasks:
@@ -306,6 +313,7 @@ class _Run:
 
     def _run(self) -> dict[str, Any]:
         self.begun = time.monotonic() - self.position.seconds
+        self.tick(self._learned())
         if self.position == _Position() and self.job.stream.scenario == "domain-incremental":
             self.untrained = self._accuracies(range(len(self.setting.tests)), 0)
         for task in range(self.position.task, len(self.setting.learned)):
@@ -436,7 +444,8 @@ def run_job(
 ) -> dict[str, Any]:
     """Run one job in ``path``, from where it was stopped; a finished one only returns its row.
 
-    The run takes one thread, so that the same job gives the same bytes alone and beside others.
+    The run takes one thread, so that the same job gives the same bytes alone and beside others. ``tick`` is called
+    with the number of images just learned, at first with those of the run that was stopped.
 
     Raises:
         InputError: the folder holds a run of another configuration, or what was asked cannot be run, which leaves
@@ -446,22 +455,19 @@ def run_job(
     import numba
     import torch
 
-    folder = RunFolder(path, json.loads(json.dumps(asdict(job))), resume=True)
-    if (path / "results.json").exists():
-        return json.loads((path / "results.json").read_text())
-    threads = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    try:
-        row = _Run(job, folder, data_dir, tick).run()
-    except InputError:
-        folder.withdraw()
-        raise
-    finally:
-        torch.set_num_threads(threads[0])
-        numba.set_num_threads(threads[1])
-    folder.write_results(row)
-    folder.checkpoint("state").unlink(missing_ok=True)
+    with RunFolder(path, json.loads(json.dumps(asdict(job))), resume=True) as folder:
+        if (path / "results.json").exists():
+            return json.loads((path / "results.json").read_text(encoding="utf-8"))
+        threads = torch.get_num_threads(), numba.get_num_threads()
+        torch.set_num_threads(1)
+        numba.set_num_threads(1)
+        try:
+            row = _Run(job, folder, data_dir, tick).run()
+        finally:
+            torch.set_num_threads(threads[0])
+            numba.set_num_threads(threads[1])
+        folder.write_results(row)
+        folder.drop_state()
     return row
 
 
