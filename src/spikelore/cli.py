@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from spikelore.errors import InputError, SpikeloreError
+from spikelore.errors import InputError, SpikeloreError, printable
 from spikelore.experiments.tables import print_table
 from spikelore.files import user_path
 
@@ -104,7 +104,7 @@ def _title(results: dict[str, Any]) -> str:
 
 
 def _data_parser() -> _OneLineParser:
-    parser = _parser("List, download and check datasets.")
+    parser = _parser("List, download, import and check datasets.")
     commands = parser.add_subcommands(dest="action")
     for name, text in (("list", "what there is"), ("check", "verify every dataset that is there")):
         one = _parser(f"Datasets: {text}.")
@@ -116,7 +116,38 @@ def _data_parser() -> _OneLineParser:
     _add_common(fetch, seed=False)
     commands.add_subcommand("fetch", fetch, help="download a dataset")
     fetch.prog = "spikelore data fetch"
+    importing = _parser("Make a dataset of a folder that holds one sub-folder of images a class.")
+    importing.add_argument("folder", type=Path, help="CLASS/IMAGES, train/CLASS and test/CLASS, or a file .npz")
+    importing.add_argument("--name", type=str, help="name of the dataset (default: the folder's)")
+    importing.add_argument("--size", type=str, help="rows x columns, as in 28 or 20x28 (default: 28)")
+    importing.add_argument("--invert", choices=["auto", "yes", "no"], help="auto: if the border is bright (default)")
+    importing.add_argument("--test-share", type=float, help="share for testing if there is no test/ (default: 0.2)")
+    _add_common(importing, seed=False)
+    importing.add_argument("--seed", type=int, help="seed of the division into train and test (default: 0)")
+    commands.add_subcommand("import", importing, help="make a dataset of a folder of images")
+    importing.prog = "spikelore data import"
     return parser
+
+
+def _size(text: str | None) -> int | tuple[int, int] | None:
+    sides = [] if text is None else text.lower().replace("×", "x").split("x")
+    if len(sides) > 2 or not all(side.strip().isdecimal() for side in sides):
+        raise InputError(f"--size is {text!r}, expected rows x columns, as in 28 or 20x28")
+    numbers = [int(side) for side in sides]
+    return None if not numbers else numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def _print_almost(data_dir: Path | None) -> None:
+    """Say what lies in the data folder and is no dataset yet, or that there is no such folder."""
+    from spikelore.data import almost, data_folder
+
+    root = data_folder(data_dir)
+    if root.exists() and not root.is_dir():
+        raise InputError(f"the data folder {root} is a file, expected a folder; choose another with --data-dir")
+    if data_dir is not None and not root.exists():
+        print(f"the data folder {root} does not exist yet")
+    for name, sentence in almost(data_dir):
+        print(f"almost  {printable(name)}: {printable(sentence)}")
 
 
 def _data(arguments: Namespace) -> int:
@@ -125,14 +156,29 @@ def _data(arguments: Namespace) -> int:
     action = arguments.action
     options = arguments[action]
     if action == "list":
-        rows = [vars(info) for info in data.available(options.data_dir)]
+        rows = [
+            {**vars(info), "name": printable(info.name), "description": printable(info.description)}
+            for info in data.available(options.data_dir)
+        ]
         print_table(rows, ["name", "where", "train_images", "test_images", "description"])
+        _print_almost(options.data_dir)
     elif action == "fetch":
         print(data.fetch(options.name, options.data_dir))
+    elif action == "import":
+        made = data.import_images(
+            options.folder, options.name, data_dir=options.data_dir, size=_size(options.size), invert=options.invert,
+            test_share=options.test_share, seed=options.seed, say=lambda line: print(line, file=sys.stderr),
+        )  # fmt: skip
+        print("\n".join([*made.lines, f"dataset {printable(made.path.name)} is in {printable(str(made.path))}"]))
     else:
-        results = data.check(options.data_dir)
+        from spikelore.experiments.findings import looked_at
+
+        results = data.check(options.data_dir, looked_at)
         for result in results:
-            print(f"{'ok     ' if result.ok else 'PROBLEM'} {result.name}: {result.message}")
+            print(f"{'ok     ' if result.ok else 'PROBLEM'} {printable(result.name)}: {printable(result.message)}")
+            for note in result.notes:
+                print(f"        note: {printable(note)}")
+        _print_almost(options.data_dir)
         if not results:
             print("nothing to check: no dataset is in the data folder or the cache (see: spikelore data list)")
         return 0 if all(result.ok for result in results) else 1
@@ -488,7 +534,7 @@ def _bench(arguments: Namespace) -> int:
 
 
 _COMMANDS = {
-    "data": (_data_parser, _data, "list, download and check datasets"),
+    "data": (_data_parser, _data, "list, download, import and check datasets"),
     "reproduce": (_reproduce_parser, _reproduce, "run a published experiment"),
     "evaluate": (_evaluate_parser, _evaluate, "measure checkpoints on a test set"),
     "fuse": (_fuse_parser, _fuse, "fuse trained networks into one"),

@@ -202,6 +202,15 @@ def _setting(job: Job, data_dir: Path | None) -> _Setting:
     stream = job.stream.load(job.data, data_dir, job.seed)
     learned = (joint(stream.tasks),) if job.learner.method == "joint" else stream.tasks
     tests = tuple(getattr(task, job.measured_on) for task in stream.tasks)
+    held_out = job.measured_on == "validation" or "own head for the current task" in job.learner.faults
+    for task in stream.tasks:
+        images = task.validation if held_out else task.test
+        if len(task.train) and not len(images):
+            raise InputError(
+                f"task {task.name!r} has no {'validation' if held_out else 'test'} image beside its {len(task.train)} "
+                f"training images at validation_share {job.stream.validation_share:g}, expected at least one; raise "
+                "validation_share or take larger classes"
+            )
     return _Setting(stream, learned, tests)
 
 

@@ -231,6 +231,8 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
             "Seed" if len(runs) == 1 else "Seeds",
             ", ".join(str(one.get("seed", "not given")) for one in found),
         ),
+        *_told("Images a class", join([_images(each) for one in found for each in one.get("images_per_class", [])])),
+        *_told("Notes", join([note for one in found for note in one.get("notes", [])])),
         ("Time", ", ".join(duration(one["seconds"]) for one in found if "seconds" in one)),
         (
             "Versions",
@@ -241,6 +243,28 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
             join([f"{r.environment.get('platform')}, {r.environment.get('cores')} cores" for r in runs]),
         ),
     ]
+
+
+def _told(name: str, text: str) -> list[tuple[str, str]]:
+    return [(name, text)] if text else []
+
+
+def _images(drawn: Mapping[str, Any]) -> str:
+    """Return how many images of each class were drawn, such as ``mnist: 2400 train, 200 validation, 400 test``."""
+
+    def count(value: Any) -> str:
+        many = sorted(value.values()) if isinstance(value, Mapping) else [value]
+        return str(many[0]) if many[0] == many[-1] else f"{many[0]} to {many[-1]}"
+
+    parts = [f"{count(drawn[name])} {name}" for name in ("train", "validation", "test") if drawn.get(name) is not None]
+    return f"{drawn['data']}: {', '.join(parts)}"
+
+
+def class_name(run: Run, label: Any, data: int = 0) -> str:
+    """Return the name of a class of the run's data set number ``data``, the label as text where it has none."""
+    drawn = run.results.get("images_per_class", [])
+    names = drawn[data].get("class_names", {}) if data < len(drawn) else {}
+    return str(names.get(str(label), label))
 
 
 def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:

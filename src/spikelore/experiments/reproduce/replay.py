@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spikelore.continual.methods import FAULTS, LearnerSettings, MemorySettings
+from spikelore.data import findings, load
 from spikelore.data.streams import Stream
 from spikelore.errors import InputError
 from spikelore.experiments.continual_run import Job, StreamSettings, accuracy_of, learner_of, run_job, work
+from spikelore.experiments.findings import named, per_class, told
 from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
@@ -187,6 +189,7 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
     jobs = {name: part.job.as_computed() for name, part in zip(names, parts, strict=True)}
     if len(jobs) > 1:  # the last one's fault is not to be found after hours of the others
         check(config, data_dir)
+    facts = _facts(parts, data_dir)
     rows = _run_jobs(jobs, folder, data_dir)
     arrays = {}
     for number, name in enumerate(names):
@@ -201,8 +204,23 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
         "seconds": round(max(wall, sum(row["seconds"] for row in rows.values()) / min(cores(), len(rows))), 1),
         "data": list(dict.fromkeys(part.job.data for part in parts)),
         "versions": versions(),
+        **facts,
         "rows": [_row(part, rows[name]) for name, part in zip(names, parts, strict=True)],
     }
+
+
+def _facts(parts: Sequence[Part], data_dir: Path | None) -> dict[str, Any]:
+    """Return the images of each class of the data, before some are held out, and what to know of them."""
+    drawn, notes = [], []
+    for data in dict.fromkeys(part.job.data for part in parts):
+        try:
+            dataset = load(data, data_dir)
+        except InputError:  # a finished learner needs its data no more; one that does says so itself
+            continue
+        counts = {"train": per_class(dataset.train), "test": per_class(dataset.test)}
+        drawn.append({"data": data, **counts, **named(dataset)})
+        notes += findings(dataset)
+    return {"images_per_class": drawn, **told(notes)}
 
 
 def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) -> dict[str, dict[str, Any]]:
