@@ -89,18 +89,12 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}; choose another --out") from error
         saved = self.path / "config.yaml"
-        text = plain_yaml.dump(dict(config))
         if saved.exists():
             if not resume:
                 raise InputError(f"{self.path} already holds a run; pass --resume to go on with it, or another --out")
-            changed = _difference(_read(saved), plain_yaml.parse(text, str(saved)))
-            if changed:
-                raise InputError(
-                    f"{self.path} was run with another configuration ({changed}); resume with the same one, "
-                    "or choose another --out"
-                )
+            refuse_another(self.path, config)
         else:
-            write_text_atomic(saved, text)
+            write_text_atomic(saved, plain_yaml.dump(dict(config)))
             write_json_atomic(
                 self.path / "environment.json",
                 {"versions": versions(), "platform": platform.platform(), "cores": os.cpu_count()},
@@ -186,6 +180,20 @@ class RunFolder:
         """Write ``results.json``."""
         self._refuse_removed()
         write_json_atomic(self.path / "results.json", results)
+
+
+def refuse_another(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run of another configuration than this one, which is resolved and plain.
+
+    Raises:
+        InputError: ``config.yaml`` in the folder differs; the message has the first value that does.
+    """
+    saved = path / "config.yaml"
+    changed = _difference(_read(saved), plain_yaml.parse(plain_yaml.dump(dict(config)), str(saved)))
+    if changed:
+        raise InputError(
+            f"{path} was run with another configuration ({changed}); resume with the same one, or choose another --out"
+        )
 
 
 def _is_first(file: Path) -> bool:
