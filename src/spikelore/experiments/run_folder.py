@@ -100,21 +100,13 @@ class RunFolder:
             self._before = {*os.listdir(self.path)} - {LOCK}
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}; choose another --out") from error
-        saved = self.path / "config.yaml"
-        text = plain_yaml.dump(dict(config))
+        saved, text = self.path / "config.yaml", plain_yaml.dump(dict(config))
         if saved.exists():
             if not resume:
                 raise InputError(f"{self.path} already holds a run; pass --resume to go on with it, or another --out")
-            old, new = _read(saved), plain_yaml.parse(text, str(saved))
-            changed = _difference(old, new)
-            if changed and isinstance(old, dict) and lengthens(old, new):
+            if refuse_another(self.path, config, lengthens):
                 self._replaced = saved.read_text(encoding="utf-8")
                 write_text_atomic(saved, text)
-            elif changed:
-                raise InputError(
-                    f"{self.path} was run with another configuration ({changed}); resume with the same one, "
-                    "or choose another --out"
-                )
         else:
             write_text_atomic(saved, text)
             write_json_atomic(
@@ -205,6 +197,36 @@ class RunFolder:
         """Write ``results.json``."""
         self._refuse_removed()
         write_json_atomic(self.path / "results.json", results)
+
+
+def refuse_another(
+    path: Path,
+    config: Mapping[str, Any],
+    lengthens: Callable[[dict[str, Any], dict[str, Any]], bool] = lambda old, new: False,
+) -> bool:
+    """Refuse to go on with a run of another configuration than this one, unless it lengthens that one.
+
+    Args:
+        path: the run's folder.
+        config: resolved and plain.
+        lengthens: see `RunFolder`.
+
+    Returns:
+        Whether it differs, and lengthens the other.
+
+    Raises:
+        InputError: ``config.yaml`` in the folder differs otherwise; the message has the first value that does.
+    """
+    saved = path / "config.yaml"
+    old, new = _read(saved), plain_yaml.parse(plain_yaml.dump(dict(config)), str(saved))
+    changed = _difference(old, new)
+    if not changed:
+        return False
+    if isinstance(old, dict) and lengthens(old, new):
+        return True
+    raise InputError(
+        f"{path} was run with another configuration ({changed}); resume with the same one, or choose another --out"
+    )
 
 
 def _is_first(file: Path) -> bool:

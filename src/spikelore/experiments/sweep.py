@@ -121,6 +121,8 @@ def sweep(
     with Writer(out):
         if not resume and {*os.listdir(out)} - {LOCK}:
             raise InputError(f"{out} already exists; pass --resume to go on with it, or another --out")
+        for file, overrides, folder, _ in jobs:  # finished runs are kept, so they must be those that are asked for
+            config_file.refuse_another(config_file.read(file, overrides), folder)
         if ray is None:
             for job in jobs:
                 _one(*job)
