@@ -456,8 +456,8 @@ def run_job(
     import torch
 
     with RunFolder(path, json.loads(json.dumps(asdict(job))), resume=True) as folder:
-        if (path / "results.json").exists():
-            return json.loads((path / "results.json").read_text(encoding="utf-8"))
+        if (finished := folder.results()) is not None:
+            return finished
         threads = torch.get_num_threads(), numba.get_num_threads()
         torch.set_num_threads(1)
         numba.set_num_threads(1)

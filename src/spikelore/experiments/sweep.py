@@ -1,7 +1,6 @@
 """The same experiment over a grid of values and seeds."""
 
 import itertools
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from spikelore import report
 from spikelore.errors import InputError
 from spikelore.experiments import config_file
+from spikelore.experiments.run_folder import read_results
 from spikelore.files import write_json_atomic
 from spikelore.folders import LOCK, Writer
 
@@ -99,7 +99,7 @@ def _folder_name(point: Sequence[tuple[str, str]]) -> str:
 
 def _over_seeds(folders: Sequence[Path]) -> dict[str, Any]:
     """Return the mean, the sample standard deviation and the values of every number, rows matched by their words."""
-    runs = [json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in folders]
+    runs = [read_results(folder) for folder in folders]
     lists = [name for name, value in runs[0].items() if isinstance(value, list) and isinstance(value[0], dict)]
     return {
         "experiment": runs[0]["experiment"],
