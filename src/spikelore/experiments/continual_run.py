@@ -27,7 +27,7 @@ from spikelore.data.streams import (
     joint,
 )
 from spikelore.errors import InputError, SpikeloreError, check_choices
-from spikelore.experiments.run_folder import RunFolder
+from spikelore.experiments.run_folder import RunFolder, read_results
 from spikelore.experiments.stream_settings import TASKS_IN, StreamSettings, sides
 from spikelore.files import load_tensors
 from spikelore.metrics import confusion_matrix
@@ -545,8 +545,7 @@ def finished(job: Job, path: Path) -> dict[str, Any] | None:
 
 def kept_row(path: Path) -> dict[str, Any] | None:
     """Return the row that a run kept when it ended last, maybe of a shorter stream, or None."""
-    file = path / "results.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    return read_results(path) if (path / "results.json").exists() else None
 
 
 def run_job(

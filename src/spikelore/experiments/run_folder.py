@@ -170,8 +170,13 @@ class RunFolder:
             write_text_atomic(self.path / "metrics.jsonl", "")
             return None
         arrays, metadata = load_tensors(self.checkpoint(_STATE))
-        progress = json.loads(metadata["progress"])
-        lines = progress.pop("lines")
+        try:
+            progress = json.loads(metadata["progress"])
+            lines = progress.pop("lines")
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{self.checkpoint(_STATE)} holds no state of a run; restore it, or start another run with a new --out"
+            ) from error
         metrics = self.path / "metrics.jsonl"
         if lines and not metrics.exists():
             raise InputError(f"{metrics} is gone; the run cannot go on without it, start another with a new --out")
@@ -227,6 +232,22 @@ def refuse_another(
     raise InputError(
         f"{path} was run with another configuration ({changed}); resume with the same one, or choose another --out"
     )
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Return ``results.json`` of a run's folder.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    file = path / "results.json"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} cannot be read ({error}); delete it and go on with --resume") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{file} is broken: it holds no table of names and values; delete it and go on with --resume")
+    return found
 
 
 def _is_first(file: Path) -> bool:

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import json
 import os
 import re
 from collections import Counter
@@ -15,6 +14,7 @@ import numpy as np
 from spikelore import plain_yaml, report
 from spikelore.errors import InputError
 from spikelore.experiments import config_file
+from spikelore.experiments.run_folder import read_results
 from spikelore.files import write_json_atomic
 from spikelore.folders import LOCK, Writer
 
@@ -140,7 +140,7 @@ def sweep(
 
 def _over_seeds(folders: Sequence[Path]) -> dict[str, Any]:
     """Return the mean, the sample standard deviation and the values of every number, rows matched by their words."""
-    runs = [json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in folders]
+    runs = [read_results(folder) for folder in folders]
     lists = [name for name, value in runs[0].items() if isinstance(value, list) and isinstance(value[0], dict)]
     return {
         "experiment": runs[0]["experiment"],
