@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check bench docs clean stale
+.PHONY: demo test test-portable check bench docs clean stale
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -16,7 +16,10 @@ demo: $(INSTALLED)  ## train a 0-4 and a 5-9 digit network, fuse them, print the
 	$(BIN)/spikelore reproduce fusion --scale quick
 
 test: $(INSTALLED) stale  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+
+test-portable: $(INSTALLED) stale  ## run the tests of what is learned as on processors with other instructions
+	$(BIN)/python tests/margins.py --check
 
 check: $(INSTALLED)  ## lint, types, imports between rooms, documentation
 	$(BIN)/ruff check .

@@ -3,8 +3,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from inspect import signature
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,14 +149,32 @@ def _own_options(kind: "Published") -> list[str]:
 
 
 def _new_folder(stem: str, resume: bool) -> Path:
-    """Return runs/STEM, or STEM-2, -3 ... when it is taken; with ``resume`` the newest one."""
-    folder, number = Path("runs") / stem, 1
-    while folder.exists():
-        following = Path("runs") / f"{stem}-{number + 1}"
-        if resume and not following.exists():
-            return folder
-        folder, number = following, number + 1
-    return Path("runs") / stem if resume else folder
+    """Make runs/STEM, or STEM-2, -3 ... when it is taken, and return it; with ``resume`` return the newest one."""
+    from itertools import chain, count
+
+    from spikelore.folders import make_first
+
+    names = (Path("runs") / name for name in chain([stem], (f"{stem}-{n}" for n in count(2))))
+    if not resume:
+        return make_first(names)
+    newest = next(names)
+    for following in names:
+        if not following.exists():
+            return newest
+        newest = following
+    raise AssertionError("there is always a further name")
+
+
+@contextmanager
+def _folder_for(out: Path | None, stem: str, resume: bool) -> Iterator[Path]:
+    """Give the folder that was named, else a new one, which goes again if nothing came into it."""
+    folder = out or _new_folder(stem, resume)
+    try:
+        yield folder
+    finally:
+        if out is None and not resume:
+            with suppress(OSError):  # not empty, as it should be
+                folder.rmdir()
 
 
 def _reproduce(arguments: Namespace) -> int:
@@ -176,8 +196,8 @@ def _reproduce_one(name: str, options: Namespace, out: Path | None) -> int:
     config = kind.at_scale(options.scale, **own, seed=options.seed)
     words = ["".join(map(str, value)) for value in own.values() if value]
     stem = "-".join([name, options.scale, *words, f"seed{options.seed}"])
-    folder = out or _new_folder(stem, options.resume)
-    _finish(folder, execute(config, folder, options.data_dir, resume=options.resume))
+    with _folder_for(out, stem, options.resume) as folder:
+        _finish(folder, execute(config, folder, options.data_dir, resume=options.resume))
     return 0
 
 
@@ -226,6 +246,7 @@ def _budgets(texts: Sequence[str], networks: int) -> list[dict[int, int]] | None
 
 def _fuse(arguments: Namespace) -> int:
     from spikelore.continual import fusion
+    from spikelore.folders import Writer
     from spikelore.networks.first_spike import FirstSpikeNetwork
 
     networks = [FirstSpikeNetwork.load(path) for path in arguments.networks]
@@ -236,7 +257,8 @@ def _fuse(arguments: Namespace) -> int:
     how = arguments.importance or ("order" if consolidated else "merge")
     fused = fusion.merge(networks, **common) if how == "merge" else fusion.fuse(networks, importances=how, **common)
     path = arguments.out / "fused.safetensors"
-    fused.save(path)
+    with Writer(arguments.out):
+        fused.save(path)
     print(f"{path}: {len(fused.unit_weights)} units by {how}, classes {', '.join(map(str, fused.classes))}")
     return 0
 
@@ -264,9 +286,9 @@ def _run(words: Sequence[str]) -> int:
     table = expected.beside(arguments.config)
     # an override makes another experiment, of which nothing is expected
     expectations = expected.read(table) if table.exists() and not overrides else []
-    out = arguments.out or _new_folder(arguments.config.stem, arguments.resume)
-    results = config_file.execute(config, out, arguments.data_dir, resume=arguments.resume)
-    _finish(out, results)
+    with _folder_for(arguments.out, arguments.config.stem, arguments.resume) as out:
+        results = config_file.execute(config, out, arguments.data_dir, resume=arguments.resume)
+        _finish(out, results)
     if expectations:
         print(f"\nexpected ({table}):")
         for _, line in expected.compare(expectations, results):
@@ -339,11 +361,11 @@ def _sweep_parser() -> _OneLineParser:
 def _sweep(arguments: Namespace) -> int:
     from spikelore.experiments.sweep import sweep
 
-    out = arguments.out or _new_folder(f"{arguments.config.stem}-sweep", arguments.resume)
-    pages = sweep(
-        arguments.config, arguments.grid, arguments.seeds, out, arguments.data_dir,
-        resume=arguments.resume, ray=arguments.ray,
-    )  # fmt: skip
+    with _folder_for(arguments.out, f"{arguments.config.stem}-sweep", arguments.resume) as out:
+        pages = sweep(
+            arguments.config, arguments.grid, arguments.seeds, out, arguments.data_dir,
+            resume=arguments.resume, ray=arguments.ray,
+        )  # fmt: skip
     for page in pages:
         print(page)
     return 0
@@ -401,7 +423,11 @@ def _usage() -> str:
         **{name: each[2] for name, each in _COMMANDS.items()},
     }
     lines = [f"  {name:<10} {text}" for name, text in texts.items()]
-    return "\n".join(["usage: spikelore COMMAND ...", "", *lines, "", "spikelore COMMAND --help tells more."])
+    told = (
+        "spikelore COMMAND --help tells more. How far a command is shows on stderr: a bar on a terminal, elsewhere a\n"
+        "line now and then; SPIKELORE_QUIET=1 in the environment turns both off."
+    )
+    return "\n".join(["usage: spikelore COMMAND ...", "", *lines, "", told])
 
 
 def _dispatch(words: list[str]) -> int:
@@ -426,6 +452,9 @@ def _dispatch(words: list[str]) -> int:
 def main() -> None:
     """Run the command; one line on stderr and exit code 1 or 2 when it fails."""
     words = sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what the terminal cannot show is shown by its number
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _dispatch(words)
         sys.stdout.flush()
@@ -440,6 +469,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("spikelore: interrupted; go on with the same command and --resume\n")
         code = 130
+    except OSError as error:
+        if "--debug" in words:
+            raise
+        sys.stderr.write(f"spikelore: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n")
+        code = 1
     except MemoryError:
         sys.stderr.write("spikelore: out of memory; use fewer images (train_per_class)\n")
         code = 1

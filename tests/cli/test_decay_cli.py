@@ -14,6 +14,8 @@ import yaml
 from spikelore import cli, report
 from spikelore.files import load_tensors
 
+pytestmark = pytest.mark.xdist_group("decay_cli")  # its tests share what a fixture made
+
 SPIKELORE = str(Path(sys.executable).with_name("spikelore"))
 CLASSES = {"classes": [0, 1]}
 SMALL = {
@@ -56,7 +58,7 @@ def small(tmp_path_factory):
     return folder
 
 
-def test_results_have_the_promised_form(small):
+def test_results_have_the_promised_form(small, learned):
     done = small / "done"
     for name in ("config.yaml", "environment.json", "metrics.jsonl", "results.json", "report.html"):
         assert (done / name).stat().st_size > 0, name
@@ -71,14 +73,16 @@ def test_results_have_the_promised_form(small):
         assert row["spikes_without"] > 0
         assert row["left"] == pytest.approx(row["spikes_with"] / row["spikes_without"], abs=1e-6)
         if row["set"] in ("white", "blurred"):
-            assert row["left"] < 0.4
+            learned(f"{row['preset']}, {row['set']}: left", row["left"], at_most=0.4)
     best = {row["decay"]: row for row in results["accuracy"] if row["preset"] == "best"}
-    assert results["accuracy_without"] == best["without"]["accuracy"] > 0.9
-    assert results["accuracy_with"] == best["with"]["accuracy"] > 0.9
-    assert best["with"]["unrecognised"] < 0.1
+    assert results["accuracy_without"] == best["without"]["accuracy"]
+    assert results["accuracy_with"] == best["with"]["accuracy"]
+    learned("accuracy without", results["accuracy_without"], at_least=0.9)
+    learned("accuracy with", results["accuracy_with"], at_least=0.9)
+    learned("unrecognised with", best["with"]["unrecognised"], at_most=0.1)
 
 
-def test_baselines_stand_beside_decay_at_the_same_sparsity(small):
+def test_baselines_stand_beside_decay_at_the_same_sparsity(small, learned):
     methods = json.loads((small / "done" / "results.json").read_text())["methods"]
     names = ["unused decay, once", "smallest pruned", "random pruned", "L2-like, 6000 s"]
     found = {(row["preset"], row["method"]): row for row in methods}
@@ -86,10 +90,11 @@ def test_baselines_stand_beside_decay_at_the_same_sparsity(small):
     assert [name for preset, name in found if preset == "best"] == ["none", "unused decay, online", *names]
     for preset, decayed in (("published", "unused decay, once"), ("best", "unused decay, online")):
         sparse = found[preset, decayed]["faded"]
-        assert sparse > found[preset, "none"]["faded"] + 0.1
+        learned(f"{preset}: faded by decay", sparse - found[preset, "none"]["faded"], at_least=0.1)
         for pruned in ("smallest pruned", "random pruned"):
             assert found[preset, pruned]["faded"] == pytest.approx(sparse, abs=0.01)
-    assert found["best", "none"]["spikes"]["white"] > 10 * found["best", "unused decay, online"]["spikes"]["known"] / 60
+    noise = found["best", "none"]["spikes"]["white"] / found["best", "unused decay, online"]["spikes"]["known"]
+    learned("spikes of noise without decay over those of digits with it", noise, at_least=1 / 6)
 
 
 def test_checkpoints_are_those_of_the_trainings_and_evaluate(small, capsys, monkeypatch):
@@ -200,7 +205,7 @@ def test_bad_input_is_refused_in_a_sentence_and_leaves_nothing(small, capsys, mo
     assert not (small / "bad").exists()
 
 
-def test_reproduce_takes_classes_and_a_preset(small, capsys, monkeypatch):
+def test_reproduce_takes_classes_and_a_preset(small, capsys, monkeypatch, learned):
     out = small / "reproduced"
     words = ["reproduce", "decay", "--classes", "1", "0", "--preset", "published"]
     assert call(monkeypatch, *words, "--out", out) == 0
@@ -209,7 +214,8 @@ def test_reproduce_takes_classes_and_a_preset(small, capsys, monkeypatch):
     assert str(out / "report.html") in printed
     results = json.loads((out / "results.json").read_text())
     assert {row["preset"] for row in results["rows"]} == {"published"}
-    assert results["accuracy_with"] == results["accuracy"][1]["accuracy"] > 0.95
+    assert results["accuracy_with"] == results["accuracy"][1]["accuracy"]
+    learned("accuracy", results["accuracy_with"], at_least=0.95)
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert config["published"]["network"]["classes"] == [1, 0]
     assert config["published"]["decay"]["tau_prune_ms"] == 5000.0

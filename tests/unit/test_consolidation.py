@@ -38,29 +38,30 @@ def right(network, classes):
     return (network.decide(features) == labels).mean()
 
 
-def test_networks_trained_apart_fuse_to_one_of_half_the_size():
-    low, high = trained((0, 1)), trained((2, 3))
-    assert right(low, (0, 1)) > 0.97
-    assert right(high, (2, 3)) > 0.97
+def test_networks_trained_apart_fuse_to_one_of_half_the_size(learned, seed):
+    low, high = trained((0, 1), seed), trained((2, 3), seed)
+    learned("low on its own", right(low, (0, 1)), at_least=0.97)
+    learned("high on its own", right(high, (2, 3)), at_least=0.97)
     both = (0, 1, 2, 3)
     whole = bagging([low, high], score="correlation")
     fused = fuse([low, high], importances="order", score="correlation")
     assert len(whole.unit_weights) == 16
     assert len(fused.unit_weights) == 8
-    assert right(whole, both) > 0.95
-    assert right(fused, both) > right(whole, both) - 0.02
+    learned("bagging on both", right(whole, both), at_least=0.95)
+    learned("bagging less fused", right(whole, both) - right(fused, both), at_most=0.02)
 
 
-def test_units_stand_in_the_order_of_importance():
+def test_units_stand_in_the_order_of_importance(learned, seed):
     """The first half of each class decides better than the second half, for it learned to do without it."""
-    network = trained((0, 1))
+    network = trained((0, 1), seed)
 
     def of(ranks):
         units = np.concatenate([np.flatnonzero(network.unit_classes == one)[ranks] for one in (0, 1)])
         parts = (network.unit_weights, network.unit_classes, network.unit_gains, network.unit_centres)
         return network.with_units(*(part[units] for part in parts))
 
-    assert right(of(slice(0, 2)), (0, 1)) > right(of(slice(2, 4)), (0, 1))
+    first, second = (right(of(ranks), (0, 1)) for ranks in (slice(0, 2), slice(2, 4)))
+    learned("first half less second", first - second, at_least=0.0)
 
 
 def test_units_that_never_won_start_anew():
@@ -78,16 +79,16 @@ def test_same_seed_same_templates():
     assert (first.unit_weights != other.unit_weights).any()
 
 
-def test_protected_units_stay_and_the_others_learn_further_data():
-    network = trained((0, 1))
+def test_protected_units_stay_and_the_others_learn_further_data(learned, seed):
+    network = trained((0, 1), seed)
     features, labels = data((2, 3))
     plasticity = np.array([0, 0, 1, 1] * 2, np.float32)
-    more = learn_more(network, features, labels - 2, 4, EPOCHS, 0, plasticity=plasticity)
+    more = learn_more(network, features, labels - 2, 4, EPOCHS, seed, plasticity=plasticity)
     np.testing.assert_array_equal(more.unit_weights[plasticity == 0], network.unit_weights[plasticity == 0])
     new, new_labels = data((2, 3), seed=1)
-    assert (network.decide(new) == new_labels - 2).mean() < 0.8
-    assert (more.decide(new) == new_labels - 2).mean() > 0.95
-    assert right(more, (0, 1)) > 0.85
+    learned("new data before", (network.decide(new) == new_labels - 2).mean(), at_most=0.8)
+    learned("new data after", (more.decide(new) == new_labels - 2).mean(), at_least=0.95)
+    learned("old data after", right(more, (0, 1)), at_least=0.85)
 
 
 @pytest.mark.parametrize(

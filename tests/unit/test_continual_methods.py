@@ -136,15 +136,16 @@ def accuracy_on(learner, task: int) -> float:
 
 
 @pytest.mark.parametrize("method", REPLAYING)
-def test_replay_keeps_what_naive_learning_forgets(method):
-    naive = learner_for(settings_for("naive", readout="drive"), MemorySettings())
-    kept = learner_for(settings_for(method, readout="drive", rehearsal_steps=40 if method == "gdumb" else 0))
+def test_replay_keeps_what_naive_learning_forgets(method, learned, seed):
+    naive = learner_for(settings_for("naive", readout="drive"), MemorySettings(), seed)
+    settings = settings_for(method, readout="drive", rehearsal_steps=40 if method == "gdumb" else 0)
+    kept = learner_for(settings, seed=seed)
     for learner in (naive, kept):
         for task in (0, 1):
             teach(learner, task, 0, 120)
-    assert accuracy_on(naive, 0) < 0.2
-    assert accuracy_on(kept, 0) > 0.8
-    assert accuracy_on(kept, 1) > 0.8
+    learned("naive on the first task", accuracy_on(naive, 0), at_most=0.2)
+    learned("replay on the first task", accuracy_on(kept, 0), at_least=0.8)
+    learned("replay on the second task", accuracy_on(kept, 1), at_least=0.8)
 
 
 def test_a_memory_bounds_what_is_kept_and_holds_the_classes_alike():

@@ -7,6 +7,7 @@ import sys
 import time
 from multiprocessing import active_children
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,6 +57,54 @@ def test_an_error_or_a_killed_worker_stops_all(function, sentence):
         list(spread(function, [(0,), (1,), (2,)]))
     assert time.monotonic() - begun < 120
     assert not active_children()
+
+
+def tell_and_wait(number: int, tell) -> int:
+    tell(0.25 * (number + 1))
+    time.sleep(1.5)
+    return number
+
+
+def test_what_each_call_tells_of_its_work_is_heard_while_it_goes_on():
+    heard = []
+    found = spread(tell_and_wait, [(n,) for n in range(3)], lambda shares: heard.append([*shares]))
+    assert sorted(found) == [(n, n) for n in range(3)]
+    assert any(shares[2] == 0 and 0 < sum(shares) < 3 for shares in heard)
+    assert heard[-1] == [1.0, 1.0, 1.0]
+    heard.clear()
+    assert list(spread(tell_and_wait, [(1,)], lambda shares: heard.append([*shares]))) == [(0, 1)]
+    assert heard == [[0.5], [1.0]]
+
+
+def own_number(_: int) -> int:
+    return os.getpid()
+
+
+def test_a_process_that_may_start_no_others_does_all_itself(monkeypatch):
+    monkeypatch.setattr(parallel, "current_process", lambda: SimpleNamespace(daemon=True))
+    assert [*spread(own_number, [(0,), (1,)])] == [(0, os.getpid()), (1, os.getpid())]
+
+
+_UNGUARDED = """
+from spikelore.experiments import parallel
+from test_parallel import twice
+
+print("begun", __name__)
+parallel.cores = lambda: 2
+print(sorted(parallel.spread(twice, [(n,) for n in range(3)])))
+"""
+
+
+@pytest.mark.parametrize("form", ["script", "standard input", "-c"])
+def test_a_script_of_any_form_may_spread_its_calls(form, tmp_path):
+    (tmp_path / "script.py").write_text(_UNGUARDED)
+    words = {"script": ["script.py"], "standard input": ["-"], "-c": ["-c", _UNGUARDED]}[form]
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, *words], cwd=tmp_path, input=_UNGUARDED, env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.stdout == "begun __main__\n[(0, 0), (1, 2), (2, 4)]\n", done.stderr
 
 
 _SCRIPT = """

@@ -1,9 +1,13 @@
 import json
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from spikelore import folders
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.files import write_bytes_atomic, write_json_atomic
@@ -160,3 +164,112 @@ def test_a_folder_is_withdrawn_only_while_nothing_was_done_in_it(tmp_path):
     folder.save_state({}, {})
     folder.withdraw()
     assert (tmp_path / "saved" / "config.yaml").exists()
+
+
+def listed(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def refuse_input(path, *, resume=False):
+    """Open a run, begin its parts and find that the input is bad."""
+
+    def run():
+        with RunFolder(path, CONFIG, resume=resume) as folder:
+            folder.load_state()
+            RunFolder(path / "parts" / "one", CONFIG, resume=False).load_state()
+            raise InputError("bad input")
+
+    with pytest.raises(InputError, match="bad input"):
+        run()
+
+
+def test_bad_input_takes_back_what_was_written_and_nothing_else(tmp_path, monkeypatch):
+    refuse_input(tmp_path / "new" / "run")
+    assert listed(tmp_path) == []
+    for name in ("empty", "full/with a folder"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "full" / "notes.txt").touch()
+    (tmp_path / "full" / ".config.yaml.mine").touch()
+    (tmp_path / "link").symlink_to("empty")
+    before = listed(tmp_path)
+    for name in ("empty", "full", "link"):
+        refuse_input(tmp_path / name)
+        assert listed(tmp_path) == before
+    monkeypatch.chdir(tmp_path / "empty")
+    refuse_input(Path())
+    assert listed(tmp_path) == before
+
+
+def test_bad_input_leaves_a_run_that_was_there(tmp_path):
+    with RunFolder(tmp_path, CONFIG, resume=False) as folder:
+        folder.load_state()
+    before = listed(tmp_path)
+    refuse_input(tmp_path, resume=True)
+    assert listed(tmp_path) == before
+    folder = RunFolder(tmp_path, CONFIG, resume=True)
+    folder.append_metrics(epoch=0)
+    folder.close()
+    with pytest.raises(InputError, match="already holds a run"):
+        RunFolder(tmp_path, CONFIG, resume=False)
+    with pytest.raises(InputError, match="another configuration"):
+        RunFolder(tmp_path, {}, resume=True)
+    assert listed(tmp_path) == before
+
+
+def test_what_cannot_be_deleted_hides_no_reason(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    refuse_input(tmp_path / "run")
+    monkeypatch.undo()
+    assert (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_no_other_thread_or_process_opens_a_run_until_it_is_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "_WAIT_SECONDS", 0.1)
+
+    def elsewhere():
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(RunFolder, tmp_path / "run", CONFIG, resume=True).result().close()
+
+    with RunFolder(tmp_path / "run", CONFIG, resume=False) as folder:
+        with pytest.raises(InputError, match="is being written to by another process"):
+            elsewhere()
+        folder.append_metrics(epoch=0)
+        assert (folder.path / ".lock").exists()
+    elsewhere()
+    assert sorted(os.listdir(tmp_path / "run")) == ["config.yaml", "environment.json", "metrics.jsonl"]
+
+
+def test_the_first_of_two_that_start_in_one_folder_has_it(tmp_path):
+    def start(seed):
+        try:
+            with RunFolder(tmp_path / "run", {"seed": seed}, resume=False) as folder:
+                folder.append_metrics(seed=seed)
+        except InputError as error:
+            return str(error)
+        return seed
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(start, range(2)))
+    (seed,) = (answer for answer in answers if isinstance(answer, int))
+    (refusal,) = (answer for answer in answers if isinstance(answer, str))
+    assert refusal == f"{tmp_path / 'run'} already holds a run; pass --resume to go on with it, or another --out"
+    assert (tmp_path / "run" / "config.yaml").read_text() == f"seed: {seed}\n"
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == f'{{"seed": {seed}}}\n'
+
+
+def test_a_folder_that_is_removed_meanwhile_ends_the_run(tmp_path):
+    with RunFolder(tmp_path / "run", CONFIG, resume=False) as folder:
+        folder.append_metrics(epoch=0)
+        shutil.rmtree(tmp_path / "run")
+        for write in (
+            lambda: folder.append_metrics(epoch=1),
+            lambda: folder.save_state({}, {}),
+            lambda: folder.write_arrays({}),
+            lambda: folder.write_results({}),
+        ):
+            with pytest.raises(SpikeloreError, match="run has been removed while the run was going on; start the run"):
+                write()
+    assert listed(tmp_path) == []

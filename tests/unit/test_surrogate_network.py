@@ -21,9 +21,9 @@ from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork, step
 from spikelore.randomness import torch_generator
 
 
-def network(**changes):
+def network(seed=0, **changes):
     return SurrogateNetwork(
-        SurrogateConfig(**{"steps": 6, "neuron": Leaky(threshold=0.1), **changes}), torch_generator(0, "test")
+        SurrogateConfig(**{"steps": 6, "neuron": Leaky(threshold=0.1), **changes}), torch_generator(seed, "test")
     )
 
 
@@ -244,16 +244,16 @@ def test_weights_that_are_no_numbers_are_seen_though_they_never_spike(name, surr
 
 
 @pytest.mark.parametrize("loss", [spike_count_loss, rate_loss, membrane_loss])
-def test_learns_digits_within_a_moment(loss):
+def test_learns_digits_within_a_moment(loss, learned, seed):
     train = load("digits-sample").train
-    pick = np.random.default_rng(0).permutation(len(train))[:1200]
+    pick = np.random.default_rng(seed).permutation(len(train))[:1200]
     shown, labels = torch.from_numpy(train.images[pick]).float() / 255, torch.from_numpy(train.labels[pick])
-    each = network(coding="constant", neuron=Leaky(beta=0.9), steps=5)
+    each = network(seed, coding="constant", neuron=Leaky(beta=0.9), steps=5)
     optimiser = adam(each.parameters(), 3e-3)
     forward = each if loss != membrane_loss else lambda images: each.with_potentials(images)[1]
     losses = [epoch_(forward, shown[:960], labels[:960], optimiser, batch=32, loss=loss) for _ in range(3)]
-    assert losses[2] < losses[0] / 2
-    assert (predict(each, shown[960:]) == labels[960:]).float().mean() > 0.75
+    learned("loss of the last epoch over the first", losses[2] / losses[0], at_most=0.5)
+    learned("accuracy", (predict(each, shown[960:]) == labels[960:]).float().mean(), at_least=0.75)
 
 
 def test_a_model_of_single_steps_becomes_a_network():

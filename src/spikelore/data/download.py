@@ -1,23 +1,21 @@
 """Fetching the known datasets: whole or not at all, with the checksums of their publishers."""
 
 import os
-import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pooch
 import requests
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
 from spikelore.data.idx import content_sha256
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.progress import Meter, shown
 
 STEMS = (
     "train-images-idx3-ubyte",
@@ -33,6 +31,7 @@ DERIVED_FROM = {"emnist-capitals": "emnist-balanced"}
 _RECORD = "content.sha256"
 _CONNECT_SECONDS, _READ_SECONDS = 5, 15
 _CHUNK_BYTES = 1 << 16
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def expected_sha256(name: str, folder: Path) -> Mapping[str, str]:
     if name not in SOURCES or SOURCES[name].sha256:
         return SOURCES[name].sha256 if name in SOURCES else {}
     try:
-        lines = (folder / _RECORD).read_text().splitlines()
+        lines = (folder / _RECORD).read_text(encoding="utf-8").splitlines()
     except OSError:
         return {}
     return {stem: digest for digest, _, stem in (line.partition("  ") for line in lines)}
@@ -210,7 +209,8 @@ def _download(url: str, md5: str, target: Path, tries: int, backoff_s: float) ->
         if attempt:
             time.sleep(backoff_s * 2 ** (attempt - 1))
         try:
-            with _progress_bar(target.name) as bar:
+            with shown(None, description=target.name, columns=_COLUMNS) as meter:
+                bar: Any = _Bar(meter)  # pooch names its type as bool
                 # Accept-Encoding: no server may unpack the gzip files on the way.
                 pooch.HTTPDownloader(
                     progressbar=bar,
@@ -231,42 +231,30 @@ def _download(url: str, md5: str, target: Path, tries: int, backoff_s: float) ->
 
 
 class _Bar:
-    """What pooch asks of a progress bar, on one of rich's."""
+    """What pooch asks of a progress bar."""
 
-    def __init__(self, progress: Progress, file: str):
-        self._progress = progress
-        self._task = progress.add_task(file, total=None)
+    def __init__(self, meter: Meter):
+        self._meter = meter
 
     @property
     def total(self) -> float | None:
         """Bytes to come, None while unknown."""
-        return self._progress.tasks[0].total
+        return self._meter.total
 
     @total.setter
     def total(self, total: int) -> None:
-        self._progress.update(self._task, total=total)
+        self._meter.total = total or None
 
     def update(self, advance: int) -> None:
         """Move on by ``advance`` bytes."""
-        self._progress.advance(self._task, advance)
+        self._meter.advance(self._meter.description, advance)
 
     def reset(self) -> None:
         """Move back to the start."""
-        self._progress.reset(self._task)
+        self._meter.reach(self._meter.description, 0)
 
     def close(self) -> None:
         """Do nothing: the bar closes with its context."""
-
-
-@contextmanager
-def _progress_bar(file: str) -> Iterator[Any]:
-    """Show a `_Bar` with the time left on stderr, or give False when stderr is not a terminal."""
-    if not sys.stderr.isatty():
-        yield False
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield _Bar(progress, file)
 
 
 def _extract(archive: Path, members: Mapping[str, str], folder: Path) -> None:
@@ -282,7 +270,7 @@ def _install(fresh: Path, folder: Path) -> None:
     """
     folder.mkdir(exist_ok=True)
     digests = {stem: content_sha256(fresh / f"{stem}.gz") for stem in STEMS}
-    (fresh / _RECORD).write_text("".join(f"{digest}  {stem}\n" for stem, digest in digests.items()))
+    (fresh / _RECORD).write_text("".join(f"{digest}  {stem}\n" for stem, digest in digests.items()), encoding="utf-8")
     os.replace(fresh / _RECORD, folder / _RECORD)
     for stem in STEMS:
         os.replace(fresh / f"{stem}.gz", folder / f"{stem}.gz")

@@ -150,7 +150,7 @@ def _training_memory(name: str, seed: int) -> int:
 
 def _kibibytes(name: str) -> int:
     """Return a line of the kernel's account of this process: VmRSS is held now, VmHWM the most ever."""
-    lines = dict(line.split(":", 1) for line in _ACCOUNT.read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in _ACCOUNT.read_text(encoding="utf-8").splitlines())
     return int(lines[name].split()[0])
 
 

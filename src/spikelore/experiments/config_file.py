@@ -99,7 +99,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Any:
         InputError: no such file, not YAML, an unknown experiment, an unknown key, a value of another type.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -135,7 +135,10 @@ def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -
 
 
 def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = False) -> dict[str, Any]:
-    """Run an experiment into a run folder and return its results; bad input leaves no folder behind."""
+    """Run an experiment into a run folder and return its results; bad input leaves nothing behind.
+
+    How far it is shows on stderr, see `spikelore.progress`.
+    """
     kind = kind_of(config)
 
     def lengthens(old: dict[str, Any], new: dict[str, Any]) -> bool:
@@ -148,11 +151,7 @@ def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = Fal
             return False
         return judge(before, build(kind, new))
 
-    folder = RunFolder(out, {"experiment": kind, **plain(config)}, resume=resume, lengthens=lengthens)
-    try:
+    with RunFolder(out, {"experiment": kind, **plain(config)}, resume=resume, lengthens=lengthens) as folder:
         results = KINDS[kind].run(config, folder, data_dir)
-    except InputError:
-        folder.withdraw()
-        raise
-    folder.write_results(results)
+        folder.write_results(results)
     return results

@@ -287,6 +287,13 @@ class _Run:
         self.folder.save_state(arrays, progress)
         self.saved = time.monotonic()
 
+    def _learned(self) -> int:
+        """Return how many images, repeated ones included, lie before the position."""
+        at, learner = self.position, self.job.learner
+        sizes = [len(task.train) for task in self.setting.learned]
+        within = at.epoch * sizes[at.task] + at.batch * learner.batch if at.task < len(sizes) else 0
+        return learner.epochs * sum(sizes[: at.task]) + within
+
     def _where(self) -> str:
         at, tasks = self.position, len(self.setting.learned)
         if at.task == tasks:
@@ -310,6 +317,7 @@ class _Run:
 
     def _run(self) -> dict[str, Any]:
         self.started = time.monotonic() - self.position.seconds
+        self.tick(self._learned())
         if self.job.stream.scenario == "domain-incremental":
             self._measure_ahead()
         for task in range(self.position.task, len(self.setting.learned)):
@@ -533,7 +541,7 @@ def finished(job: Job, path: Path) -> dict[str, Any] | None:
 def kept_row(path: Path) -> dict[str, Any] | None:
     """Return the row that a run kept when it ended last, maybe of a shorter stream, or None."""
     file = path / "results.json"
-    return json.loads(file.read_text()) if file.exists() else None
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def run_job(
@@ -541,7 +549,8 @@ def run_job(
 ) -> dict[str, Any]:
     """Run one job in ``path``, from where it was stopped or its stream was lengthened; a finished one returns its row.
 
-    The run takes one thread, so that the same job gives the same bytes alone and beside others.
+    The run takes one thread, so that the same job gives the same bytes alone and beside others. ``tick`` is called
+    with the number of images just learned, at first with those of the run that was stopped.
 
     Raises:
         InputError: the folder holds a run of another configuration, or what was asked cannot be run, which leaves
@@ -551,28 +560,25 @@ def run_job(
     import numba
     import torch
 
-    folder = RunFolder(path, json.loads(json.dumps(asdict(job))), resume=True, lengthens=lengthens)
-    if row := finished(job, path):
-        return row
-    threads = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    try:
+    with RunFolder(path, json.loads(json.dumps(asdict(job))), resume=True, lengthens=lengthens) as folder:
+        if row := finished(job, path):
+            return row
         if kept_row(path) and not folder.checkpoint("state").exists():
             raise InputError(
                 f"{path} has no checkpoints/state.safetensors, which a run goes on from (earlier versions deleted it "
                 "at the end); learn the longer stream from the start in another --out"
             )
-        row = _Run(job, folder, data_dir, tick).run()
-    except InputError:
-        folder.withdraw()
-        raise
-    finally:
-        torch.set_num_threads(threads[0])
-        numba.set_num_threads(threads[1])
-    folder.write_results(row)
-    if job.learner.method == "joint":  # nothing can follow
-        folder.checkpoint("state").unlink(missing_ok=True)
+        threads = torch.get_num_threads(), numba.get_num_threads()
+        torch.set_num_threads(1)
+        numba.set_num_threads(1)
+        try:
+            row = _Run(job, folder, data_dir, tick).run()
+        finally:
+            torch.set_num_threads(threads[0])
+            numba.set_num_threads(threads[1])
+        folder.write_results(row)
+        if job.learner.method == "joint":  # nothing can follow
+            folder.drop_state()
     return row
 
 
@@ -640,12 +646,10 @@ def say_not_measured(tasks: Sequence[str]) -> None:
 
 
 def work(job: Job, path: Path, data_dir: Path | None) -> int:
-    """Return how many training images a job in its folder has yet to show."""
+    """Return how many training images a job shows in all, less those that are gone; 0 for a finished one."""
     state = path / "checkpoints" / "state.safetensors"
     if finished(job, path):
         return 0
     progress = json.loads(load_tensors(state)[1]["progress"]) if state.exists() else {}
-    sizes = [len(task.train) for task in _setting(job, data_dir, _gone(job, progress)).learned]
-    at = _Position(**progress.get("position", {}))
-    done = sum(sizes[: at.task]) * job.learner.epochs + sum(sizes[at.task : at.task + 1]) * at.epoch
-    return sum(sizes) * job.learner.epochs - done - at.batch * job.learner.batch
+    learned = _setting(job, data_dir, _gone(job, progress)).learned
+    return sum(len(task.train) for task in learned) * job.learner.epochs

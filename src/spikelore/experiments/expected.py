@@ -85,7 +85,7 @@ def read(path: Path) -> list[Expectation]:
         InputError: not readable, not of this form, or an unknown field.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict) or list(raw) != ["expectations"] or not isinstance(raw["expectations"], list):

@@ -2,34 +2,43 @@
 
 ``config.yaml`` (resolved; reruns the run), ``environment.json``, ``metrics.jsonl`` (appended as it runs),
 ``checkpoints/*.safetensors``, ``arrays.safetensors`` (what the figures draw), ``results.json``, ``figures/``
-and ``report.html``.
+and ``report.html``. While it is written to, ``.lock`` says by whom.
+
+On one machine the same configuration gives the same bytes, but for the measured ``seconds`` in ``results.json``, in
+``checkpoints/state.safetensors`` and in the page, and what ``environment.json`` says of versions and the machine.
 """
 
 import json
 import os
 import platform
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import yaml
 
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import (
+    append_text,
     load_tensors,
+    remove,
     save_tensors,
     write_json_atomic,
     write_text_atomic,
 )
+from spikelore.folders import LOCK, Writer
 
 _LIBRARIES = ("spikelore", "numpy", "numba", "scipy", "torch")
 _STATE = "state"
-_CONFIGURATION = ("config.yaml", "environment.json", ".config.yaml.*", ".environment.json.*")
-"""Files that say what is to be run, and what a stopped process leaves of writing them."""
+_FIRST = ("config.yaml", "environment.json", "metrics.jsonl", LOCK)
+"""Files that a run writes before anything is done; the metrics are empty then."""
+_DONE = ("checkpoints", "arrays.safetensors", "results.json")
+"""What a run writes when something is done."""
 
 
 def versions() -> dict[str, str]:
@@ -38,7 +47,7 @@ def versions() -> dict[str, str]:
 
 
 class RunFolder:
-    """One run's files."""
+    """One run's files; no other process writes to them until `close` or the end of this one."""
 
     def __init__(
         self,
@@ -51,52 +60,87 @@ class RunFolder:
         """Create the folder, or open it again to go on.
 
         Args:
-            path: the folder.
+            path: the folder; one that is there may hold other files, which are left alone.
             config: the resolved configuration, plain values only.
             resume: go on with a run that was interrupted.
             lengthens: whether the run of a saved configuration, plain values, can go on with another, which then takes
                 its place.
 
         Raises:
-            InputError: a new run in a folder that already holds one, or a resumed one with another
-                configuration.
+            InputError: a new run in a folder that already holds one, a resumed one with another configuration, or
+                another process is writing to the folder.
+            SpikeloreError: the folder cannot be written to.
         """
         self.path = path
         self._replaced: str | None = None
-        saved = path / "config.yaml"
+        self._before: set[str] | None = None
+        self._writer = Writer(path)
+        try:
+            self._open(config, resume, lengthens)
+        except BaseException:
+            self.withdraw()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the folder itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close it; bad input first takes back what was written, if nothing was done yet."""
+        if isinstance(error, InputError):
+            self.withdraw()
+        self.close()
+
+    def _open(self, config: Mapping[str, Any], resume: bool, lengthens: Callable[[Any, Any], bool]) -> None:
+        try:
+            self._before = {*os.listdir(self.path)} - {LOCK}
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror}; choose another --out") from error
+        saved = self.path / "config.yaml"
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         if saved.exists():
             if not resume:
-                raise InputError(f"{path} already holds a run; pass --resume to go on with it, or another --out")
+                raise InputError(f"{self.path} already holds a run; pass --resume to go on with it, or another --out")
             old, new = _read(saved), yaml.safe_load(text)
             changed = _difference(old, new)
             if changed and isinstance(old, dict) and lengthens(old, new):
-                self._replaced = saved.read_text()
+                self._replaced = saved.read_text(encoding="utf-8")
                 write_text_atomic(saved, text)
             elif changed:
                 raise InputError(
-                    f"{path} was run with another configuration ({changed}); resume with the same one, "
+                    f"{self.path} was run with another configuration ({changed}); resume with the same one, "
                     "or choose another --out"
                 )
         else:
             write_text_atomic(saved, text)
             write_json_atomic(
-                path / "environment.json",
+                self.path / "environment.json",
                 {"versions": versions(), "platform": platform.platform(), "cores": os.cpu_count()},
             )
 
-    def withdraw(self) -> None:
-        """Remove a folder in which nothing but the configuration was written, so that its name is free again.
+    def close(self) -> None:
+        """Let other processes write to the folder; see `spikelore.folders.Writer`."""
+        self._writer.close()
 
-        The folders of a run's parts are looked into in the same way. A configuration that was replaced comes back.
+    def withdraw(self) -> None:
+        """Take back what was written while nothing but the configuration was, and close.
+
+        Only files that were not there before go, and only a folder that this made. The folders of a run's parts are
+        looked into in the same way. What cannot be deleted stays. A configuration that was replaced comes back.
         """
-        if self._replaced is not None:
-            write_text_atomic(self.path / "config.yaml", self._replaced)
-            return
-        names = {file.name for file in self.path.iterdir() if file.is_dir()}
-        files = [file for file in self.path.rglob("*") if not file.is_dir()]
-        if names <= {"parts"} and all(_is_configuration(file) for file in files):
-            shutil.rmtree(self.path)
+        with suppress(OSError, SpikeloreError):
+            if self._replaced is not None:
+                write_text_atomic(self.path / "config.yaml", self._replaced)
+            new = {*os.listdir(self.path)} - self._before if self._before is not None else set()
+            parts = self.path / "parts"
+            within = [file for file in parts.rglob("*") if not file.is_dir()] if "parts" in new else []
+            first = [self.path / name for name in _FIRST if name in new]
+            if new.isdisjoint(_DONE) and all(map(_is_first, [*first, *within])):
+                for file in [*first, *within]:
+                    file.unlink()
+                for folder, _, _ in os.walk(parts, topdown=False) if "parts" in new else ():
+                    os.rmdir(folder)
+        self.close()
 
     def checkpoint(self, name: str) -> Path:
         """Return the path of a named checkpoint."""
@@ -104,21 +148,25 @@ class RunFolder:
 
     def append_metrics(self, **values: Any) -> None:
         """Append one line to ``metrics.jsonl``."""
-        try:
-            with (self.path / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(values, allow_nan=False) + "\n")
-        except OSError as error:
-            raise SpikeloreError(f"could not write {self.path / 'metrics.jsonl'}: {error.strerror}") from error
+        self._refuse_removed()
+        append_text(self.path / "metrics.jsonl", json.dumps(values, allow_nan=False) + "\n")
+
+    def _refuse_removed(self) -> None:
+        """Stop rather than write half a run into a folder made anew."""
+        if self._writer.removed("config.yaml"):
+            raise SpikeloreError(f"{self.path} has been removed while the run was going on; start the run again")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return all lines of ``metrics.jsonl``."""
         file = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
     def save_state(self, arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any]) -> None:
         """Remember how far the run has come: ``arrays``, ``progress`` and the lines of metrics so far."""
+        self._refuse_removed()
         text = json.dumps({**progress, "lines": len(self.metrics())})
         save_tensors(self.checkpoint(_STATE), arrays, {"progress": text})
+        self._replaced = None  # the state is of the new configuration
 
     def load_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Return what `save_state` remembered last, or None; metrics written after it are dropped."""
@@ -131,28 +179,40 @@ class RunFolder:
         metrics = self.path / "metrics.jsonl"
         if lines and not metrics.exists():
             raise InputError(f"{metrics} is gone; the run cannot go on without it, start another with a new --out")
-        kept = metrics.read_text().splitlines(keepends=True)[:lines] if lines else []
+        kept = metrics.read_text(encoding="utf-8").splitlines(keepends=True)[:lines] if lines else []
         write_text_atomic(self.path / "metrics.jsonl", "".join(kept))
         return arrays, progress
 
+    def drop_state(self) -> None:
+        """Delete what `save_state` remembered, when the run has come to its end."""
+        remove(self.checkpoint(_STATE))
+
+    def write_metrics(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Write ``metrics.jsonl`` anew."""
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        write_text_atomic(self.path / "metrics.jsonl", text)
+
     def write_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep the arrays that the figures draw."""
+        self._refuse_removed()
         save_tensors(self.path / "arrays.safetensors", arrays, {})
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write ``results.json``."""
+        self._refuse_removed()
         write_json_atomic(self.path / "results.json", results)
 
 
-def _is_configuration(file: Path) -> bool:
+def _is_first(file: Path) -> bool:
+    """Return whether a file says only what is to be run, or is what a stopped process leaves of writing that."""
     if file.name == "metrics.jsonl":
         return not file.stat().st_size
-    return any(fnmatch(file.name, pattern) for pattern in _CONFIGURATION)
+    return file.name in _FIRST or any(fnmatch(file.name, f".{name}.*") for name in _FIRST)
 
 
 def _read(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read ({reason}); restore it, or choose another --out") from error

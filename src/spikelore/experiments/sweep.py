@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from spikelore import report
 from spikelore.errors import InputError
 from spikelore.experiments import config_file
 from spikelore.files import write_json_atomic
+from spikelore.folders import LOCK, Writer
 
 
 def _points(grid: Sequence[str]) -> list[list[tuple[str, str]]]:
@@ -29,7 +31,9 @@ def _points(grid: Sequence[str]) -> list[list[tuple[str, str]]]:
 def _one(path: Path, overrides: list[str], out: Path, data_dir: Path | None) -> None:
     if not (out / "results.json").exists():
         config_file.execute(config_file.read(path, overrides), out, data_dir, resume=True)
-        report.write(out)
+    elif (out / "report.html").exists():
+        return
+    report.write(out)
 
 
 def sweep(
@@ -54,34 +58,48 @@ def sweep(
         data_dir: folder of datasets.
         resume: go on in ``out``; finished runs are kept.
         ray: None for one run after the other, ``local`` or a cluster's address to spread them with Ray.
+
+    Raises:
+        InputError: bad input, a folder that holds anything and is not resumed, or another process is sweeping in it.
     """
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; it must be at least 1")
-    if out.exists() and not resume:
-        raise InputError(f"{out} already exists; pass --resume to go on with it, or another --out")
     jobs, groups = [], []
     for point in _points(grid):
-        name = "_".join(f"{key}={value}" for key, value in point) or "all"
+        name = _folder_name(point)
         overrides = [word for key, value in point for word in (f"--{key}", value)]
         folders = [out / name / f"seed{seed}" for seed in range(seeds)]
         jobs += [(path, [*overrides, "--seed", str(n)], folder, data_dir) for n, folder in enumerate(folders)]
         groups.append((out / name, folders))
     for job in jobs:
         config_file.read(job[0], job[1])  # every point is checked before the first run
-    if ray is None:
-        for job in jobs:
-            _one(*job)
-    else:
-        _with_ray(jobs, ray)
-    if seeds > 1:
+    with Writer(out):
+        if not resume and {*os.listdir(out)} - {LOCK}:
+            raise InputError(f"{out} already exists; pass --resume to go on with it, or another --out")
+        if ray is None:
+            for job in jobs:
+                _one(*job)
+        else:
+            _with_ray(jobs, ray)
+        pages = []
         for folder, folders in groups:
-            write_json_atomic(folder / "seeds.json", _over_seeds(folders))
-    return [report.compare(folders, folder) if seeds > 1 else folders[0] / "report.html" for folder, folders in groups]
+            if seeds > 1:
+                write_json_atomic(folder / "seeds.json", _over_seeds(folders))
+                pages.append(report.compare(folders, folder))
+            else:
+                pages.append(folders[0] / "report.html")
+        return pages
+
+
+def _folder_name(point: Sequence[tuple[str, str]]) -> str:
+    """Return a point's values as the name of one folder, whatever characters are in them."""
+    name = "_".join(f"{key}={value}" for key, value in point) or "all"
+    return name.replace("%", "%25").replace("/", "%2F").replace("\\", "%5C")
 
 
 def _over_seeds(folders: Sequence[Path]) -> dict[str, Any]:
     """Return the mean, the sample standard deviation and the values of every number, rows matched by their words."""
-    runs = [json.loads((folder / "results.json").read_text()) for folder in folders]
+    runs = [json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in folders]
     lists = [name for name, value in runs[0].items() if isinstance(value, list) and isinstance(value[0], dict)]
     return {
         "experiment": runs[0]["experiment"],

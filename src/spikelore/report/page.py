@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, write_bytes_atomic, write_text_atomic
+from spikelore.folders import Writer
 from spikelore.report import style
 
 Row = dict[str, Any]
@@ -246,17 +247,20 @@ def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
     """Write ``folder/figures/*.png`` and ``*.svg`` and the self-contained ``folder/report.html``.
 
     Every file is whole or absent. Returns the page's path.
+
+    Raises:
+        InputError: another process is writing to the folder.
+        SpikeloreError: a file could not be written.
     """
-    pictures = []
+    pictures, files = [], {}
     for drawing in content.drawings:
-        files = style.files(drawing.figure)
-        for kind, picture in files.items():
-            write_bytes_atomic(folder / "figures" / f"{drawing.name}.{kind}", picture)
+        drawn = style.files(drawing.figure)
+        files |= {f"{drawing.name}.{kind}": picture for kind, picture in drawn.items()}
         pictures.append(
             {
                 "title": drawing.title,
                 "caption": drawing.caption,
-                "base64": base64.b64encode(files["png"]).decode(),
+                "base64": base64.b64encode(drawn["png"]).decode(),
                 "width": round(96 * drawing.figure.get_figwidth()),
             }
         )
@@ -275,5 +279,8 @@ def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
         facts=_facts(runs),
         configs=[(run.path.resolve().name, run.config_text) for run in runs],
     )
-    write_text_atomic(page, text)
+    with Writer(folder):
+        for name, picture in files.items():
+            write_bytes_atomic(folder / "figures" / name, picture)
+        write_text_atomic(page, text)
     return page

@@ -28,11 +28,11 @@ from spikelore.continual.unused_decay import (
 from spikelore.data import LabelledImages, load, split
 from spikelore.data.noise import four_test_sets
 from spikelore.errors import InputError
-from spikelore.experiments.progress import progress_bar
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.metrics import accuracy, silence
 from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
+from spikelore.progress import shown
 from spikelore.randomness import generator
 
 PUBLISHED_CLASSES, PUBLISHED_UNKNOWN = (7, 4, 6), (9, 2, 1)
@@ -232,7 +232,7 @@ def run(config: DecayExperiment, folder: RunFolder, data_dir: Path | None) -> di
     arrays, progress = folder.load_state() or ({}, {"stage": 0, "seconds": 0.0})
     first, earlier = progress["stage"], progress["seconds"]
     seen = int(arrays["images_seen"][0]) if arrays else 0
-    with progress_bar(len(trainings) * total, first * total + seen) as advance:
+    with shown(len(trainings) * total, first * total + seen) as meter:
         for stage in range(first, len(trainings)):
             learner = _Learner(trainings[stage], config.seed)
             if stage == first and arrays:
@@ -242,10 +242,11 @@ def run(config: DecayExperiment, folder: RunFolder, data_dir: Path | None) -> di
                 folder.append_metrics(**metrics)
                 seconds = earlier + time.monotonic() - begun
                 folder.save_state(learner.state_dict(), {"stage": stage, "seconds": seconds})
-                advance(metrics["training"].replace("_", ", "), metrics["images"] - seen)
+                meter.advance(metrics["training"].replace("_", ", "), metrics["images"] - seen)
                 seen = metrics["images"]
             learner.network.save(folder.checkpoint(trainings[stage].name))
-    results = _measure(config, data, folder)
+        meter.advance("measuring", 0)
+        results = _measure(config, data, folder)
     return {
         "experiment": "decay",
         "seed": config.seed,

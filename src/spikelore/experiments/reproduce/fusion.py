@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from spikelore.continual import fusion, importance
 from spikelore.data import LabelledImages, load, split
 from spikelore.errors import InputError
-from spikelore.experiments.progress import Advance, progress_bar
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.kernels.reward_stdp import Rates, SpikeLists
@@ -31,6 +30,7 @@ from spikelore.learning.template_stdp import TemplateStdpConfig, learn_more
 from spikelore.learning.template_stdp import learn_epoch as consolidate_epoch
 from spikelore.metrics import confusion_matrix
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork, SpikeCounts
+from spikelore.progress import Meter, shown
 from spikelore.shapes import Labels
 
 
@@ -215,7 +215,7 @@ def _next_stage(progress: _Progress, network: FirstSpikeNetwork, rates: Rates) -
 
 
 def _learn_features(
-    progress: _Progress, config: FusionExperiment, images: LabelledImages, folder: RunFolder, advance: Advance
+    progress: _Progress, config: FusionExperiment, images: LabelledImages, folder: RunFolder, meter: Meter
 ) -> None:
     """Stages 0 and 1: the two feature layers of network a, without labels."""
     waves = progress.network.encode(images.images)
@@ -234,14 +234,14 @@ def _learn_features(
             progress.seconds += time.monotonic() - begun
             folder.append_metrics(stage=f"layer {layer}", network="a", epoch=progress.epoch, winners=winners)
             progress.save(folder)
-            advance(f"layer {layer}, epoch {progress.epoch}", len(images))
+            meter.advance(f"layer {layer}, epoch {progress.epoch}", len(images))
         _next_stage(progress, progress.network, config.reward.base())
         progress.save(folder)
 
 
 def _learn_decisions(
     progress: _Progress, config: FusionExperiment, index: int, sets: list[dict[str, _Set]], folder: RunFolder,
-    advance: Advance,
+    meter: Meter,
 ) -> None:  # fmt: skip
     """Stage 2 + index: the decision layer of one network; its best epoch goes to a checkpoint."""
     name = letter(index)
@@ -266,14 +266,14 @@ def _learn_decisions(
             silent=outcome.silent, validation=validation.right, **forgotten,
         )  # fmt: skip
         progress.save(folder)
-        advance(f"network {name}, epoch {progress.epoch}", len(order))
+        meter.advance(f"network {name}, epoch {progress.epoch}", len(order))
     last, best = progress.network, replace(progress.network, unit_weights=progress.best)
     best.save(folder.checkpoint(f"network_{name}"))
     last.save(folder.checkpoint(f"network_{name}_last"))
 
 
 def _consolidate(
-    progress: _Progress, config: FusionExperiment, index: int, train: _Set, folder: RunFolder, advance: Advance
+    progress: _Progress, config: FusionExperiment, index: int, train: _Set, folder: RunFolder, meter: Meter
 ) -> None:
     """Stage 2 + networks + index: the templates of one network, to a checkpoint."""
     name = letter(index)
@@ -288,7 +288,7 @@ def _consolidate(
         progress.seconds += time.monotonic() - begun
         folder.append_metrics(stage="consolidation", network=name, epoch=progress.epoch, train=right)
         progress.save(folder)
-        advance(f"templates {name}, epoch {progress.epoch}", len(train.labels))
+        meter.advance(f"templates {name}, epoch {progress.epoch}", len(train.labels))
     progress.network.save(folder.checkpoint(f"templates_{name}"))
 
 
@@ -308,8 +308,8 @@ def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> d
     progress = _Progress.load(folder, fresh, config.reward.base())
     earlier = progress.seconds
     stages = _stages(config, [len(train) for train, _, _ in images])
-    with progress_bar(sum(size * epochs for size, epochs in stages), _work_done(progress, stages)) as advance:
-        _learn_features(progress, config, images[0][0], folder, advance)
+    with shown(sum(size * epochs for size, epochs in stages), _work_done(progress, stages)) as meter:
+        _learn_features(progress, config, images[0][0], folder, meter)
         sets = [
             {
                 name: _Set(progress.network.features(progress.network.encode(part.images)), part.labels)
@@ -324,17 +324,18 @@ def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> d
                 continue
             if progress.epoch == 0:
                 progress.network = _new_decisions(config, index, progress.network, classes[index])
-            _learn_decisions(progress, config, index, sets, folder, advance)
+            _learn_decisions(progress, config, index, sets, folder, meter)
             _next_stage(progress, FirstSpikeNetwork.load(folder.checkpoint("network_a")), config.reward.base())
             progress.save(folder)
         for index in range(len(sets) if "best" in config.presets else 0):
             if progress.stage > 2 + len(sets) + index:
                 continue
-            _consolidate(progress, config, index, sets[index]["train"], folder, advance)
+            _consolidate(progress, config, index, sets[index]["train"], folder, meter)
             _next_stage(progress, FirstSpikeNetwork.load(folder.checkpoint("network_a")), config.reward.base())
             progress.save(folder)
-    results = _measure(config, sets, counts, folder)
-    results |= _learn_further(config, sets, folder, data_dir)
+        meter.advance("fusing and measuring", 0)
+        results = _measure(config, sets, counts, folder)
+        results |= _learn_further(config, sets, folder, data_dir)
     return {
         "experiment": "fusion",
         "seed": config.seed,

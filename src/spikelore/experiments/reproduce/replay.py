@@ -12,7 +12,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -31,13 +31,13 @@ from spikelore.experiments.continual_run import (
     work,
 )
 from spikelore.experiments.parallel import cores, spread
-from spikelore.experiments.progress import progress_bar
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stream_settings import StreamSettings
 from spikelore.experiments.typed import check_values, checked
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
+from spikelore.progress import shown
 
 MEMBRANES = "membranes re-initialised"
 """The fault of the published code that is the network's: ``network.membrane: reinitialised``."""
@@ -246,17 +246,28 @@ def _tasks(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) -> dict[str, dict[str, Any]]:
     """Run jobs in their folders under ``parts``; return the row of each."""
-    paths = {name: folder.path / "parts" / name for name in jobs}
-    if len(jobs) == 1:
-        ((name, job),) = jobs.items()
-        with progress_bar(work(job, paths[name], data_dir)) as advance:
-            return {name: run_job(job, paths[name], data_dir, lambda done: advance("learning", done))}
-    rows: dict[str, dict[str, Any]] = {}
-    with progress_bar(len(jobs)) as advance:
-        for number, row in spread(run_job, [(job, paths[name], data_dir) for name, job in jobs.items()]):
-            rows[[*jobs][number]] = row
-            advance(f"{len(rows)} of {len(jobs)} learners", 1)
+    names, rows = [*jobs], {}
+    with shown(len(jobs)) as meter:
+
+        def watch(shares: Sequence[float]) -> None:
+            meter.reach("learning" if len(jobs) == 1 else f"{len(rows)} of {len(jobs)} learners", sum(shares))
+
+        arguments = [(job, folder.path / "parts" / name, data_dir) for name, job in jobs.items()]
+        for number, row in spread(_run_part, arguments, watch):
+            rows[names[number]] = row
     return rows
+
+
+def _run_part(job: Job, path: Path, data_dir: Path | None, tell: Callable[[float], None]) -> dict[str, Any]:
+    """Run one job and tell what share of its images is learned."""
+    total, done = work(job, path, data_dir), 0
+
+    def tick(images: int) -> None:
+        nonlocal done
+        done += images
+        tell(min(done / total, 1.0))
+
+    return run_job(job, path, data_dir, tick)
 
 
 def evaluate(
@@ -280,11 +291,12 @@ def evaluate(
 
 
 def _gather_metrics(folder: RunFolder, names: list[str]) -> None:
-    (folder.path / "metrics.jsonl").unlink(missing_ok=True)
-    for name in names:
-        lines = (folder.path / "parts" / name / "metrics.jsonl").read_text().splitlines()
-        for line in lines:
-            folder.append_metrics(part=name, **json.loads(line))
+    found = {name: folder.path / "parts" / name / "metrics.jsonl" for name in names}
+    folder.write_metrics(
+        {"part": name, **json.loads(line)}
+        for name, file in found.items()
+        for line in file.read_text(encoding="utf-8").splitlines()
+    )
 
 
 def _method(job: Job) -> str:
