@@ -3,8 +3,10 @@
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from inspect import signature
 from io import TextIOWrapper
 from pathlib import Path
@@ -12,11 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from spikelore.errors import InputError, SpikeloreError
+from spikelore.errors import InputError, SpikeloreError, printable
 from spikelore.experiments.tables import print_table
+from spikelore.files import user_path
 
 if TYPE_CHECKING:
     from spikelore.experiments.config_file import Published
+
+
+def _path(text: str) -> Path:
+    try:
+        return user_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 class _OneLineParser(ArgumentParser):
@@ -28,11 +38,29 @@ class _OneLineParser(ArgumentParser):
         raise SystemExit(2)
 
 
-class _RunParser(argparse.ArgumentParser):
-    """Leaves unknown options to the experiment's own configuration, which is strict."""
+class _ConfigParser(argparse.ArgumentParser):
+    """Leaves options that it does not know to the experiment's own configuration, which is strict."""
 
     def error(self, message: str) -> Any:
+        if message.startswith("unrecognized arguments"):
+            message += "; a value that is a list is written in brackets and quotes, as in --name '[4, 8]'"
         raise InputError(f"{message} (see: {self.prog} --help)")
+
+    def parse_apart(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Return the options that this parser knows, and the words of all others with their values."""
+        own: list[str] = []
+        others: list[str] = []
+        rest = list(words)
+        while rest:
+            word = rest.pop(0)
+            name, equals, _ = word.partition("=")
+            known = self._option_string_actions.get(name)
+            kind = own if known or not word.startswith("--") else others
+            kind.append(word)
+            takes_value = known.nargs != 0 if known else kind is others
+            if takes_value and not equals and rest and not rest[0].startswith("--"):
+                kind.append(rest.pop(0))
+        return self.parse_args(own), others
 
 
 def _parser(description: str) -> _OneLineParser:
@@ -40,12 +68,11 @@ def _parser(description: str) -> _OneLineParser:
 
 
 def _add_common(parser: ArgumentParser, *, seed: bool = True, out: str | None = None) -> None:
-    parser.add_argument("--data-dir", type=Path, help="folder of datasets (else SPIKELORE_DATA, else the cache)")
+    parser.add_argument("--data-dir", type=_path, help="folder of datasets (else SPIKELORE_DATA, else the cache)")
     if seed:
         parser.add_argument("--seed", type=int, default=0, help="root seed (default: 0)")
     if out:
-        parser.add_argument("--out", type=Path, help=out)
-    parser.add_argument("--device", choices=["cpu"], default="cpu", help="where to compute (only cpu so far)")
+        parser.add_argument("--out", type=_path, help=out)
     parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
 
 
@@ -79,7 +106,7 @@ def _title(results: dict[str, Any]) -> str:
 
 
 def _data_parser() -> _OneLineParser:
-    parser = _parser("List, download and check datasets.")
+    parser = _parser("List, download, import and check datasets.")
     commands = parser.add_subcommands(dest="action")
     for name, text in (("list", "what there is"), ("check", "verify every dataset that is there")):
         one = _parser(f"Datasets: {text}.")
@@ -91,7 +118,38 @@ def _data_parser() -> _OneLineParser:
     _add_common(fetch, seed=False)
     commands.add_subcommand("fetch", fetch, help="download a dataset")
     fetch.prog = "spikelore data fetch"
+    importing = _parser("Make a dataset of a folder that holds one sub-folder of images a class.")
+    importing.add_argument("folder", type=Path, help="CLASS/IMAGES, train/CLASS and test/CLASS, or a file .npz")
+    importing.add_argument("--name", type=str, help="name of the dataset (default: the folder's)")
+    importing.add_argument("--size", type=str, help="rows x columns, as in 28 or 20x28 (default: 28)")
+    importing.add_argument("--invert", choices=["auto", "yes", "no"], help="auto: if the border is bright (default)")
+    importing.add_argument("--test-share", type=float, help="share for testing if there is no test/ (default: 0.2)")
+    _add_common(importing, seed=False)
+    importing.add_argument("--seed", type=int, help="seed of the division into train and test (default: 0)")
+    commands.add_subcommand("import", importing, help="make a dataset of a folder of images")
+    importing.prog = "spikelore data import"
     return parser
+
+
+def _size(text: str | None) -> int | tuple[int, int] | None:
+    sides = [] if text is None else text.lower().replace("×", "x").split("x")
+    if len(sides) > 2 or not all(side.strip().isdecimal() for side in sides):
+        raise InputError(f"--size is {text!r}, expected rows x columns, as in 28 or 20x28")
+    numbers = [int(side) for side in sides]
+    return None if not numbers else numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def _print_almost(data_dir: Path | None) -> None:
+    """Say what lies in the data folder and is no dataset yet, or that there is no such folder."""
+    from spikelore.data import almost, data_folder
+
+    root = data_folder(data_dir)
+    if root.exists() and not root.is_dir():
+        raise InputError(f"the data folder {root} is a file, expected a folder; choose another with --data-dir")
+    if data_dir is not None and not root.exists():
+        print(f"the data folder {root} does not exist yet")
+    for name, sentence in almost(data_dir):
+        print(f"almost  {printable(name)}: {printable(sentence)}")
 
 
 def _data(arguments: Namespace) -> int:
@@ -100,14 +158,29 @@ def _data(arguments: Namespace) -> int:
     action = arguments.action
     options = arguments[action]
     if action == "list":
-        rows = [vars(info) for info in data.available(options.data_dir)]
+        rows = [
+            {**vars(info), "name": printable(info.name), "description": printable(info.description)}
+            for info in data.available(options.data_dir)
+        ]
         print_table(rows, ["name", "where", "train_images", "test_images", "description"])
+        _print_almost(options.data_dir)
     elif action == "fetch":
         print(data.fetch(options.name, options.data_dir))
+    elif action == "import":
+        made = data.import_images(
+            options.folder, options.name, data_dir=options.data_dir, size=_size(options.size), invert=options.invert,
+            test_share=options.test_share, seed=options.seed, say=lambda line: print(line, file=sys.stderr),
+        )  # fmt: skip
+        print("\n".join([*made.lines, f"dataset {printable(made.path.name)} is in {printable(str(made.path))}"]))
     else:
-        results = data.check(options.data_dir)
+        from spikelore.experiments.findings import looked_at
+
+        results = data.check(options.data_dir, looked_at)
         for result in results:
-            print(f"{'ok     ' if result.ok else 'PROBLEM'} {result.name}: {result.message}")
+            print(f"{'ok     ' if result.ok else 'PROBLEM'} {printable(result.name)}: {printable(result.message)}")
+            for note in result.notes:
+                print(f"        note: {printable(note)}")
+        _print_almost(options.data_dir)
         if not results:
             print("nothing to check: no dataset is in the data folder or the cache (see: spikelore data list)")
         return 0 if all(result.ok for result in results) else 1
@@ -203,8 +276,8 @@ def _reproduce_one(name: str, options: Namespace, out: Path | None) -> int:
 
 def _fuse_parser() -> _OneLineParser:
     parser = _parser("Fuse trained networks that share their feature layers into one, without data.")
-    parser.add_argument("networks", type=Path, nargs="+", help="checkpoints (.safetensors), two or more")
-    parser.add_argument("--out", type=Path, required=True, help="folder for fused.safetensors")
+    parser.add_argument("networks", type=_path, nargs="+", help="checkpoints (.safetensors), two or more")
+    parser.add_argument("--out", type=_path, required=True, help="folder for fused.safetensors")
     parser.add_argument(
         "--importance", choices=["order", "merge", "top fraction", "spread", "full sum"],
         help="how units are chosen: by the order that consolidated networks keep them in, by merging similar ones, or "
@@ -218,7 +291,7 @@ def _fuse_parser() -> _OneLineParser:
     )
     parser.add_argument("--size", type=int, help="units of the fused network (default: as the first)")
     parser.add_argument(
-        "--budget", type=str, action="append", default=[], metavar="N:CLASS=UNITS",
+        "--budget", action="append", default=[], metavar="N:CLASS=UNITS",
         help="units to keep of a class of network N (1, 2 ...); repeat for each; if given, all must be",
     )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
@@ -263,30 +336,38 @@ def _fuse(arguments: Namespace) -> int:
     return 0
 
 
-def _run_parser() -> _RunParser:
-    parser = _RunParser(
+def _run_parser() -> _ConfigParser:
+    parser = _ConfigParser(
         prog="spikelore run",
         allow_abbrev=False,
         description="Run an experiment from a YAML file; any value can be overridden by its name, as in "
-        "--seed 3 or --network.layer_1.threshold 12.",
+        "--seed 3 or --network.layer_1.threshold 12. `spikelore config show CONFIG` tells all names.",
     )
-    parser.add_argument("config", type=Path, help="YAML file, e.g. one of configs/ or a run's config.yaml")
-    parser.add_argument("--out", type=Path, help="run folder (default: a new one under runs/)")
-    parser.add_argument("--data-dir", type=Path, help="folder of datasets")
+    parser.add_argument(
+        "config", nargs="?", help="a YAML file, such as a run's config.yaml, or a name from: spikelore config list"
+    )
+    parser.add_argument("--out", type=_path, help="run folder (default: a new one under runs/)")
+    parser.add_argument("--data-dir", type=_path, help="folder of datasets (else SPIKELORE_DATA, else the cache)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
     return parser
 
 
 def _run(words: Sequence[str]) -> int:
-    from spikelore.experiments import config_file, expected
+    from spikelore.experiments import config_file, expected, shipped
 
-    arguments, overrides = _run_parser().parse_known_args(words)
-    config = config_file.read(arguments.config, overrides)
-    table = expected.beside(arguments.config)
+    arguments, overrides = _run_parser().parse_apart(words)
+    if arguments.config is None:
+        raise InputError(
+            "run was given no configuration, expected a YAML file or a name from `spikelore config list`; name one, as "
+            "in: spikelore run fusion_quick"
+        )
+    file = shipped.find(arguments.config)
+    config = config_file.read(file, overrides)
+    table = expected.beside(file)
     # an override makes another experiment, of which nothing is expected
     expectations = expected.read(table) if table.exists() and not overrides else []
-    with _folder_for(arguments.out, arguments.config.stem, arguments.resume) as out:
+    with _folder_for(arguments.out, file.stem, arguments.resume) as out:
         results = config_file.execute(config, out, arguments.data_dir, resume=arguments.resume)
         _finish(out, results)
     if expectations:
@@ -296,9 +377,51 @@ def _run(words: Sequence[str]) -> int:
     return 0
 
 
+def _config_parser(action: str) -> _ConfigParser:
+    parser = _ConfigParser(prog="spikelore config", allow_abbrev=False, description="Shipped configurations.")
+    if action == "list":
+        parser = _ConfigParser(prog="spikelore config list", description="List the configurations that are shipped.")
+    elif action == "show":
+        parser = _ConfigParser(
+            prog="spikelore config show",
+            allow_abbrev=False,
+            description="Print a whole configuration as YAML, with what each value means; saved to a file, it can be "
+            "changed and run. Values can be overridden by their names.",
+        )
+        parser.add_argument("config", help="a name from `spikelore config list`, a kind of experiment, or a file")
+    else:
+        parser.add_argument("action", choices=["list", "show"], help="what there is, or one with every value explained")
+    parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
+    return parser
+
+
+def _config(words: Sequence[str]) -> int:
+    from spikelore.experiments import config_file, explained, shipped
+
+    action = next((word for word in words if not word.startswith("-")), "")
+    rest = list(words)
+    if action in ("list", "show"):
+        rest.remove(action)
+    arguments, overrides = _config_parser(action).parse_apart(rest)
+    if action == "list":
+        if overrides:
+            raise InputError(f"{overrides[0]} is not known to config list, which takes no values; leave it out")
+        rows = [vars(each) for each in shipped.available()]
+        print_table(rows, ["name", "experiment", "takes", "what"])
+        return 0
+    named = arguments.config
+    if named in config_file.KINDS and not user_path(named).is_file():
+        start = config_file.KINDS[named].start()
+        config = config_file.build(named, config_file.plain(start), overrides)
+    else:
+        config = config_file.read(shipped.find(named), overrides)
+    print(explained.explained(config), end="")
+    return 0
+
+
 def _evaluate_parser() -> _OneLineParser:
     parser = _parser("Measure a checkpoint, or every checkpoint of a run, on a dataset's test set.")
-    parser.add_argument("run", type=Path, help="a run folder or a checkpoint (.safetensors)")
+    parser.add_argument("run", type=_path, help="a run folder or a checkpoint (.safetensors)")
     parser.add_argument("--data", type=str, help="dataset name (a replay run: by default its own)")
     parser.add_argument("--classes", type=int, nargs="+", help="only images of these classes (default: all)")
     _add_common(parser, seed=False)
@@ -349,8 +472,12 @@ def _asked(classes: Sequence[int] | None) -> str:
 
 def _sweep_parser() -> _OneLineParser:
     parser = _parser("Run an experiment over a grid of values and seeds; one report a grid point compares its seeds.")
-    parser.add_argument("config", type=Path, help="YAML file")
-    parser.add_argument("--grid", type=str, action="append", default=[], help="key=value,value,...; may be repeated")
+    parser.add_argument("config", type=str, help="a YAML file, or a name from: spikelore config list")
+    parser.add_argument(
+        "--grid", action="append", default=[], metavar="KEY=VALUE,VALUE,...",
+        help="values of one name, those that are lists in brackets, as in network.channels=[4,8],[8,16]; may be "
+        "repeated",
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 .. SEEDS-1 (default: 1)")
     parser.add_argument("--ray", type=str, help="spread runs with Ray: local, or the address of a cluster")
     parser.add_argument("--resume", action="store_true", help="go on: finished runs are kept")
@@ -359,11 +486,13 @@ def _sweep_parser() -> _OneLineParser:
 
 
 def _sweep(arguments: Namespace) -> int:
+    from spikelore.experiments import shipped
     from spikelore.experiments.sweep import sweep
 
-    with _folder_for(arguments.out, f"{arguments.config.stem}-sweep", arguments.resume) as out:
+    file = shipped.find(arguments.config)
+    with _folder_for(arguments.out, f"{file.stem}-sweep", arguments.resume) as out:
         pages = sweep(
-            arguments.config, arguments.grid, arguments.seeds, out, arguments.data_dir,
+            file, arguments.grid, arguments.seeds, out, arguments.data_dir,
             resume=arguments.resume, ray=arguments.ray,
         )  # fmt: skip
     for page in pages:
@@ -373,8 +502,8 @@ def _sweep(arguments: Namespace) -> int:
 
 def _report_parser() -> _OneLineParser:
     parser = _parser("Write a run's report again, or one report that compares several runs.")
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
-    parser.add_argument("--out", type=Path, default=Path("comparison"), help="folder of a comparison")
+    parser.add_argument("runs", type=_path, nargs="+", help="run folders")
+    parser.add_argument("--out", type=_path, default=Path("comparison"), help="folder of a comparison")
     parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
     return parser
 
@@ -407,7 +536,7 @@ def _bench(arguments: Namespace) -> int:
 
 
 _COMMANDS = {
-    "data": (_data_parser, _data, "list, download and check datasets"),
+    "data": (_data_parser, _data, "list, download, import and check datasets"),
     "reproduce": (_reproduce_parser, _reproduce, "run a published experiment"),
     "evaluate": (_evaluate_parser, _evaluate, "measure checkpoints on a test set"),
     "fuse": (_fuse_parser, _fuse, "fuse trained networks into one"),
@@ -417,12 +546,19 @@ _COMMANDS = {
 }
 
 
+_ALL = {
+    "run": "run an experiment from a YAML file or by its name",
+    "config": "list configurations, and explain one",
+    **{name: each[2] for name, each in _COMMANDS.items()},
+    "version": "print the version",
+    "help": "tell about a command",
+}
+_RESUMABLE = ("run", "reproduce", "sweep")
+_REPEATABLE = ("--grid", "--budget")
+
+
 def _usage() -> str:
-    texts = {
-        "run": "run an experiment from a YAML file",
-        **{name: each[2] for name, each in _COMMANDS.items()},
-    }
-    lines = [f"  {name:<10} {text}" for name, text in texts.items()]
+    lines = [f"  {name:<10} {text}" for name, text in _ALL.items()]
     told = (
         "spikelore COMMAND --help tells more. How far a command is shows on stderr: a bar on a terminal, elsewhere a\n"
         "line now and then; SPIKELORE_QUIET=1 in the environment turns both off."
@@ -431,50 +567,76 @@ def _usage() -> str:
 
 
 def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help"):
         print(_usage())
         return 0 if words else 2
-    if words[0] == "--version":
-        from importlib.metadata import version
+    command, rest = words[0], words[1:]
+    if command in ("--version", "-V", "version"):
+        from spikelore import __version__
 
-        print(version("spikelore"))
+        print(__version__)
         return 0
-    if words[0] == "run":
-        return _run(words[1:])
-    if words[0] not in _COMMANDS:
-        raise InputError(f"no command {words[0]!r}; the commands are run, {', '.join(_COMMANDS)}")
-    make_parser, action, _ = _COMMANDS[words[0]]
+    if command not in _ALL:
+        alike = get_close_matches(command, _ALL, n=1)
+        remedy = f"did you mean {alike[0]}? " if alike else ""
+        raise InputError(f"no command {command!r}; {remedy}the commands are {', '.join(_ALL)}")
+    _refuse_repeated(rest)
+    if command in ("run", "config"):
+        return (_run if command == "run" else _config)(rest)
+    make_parser, action, _ = _COMMANDS[command]
     parser = make_parser()
-    parser.prog = f"spikelore {words[0]}"
-    return action(parser.parse_args(words[1:]))
+    parser.prog = f"spikelore {command}"
+    return action(parser.parse_args(rest))
+
+
+def _refuse_repeated(words: Sequence[str]) -> None:
+    """Refuse an option that is given twice: parsers keep the last one and say nothing."""
+    counts = Counter(word.partition("=")[0] for word in words if word.startswith("--"))
+    for name, count in counts.items():
+        if count > 1 and name not in _REPEATABLE:
+            raise InputError(f"{name} is given {'twice' if count == 2 else f'{count} times'}; give it once")
+
+
+def _fault(error: Exception, command: str) -> str:
+    """Say in one line what failed where nobody foresaw it."""
+    out_of_memory = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    if out_of_memory and command in _RESUMABLE:
+        return "out of memory; free some and go on with the same command and --resume, or run a smaller configuration"
+    if out_of_memory:
+        return "out of memory; free some, or give the command less to do at once"
+    told = " ".join(str(error).split()) or "no message"
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"the system refused: {error.strerror}{where}; mend that and try again, or see more with --debug"
+    return (
+        f"{type(error).__name__}: {told[:300]}; a fault of Spikelore: please report what the same command prints with "
+        "--debug"
+    )
 
 
 def main() -> None:
     """Run the command; one line on stderr and exit code 1 or 2 when it fails."""
     words = sys.argv[1:]
+    command = words[0] if words else ""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what the terminal cannot show is shown by its number
             stream.reconfigure(errors="backslashreplace")
     try:
         code = _dispatch(words)
         sys.stdout.flush()
-    except SpikeloreError as error:
-        if "--debug" in words:
-            raise
-        sys.stderr.write(f"spikelore: {error}\n")
-        code = error.exit_code
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stdout = None
         code = 0
     except KeyboardInterrupt:
-        sys.stderr.write("spikelore: interrupted; go on with the same command and --resume\n")
+        remedy = "; go on with the same command and --resume" if command in _RESUMABLE else ""
+        sys.stderr.write(f"spikelore: interrupted{remedy}\n")
         code = 130
-    except OSError as error:
+    except Exception as error:
         if "--debug" in words:
             raise
-        sys.stderr.write(f"spikelore: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n")
-        code = 1
-    except MemoryError:
-        sys.stderr.write("spikelore: out of memory; use fewer images (train_per_class)\n")
-        code = 1
+        ours = isinstance(error, SpikeloreError)
+        sys.stderr.write(f"spikelore: {error if ours else _fault(error, command)}\n")
+        code = error.exit_code if ours else 1
     sys.exit(code)

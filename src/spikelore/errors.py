@@ -15,6 +15,11 @@ class InputError(SpikeloreError, ValueError):
     exit_code = 2
 
 
+def printable(text: str) -> str:
+    """Return ``text`` with what no terminal can show, such as an escape in a file's name, replaced."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def check_choices(settings: Any, prefix: str = "") -> None:
     """Refuse a value that its `Literal` type does not list, in any field of a dataclass.
 

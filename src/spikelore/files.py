@@ -51,6 +51,18 @@ def cannot_write(path: Path, error: OSError, kept: str = "") -> SpikeloreError:
     return SpikeloreError("; ".join(filter(None, (f"could not write {path}: {reason}", kept, advice))))
 
 
+def user_path(text: str) -> Path:
+    """Return the path that a user means, with ``~`` for a home folder.
+
+    Raises:
+        InputError: there is no such home.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{text} begins with a home folder that is not known; write the path in full") from error
+
+
 def write_bytes_atomic(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` so that a reader, or a crash, sees the old file or the new one.
 

@@ -27,3 +27,9 @@ def test_one_task_forgets_nothing():
 def test_other_shapes_are_refused():
     with pytest.raises(InputError, match=r"shape \(1, 3\)"):
         average_accuracies(np.zeros((1, 3)))
+
+
+def test_no_task_has_no_accuracy():
+    for number in (average_accuracies, forgetting, backward_transfer):
+        with pytest.raises(InputError, match=r"shape \(0, 0\), expected \(tasks, tasks\)"):
+            number(np.empty((0, 0)))

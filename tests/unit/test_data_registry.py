@@ -303,10 +303,10 @@ def test_take_and_of_classes_keep_images_with_their_labels():
 @pytest.mark.parametrize(
     ("images", "labels", "found"),
     [
-        (np.zeros((2, 2, 2)), np.zeros(2, np.int64), "images are float64"),
+        (np.full((2, 2, 2), 0.5), np.zeros(2, np.int64), "images are float64"),
         (np.zeros((2, 2), np.uint8), np.zeros(2, np.int64), r"shape \(2, 2\)"),
-        (np.zeros((2, 2, 2), np.uint8), np.zeros(2, np.uint8), "labels are uint8"),
-        (np.zeros((2, 2, 2), np.uint8), np.zeros((2, 1), np.int64), r"shape \(2, 1\)"),
+        (np.zeros((2, 2, 2), np.uint8), np.full(2, 0.5), "labels hold 0.5"),
+        (np.zeros((2, 2, 2), np.uint8), np.zeros((2, 2), np.int64), r"shape \(2, 2\)"),
         (np.zeros((2, 2, 2), np.uint8), np.zeros(3, np.int64), "3 labels for 2 images"),
         (np.zeros((2, 2, 2), np.uint8), np.array([0, -1]), "label -1 is negative"),
     ],

@@ -280,8 +280,8 @@ def test_a_blank_image_is_silent_and_others_get_the_class_of_the_strongest_unit(
 
 @pytest.mark.parametrize(
     "bad",
-    [np.zeros((2, 16, 16)), np.zeros((2, 16, 16), np.int64), np.zeros((16, 16), np.uint8),
-     np.zeros((2, 1, 16, 16), np.uint8)],
+    [np.full((2, 16, 16), 0.5), np.full((2, 16, 16), 256), np.zeros((16, 16), np.uint8),
+     np.zeros((2, 3, 16, 16), np.uint8)],
 )  # fmt: skip
 def test_images_of_another_type_or_shape_are_refused(network, bad):
     with pytest.raises(InputError, match=r"expected \(images, rows, columns\) of uint8"):

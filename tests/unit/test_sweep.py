@@ -63,6 +63,7 @@ def told(monkeypatch, tmp_path):
         (out / "results.json").write_text("{}")
 
     monkeypatch.setattr(config_file, "execute", execute)
+    monkeypatch.setattr(config_file, "check", lambda config, data_dir: None)
     monkeypatch.setattr(report, "write", lambda out: (out / "report.html").write_text("page"))
     monkeypatch.setattr(folders, "_WAIT_SECONDS", 0.1)
     monkeypatch.chdir(tmp_path)
@@ -100,10 +101,123 @@ def test_a_folder_has_one_sweep_at_a_time(told):
     assert not Path("swept").exists()
 
 
-def test_runs_stay_in_the_folder_whatever_the_values_are(told):
-    start(["label=/../../x,a%2Fb,a/b"])
-    assert told == [
-        ("/../../x", 0, "swept/label=%2F..%2F..%2Fx/seed0"),
-        ("a%2Fb", 0, "swept/label=a%252Fb/seed0"),
-        ("a/b", 0, "swept/label=a%2Fb/seed0"),
+def test_axes_are_cut_outside_of_brackets():
+    points = sweep._points(["network.channels=[4,8],[8,16]", "data=tiny,other"])
+    assert points == [
+        [("network.channels", channels), ("data", data)]
+        for channels in ("[4,8]", "[8,16]")
+        for data in ("tiny", "other")
     ]
+    assert sweep._points([]) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        (["memory.images"], "not of the form key=value,value"),
+        (["=3"], "not of the form key=value,value"),
+        (["seed=1,2"], "is over the seed, which --seeds sets"),
+        (["a=1", "a=2"], "--grid gives a twice"),
+        (["a=[1,2"], "brackets or quotes are not closed"),
+        (["a=1,"], "has an empty value"),
+    ],
+)
+def test_grids_that_are_refused(grid, says):
+    with pytest.raises(InputError, match=says):
+        sweep._points(grid)
+
+
+def test_folder_names_are_safe_and_tell_points_apart():
+    def names(*grid):
+        return sweep._names(sweep._points(grid))
+
+    assert names() == ["all"]
+    assert names("epochs_decision=1,2") == ["epochs_decision=1", "epochs_decision=2"]
+    assert names("network.channels=[4,8],[8,16]", "a=-1") == ["network.channels=4,8_a=-1", "network.channels=8,16_a=-1"]
+    found = names("data=../a,a/b,größe,~/c,a b")
+    assert found == ["data=.._a", "data=a_b", "data=größe", "data=_c", "data=a b"]
+    groups = names("g=[[0,1],[2]],[[0],[1,2]]", f"x={'ü' * 300}")
+    assert len(set(groups)) == 2
+    for name in (*groups, *found):
+        assert "/" not in name
+        assert len(name.encode()) < 160
+    one, other = names("a=X,x")  # the same folder, where case does not count
+    assert one.casefold() != other.casefold()
+    assert names("a=X,x") == [one, other]
+
+
+TINY = """experiment: replay
+data: digits-sample
+stream: {groups: [[0, 1], [2, 3]]}
+network: {steps: 2, channels: [4], pool: 4, coding: constant}
+learner: {batch: 64}
+memory: {images: 8}
+"""
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        (["data=digits-sample,misspelled"], "^data=misspelled: dataset 'misspelled' is unknown"),
+        (["stream.groups=[[0,1],[2,3]],[[0,1],[2,30]]"], r"^stream.groups=.*30\]\]: class 30 has no image"),
+        (["memory.images=8,3"], "^memory.images=3: .* fewer than the 4 classes"),
+        (["memory.images=8,8"], "the same experiment twice, as memory.images=8 and as memory.images=8; leave one out"),
+        (["memory.images=8,0x8"], "the same experiment twice, as memory.images=8 and as memory.images=0x8"),
+        (["memory.imags=8,9"], "--memory.imags is not known"),
+        (["memory={images: 8},{images: 9}", "memory.images=9"], "--memory.images is given twice"),
+        (["network.channels=[4],[4,8"], "brackets or quotes are not closed"),
+    ],
+)
+def test_every_point_is_looked_at_before_the_first_run(grid, says, tmp_path, monkeypatch):
+    (tmp_path / "r.yaml").write_text(TINY)
+    monkeypatch.setattr(sweep, "_one", lambda *job: pytest.fail("a run began"))
+    with pytest.raises(InputError, match=says):
+        sweep.sweep(tmp_path / "r.yaml", grid, 1, tmp_path / "out", None, resume=False, ray=None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_runs_get_what_their_points_say(tmp_path, monkeypatch):
+    (tmp_path / "r.yaml").write_text(TINY.replace("pool: 4", "pool: 2"))
+    read = []
+
+    def one(path, words, out, data_dir):
+        read.append((out.relative_to(tmp_path).as_posix(), config_file.read(path, words)))
+
+    monkeypatch.setattr(sweep, "_one", one)
+    grid = ["network.channels=[4],[4,8]", "label=010,no"]
+    monkeypatch.setattr(config_file, "check", lambda config, data_dir: None)
+    sweep.sweep(tmp_path / "r.yaml", grid, 1, tmp_path / "out", None, resume=False, ray=None)
+    assert [(out, config.network.channels, config.label, config.seed) for out, config in read] == [
+        ("out/network.channels=4_label=010/seed0", (4,), "010", 0),
+        ("out/network.channels=4_label=no/seed0", (4,), "no", 0),
+        ("out/network.channels=4,8_label=010/seed0", (4, 8), "010", 0),
+        ("out/network.channels=4,8_label=no/seed0", (4, 8), "no", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "says"),
+    [
+        ("fusion", {"sources": [{"data": "digits-sample"}, {"data": "nothing"}]}, "dataset 'nothing' is unknown"),
+        ("fusion", {"sources": [{"data": "digits-sample", "classes": [0, 1]}] * 2, "further": {"data": "nothing"}},
+         "dataset 'nothing' is unknown"),
+        ("fusion", {"sources": [{"data": "digits-sample", "classes": [0, 1]}] * 2,
+                    "further": {"data": "digits-sample", "classes": [1, 5]}},
+         "further is digits-sample 1,5 with class 5, which no network knows, expected some of 0, 1"),
+        ("decay", {"data": "digits-sample", "unknown": [17]}, "digits-sample has no class 17"),
+        ("replay", {"data": "digits-sample", "memory": {"images": 50},
+                    "variants": [{}, {"data": "nothing", "label": "x"}]}, "dataset 'nothing' is unknown"),
+    ],
+)  # fmt: skip
+def test_data_are_looked_at_without_learning(kind, values, says):
+    common = {"train_per_class": 20, "validation_per_class": 10} if kind != "replay" else {}
+    with pytest.raises(InputError, match=says):
+        config_file.check(config_file.build(kind, {**common, **values}), None)
+
+
+def test_the_last_learner_s_data_are_looked_at_before_the_first_learns(tmp_path):
+    variants = [{}, {"data": "nothing", "label": "x"}]
+    config = config_file.build("replay", {"data": "digits-sample", "memory": {"images": 50}, "variants": variants})
+    with pytest.raises(InputError, match="dataset 'nothing' is unknown"):
+        config_file.execute(config, tmp_path / "run", None)
+    assert not (tmp_path / "run").exists()

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from spikelore.errors import InputError
 from spikelore.kernels import DEFAULT_BACKEND, rank_order
-from spikelore.shapes import FirstSpikeBins, Images
+from spikelore.shapes import FirstSpikeBins, Images, as_images
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def encode(images: Images, config: RankOrderConfig, *, backend: str = DEFAULT_BA
         (N,C,H,W) int8.
 
     Raises:
-        InputError: the images are not (N,H,W) uint8.
+        InputError: the images are none that `spikelore.shapes.as_images` takes.
 
     Source: Mozafari et al. 2019 (doi 10.1016/j.patcog.2019.05.015), section 2.
 
@@ -112,10 +112,7 @@ def encode(images: Images, config: RankOrderConfig, *, backend: str = DEFAULT_BA
         >>> bool(counts[0] > 0 and (counts[:15] == counts[0]).all())
         True
     """
-    if images.ndim != 3 or images.dtype != np.uint8:
-        raise InputError(
-            f"images have shape {images.shape} and type {images.dtype}; expected (images, rows, columns) of uint8"
-        )
+    images = as_images(images)
     kernels = config.kernels()
     out = np.empty((len(images), len(kernels), *images.shape[1:]), np.int8)
     for start in range(0, len(images), _CHUNK):

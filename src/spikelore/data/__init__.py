@@ -1,12 +1,15 @@
 """Datasets: reading IDX files, fetching with checksums, and balanced splits."""
 
-from spikelore.data.download import fetch
+from spikelore.data.download import data_folder, fetch
+from spikelore.data.findings import findings
 from spikelore.data.idx import read_idx, write_idx
+from spikelore.data.images import Imported, import_images
 from spikelore.data.registry import (
     CheckResult,
     Dataset,
     DatasetInfo,
     LabelledImages,
+    almost,
     available,
     check,
     class_counts,
@@ -18,12 +21,17 @@ __all__ = [
     "CheckResult",
     "Dataset",
     "DatasetInfo",
+    "Imported",
     "LabelledImages",
     "Splits",
+    "almost",
     "available",
     "check",
     "class_counts",
+    "data_folder",
     "fetch",
+    "findings",
+    "import_images",
     "load",
     "read_idx",
     "split",

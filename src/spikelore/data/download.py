@@ -1,6 +1,7 @@
 """Fetching the known datasets: whole or not at all, with the checksums of their publishers."""
 
 import os
+import re
 import tempfile
 import time
 import zipfile
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 
 from spikelore.data.idx import content_sha256
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.files import user_path
 from spikelore.progress import Meter, shown
 
 STEMS = (
@@ -112,13 +114,52 @@ def data_folder(data_dir: Path | None) -> Path:
     if data_dir is not None:
         return data_dir
     named = os.environ.get("SPIKELORE_DATA")
-    return Path(named) if named else cache_folder()
+    return user_path(named) if named else cache_folder()
 
 
 def find_file(folder: Path, stem: str) -> Path | None:
     """Return the file ``stem.gz`` in ``folder``, else ``stem``, else None."""
     candidates = (folder / f"{stem}.gz", folder / stem)
     return next((path for path in candidates if os.path.isfile(path)), None)
+
+
+_USUAL_NAME = re.compile(
+    r"(?P<of>.*[-_.])?(?P<part>train|t10k|test|valid|validation|val)[-_.](?P<kind>images|labels)"
+    r"([-_.]?idx[13]?)?([-_.]?ubyte)?(\.idx)?(\.gz)?",
+    re.IGNORECASE,
+)
+_PARTS = {"train": ("train",), "t10k": ("t10k", "test", "val", "valid", "validation")}
+"""Part of a stem to what files of that part are called, the first first."""
+
+
+def find_files(folder: Path) -> dict[str, Path | None]:
+    """Return each of `STEMS` to its file in ``folder``, None where there is none.
+
+    Besides the stems, plain or ``.gz``, names that other tools leave are known, in upper or lower case:
+    ``train-images.idx3-ubyte``, ``emnist-letters-train-images-idx3-ubyte.gz``, ``test`` or ``val`` for ``t10k``.
+
+    Raises:
+        InputError: the folder holds such files of several datasets.
+    """
+    exact = {stem: find_file(folder, stem) for stem in STEMS}
+    if all(exact.values()):
+        return exact
+    try:
+        matches = [(match, one) for one in sorted(folder.iterdir()) if (match := _USUAL_NAME.fullmatch(one.name))]
+    except OSError:
+        return exact
+    usual = [(match, one) for match, one in matches if one.is_file()]
+    owners = sorted({(match["of"] or "").lower().strip("-_.") for match, _ in usual})
+    if len(owners) > 1 and not any(exact.values()):
+        raise InputError(
+            f"{folder} holds IDX files of several datasets ({', '.join(one or 'unnamed' for one in owners)}), expected "
+            "those of one; put the four of one dataset into a folder of its own"
+        )
+    for stem in STEMS:
+        part, kind, *_ = stem.split("-")
+        named = {match["part"].lower(): one for match, one in usual if match["kind"].lower() == kind}
+        exact[stem] = exact[stem] or next((named[each] for each in _PARTS[part] if each in named), None)
+    return exact
 
 
 def expected_sha256(name: str, folder: Path) -> Mapping[str, str]:

@@ -61,9 +61,11 @@ def at_mean(images: NDArray[np.generic], mean: float) -> Images:
     closely as whole grey levels allow.
 
     Raises:
-        InputError: all pixels are 0, or even 255 at all pixels that are not would be too dark.
+        InputError: there is no image, all pixels are 0, or even 255 at all pixels that are not would be too dark.
     """
-    values = images.astype(np.float64)
+    values = np.asarray(images, np.float64)
+    if not values.size:
+        raise InputError("there are no images to scale, expected at least one; give some")
     reachable = 255 * float((values > 0).mean())
     if not 0 < mean <= reachable:
         raise InputError(

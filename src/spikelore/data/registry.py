@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+import json
+import shlex
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,9 +22,14 @@ from spikelore.data.download import (
     expected_sha256,
     fetch,
     find_file,
+    find_files,
 )
 from spikelore.data.idx import content_sha256, read_idx, read_idx_header
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.shapes import as_images, as_labels
+
+CLASS_NAMES = "classes.json"
+"""The file that names a dataset's classes: label to name, or a list of names."""
 
 Where = Literal["folder", "cache", "shipped", "downloadable"]
 
@@ -48,35 +55,28 @@ KNOWN = tuple(_DESCRIPTIONS)
 class LabelledImages:
     """Images and the class of each.
 
+    What `as_images` and `as_labels` of `spikelore.shapes` take is taken and kept as they return it.
+
     Args:
         images: ``uint8``, (N, H, W), background 0.
         labels: ``int64``, (N,), not negative.
 
     Raises:
-        InputError: another type, another number of axes, or not one label an image.
+        InputError: what cannot be such images or labels, or not one label an image.
     """
 
     images: np.ndarray
     labels: np.ndarray
 
     def __post_init__(self):
-        if self.images.dtype != np.uint8 or self.images.ndim != 3:
+        images, labels = as_images(self.images), as_labels(self.labels)
+        if len(images) != len(labels):
             raise InputError(
-                f"images are {self.images.dtype} of shape {self.images.shape}, expected uint8 of shape "
-                "(images, height, width); convert them first"
-            )
-        if self.labels.dtype != np.int64 or self.labels.ndim != 1:
-            raise InputError(
-                f"labels are {self.labels.dtype} of shape {self.labels.shape}, expected int64 of shape "
-                "(images,); convert them first"
-            )
-        if len(self.images) != len(self.labels):
-            raise InputError(
-                f"there are {len(self.labels)} labels for {len(self.images)} images, expected one label an "
+                f"there are {len(labels)} labels for {len(images)} images, expected one label an "
                 "image; take both from the same set"
             )
-        if (self.labels < 0).any():
-            raise InputError(f"label {self.labels.min()} is negative, expected 0 or more; renumber the classes")
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -124,6 +124,7 @@ class Dataset:
         test: the published test set.
         classes: the labels that occur, ascending.
         source: where it was read from, for people.
+        class_names: a name for each of ``classes``; the labels as text if not given.
     """
 
     name: str
@@ -131,6 +132,21 @@ class Dataset:
     test: LabelledImages
     classes: tuple[int, ...]
     source: str
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.class_names:
+            object.__setattr__(self, "class_names", tuple(map(str, self.classes)))
+        if len(self.class_names) != len(self.classes):
+            raise InputError(
+                f"there are {len(self.class_names)} class names for {len(self.classes)} classes, expected one a class; "
+                "name each class once"
+            )
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Label to name."""
+        return dict(zip(self.classes, self.class_names, strict=True))
 
 
 @dataclass(frozen=True)
@@ -151,24 +167,26 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What `check` found in one folder: ``ok``, and a sentence on what is there or what is wrong."""
+    """What `check` found in one folder: ``ok``, a sentence on what is there or wrong, and what to know besides."""
 
     name: str
     where: Where
     path: Path
     ok: bool
     message: str
+    notes: tuple[str, ...] = ()
 
 
 def load(name: str, data_dir: Path | None = None, *, download: bool = False) -> Dataset:
     """Load the dataset ``name``.
 
-    It is looked for as a folder in the data folder, then as a folder in the user's cache, each with the four
-    files ``{train,t10k}-{images-idx3,labels-idx1}-ubyte``, plain or ``.gz``; then among those shipped. A
-    folder of one's own is taken as it is. A folder named ``emnist-balanced`` holds NIST's files, whose images
-    are stored with rows and columns exchanged; they are turned upright. ``emnist-capitals`` is its labels 10
-    to 19 (A to J) as 0 to 9. ``digits-sample`` has the first 400 of each class for training, the last 100 for
-    testing.
+    It is looked for as a folder in the data folder, then as a folder in the user's cache, each with four files as
+    `find_files` knows them, in the folder itself, in its ``raw`` or in one of its own name; then among those shipped.
+    Where no name fits exactly, upper and lower case count as equal. A folder of one's own is taken as it is, with the
+    class names in its ``classes.json`` or ``classes.txt``. NIST's files, which are those of a folder named
+    ``emnist-balanced`` or with names that begin with ``emnist-``, are stored with rows and columns exchanged; they are
+    turned upright. ``emnist-capitals`` is its labels 10 to 19 (A to J) as 0 to 9. ``digits-sample`` has the first 400
+    of each class for training, the last 100 for testing.
 
     Args:
         name: a name in `KNOWN`, or a folder in the data folder.
@@ -190,6 +208,8 @@ def load(name: str, data_dir: Path | None = None, *, download: bool = False) -> 
         return _digits_sample()
     if place is None and download and name in KNOWN:
         place = fetch(name, data_dir)
+    if place is None and (nearly := dict(almost(data_dir)).get(name)):
+        raise InputError(f"dataset {name!r} is none yet: {nearly}")
     if place is None and name in KNOWN:
         raise InputError(
             f"dataset {name!r} is neither in {data_folder(data_dir)} nor in the cache, expected its folder "
@@ -197,14 +217,24 @@ def load(name: str, data_dir: Path | None = None, *, download: bool = False) -> 
         )
     if place is None:
         names = ", ".join(info.name for info in available(data_dir))
+        if Path(name).name != name and Path(name).is_dir():
+            raise InputError(
+                f"dataset {name!r} is a path, expected a name; give {Path(name).name!r} with --data-dir "
+                f"{Path(name).parent}, or make a folder of images one with spikelore data import"
+            )
+        root = data_folder(data_dir)
+        there = "" if root.is_dir() else f" ({root} {'is a file' if root.exists() else 'does not exist'})"
         raise InputError(
             f"dataset {name!r} is unknown, expected one of {names}; to use files of your own, put a folder "
-            f"of this name with the four IDX files into {data_folder(data_dir)}"
+            f"of this name with the four IDX files into {root}{there}, or make one of a folder of images with "
+            "spikelore data import"
         )
     train, test = _read_folder(place)
-    if name != place.name:
+    if DERIVED_FROM.get(name) == place.name:
         train, test = _capitals(train), _capitals(test)
-    return Dataset(name, train, test, tuple(class_counts(train.labels)), f"folder {place}")
+    classes = tuple(class_counts(train.labels))
+    names = _class_names(place)
+    return Dataset(name, train, test, classes, f"folder {place}", tuple(names.get(one, str(one)) for one in classes))
 
 
 def available(data_dir: Path | None = None) -> list[DatasetInfo]:
@@ -213,7 +243,7 @@ def available(data_dir: Path | None = None) -> list[DatasetInfo]:
     for where, folder in _folders(data_dir):
         if folder.name not in infos:
             counts = _header_counts(folder)
-            description = _DESCRIPTIONS.get(folder.name, "a folder of IDX files")
+            description = _DESCRIPTIONS.get(folder.name) or _described(folder)
             if counts is None:
                 description += "; not readable, see `spikelore data check`"
             infos[folder.name] = DatasetInfo(folder.name, where, *(counts or (None, None)), folder, description)
@@ -231,18 +261,93 @@ def available(data_dir: Path | None = None) -> list[DatasetInfo]:
     return list(infos.values())
 
 
-def check(data_dir: Path | None = None) -> list[CheckResult]:
+def check(data_dir: Path | None = None, look: Callable[[Dataset], Iterable[str]] = lambda _: ()) -> list[CheckResult]:
     """Read every dataset in the data folder and in the cache and tell which are sound.
 
     Checked: the four files' structure, that images, labels, train and test set fit together, that no class
     is empty; for a fetchable dataset also its counts and the SHA-256 of its decompressed files. A broken
     dataset gives a sentence, not an error.
+
+    Args:
+        data_dir: where datasets lie; see `data_folder`.
+        look: returns what else to know of a sound dataset: the result's ``notes``.
     """
-    return [_check_folder(where, folder) for where, folder in _folders(data_dir)]
+    return [_check_folder(where, folder, look) for where, folder in _folders(data_dir)]
+
+
+def almost(data_dir: Path | None = None) -> list[tuple[str, str]]:
+    """Return name and sentence of what lies where datasets do and is none yet, but could be made one."""
+    found = []
+    root = data_folder(data_dir)
+    if any(find_file(root, stem) for stem in STEMS[:2]):
+        found.append((root.name, f"{root} holds IDX files itself; name the folder above it as the data folder"))
+    for _, folder in _subfolders(data_dir):
+        if not _holds_files(folder) and (sentence := _nearly(folder)):
+            found.append((folder.name, sentence))
+    try:
+        arrays = sorted(root.glob("*.npz"))
+    except OSError:
+        arrays = []
+    return found + [(one.name, f"{one} could be one; try: {_import_command(one)}") for one in arrays]
+
+
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
+
+
+def _import_command(path: Path) -> str:
+    """Return the command that makes a dataset of ``path``, under a name that is free where that one lies."""
+    name = shlex.quote(f"{path.stem}-grey")
+    return f"spikelore data import {shlex.quote(str(path))} --name {name}"
+
+
+def _nearly(folder: Path) -> str:
+    """Return how ``folder``, which holds no IDX files, becomes a dataset; nothing where that cannot be told."""
+    try:
+        inside = [one for one in sorted(folder.iterdir()) if not one.name.startswith(".")]
+        folders = [one for one in inside if one.is_dir()]
+        with_images = [one for one in folders if _has_image(one)]
+    except OSError:
+        return ""
+    if with_images:
+        return f"{folder} holds {len(with_images)} sub-folders of images; make it one: {_import_command(folder)}"
+    for one in inside:
+        name = one.name.lower()
+        if name.endswith(".npz"):
+            return f"{folder} holds {one.name}; make it one: {_import_command(one)}"
+        if name.endswith(_ARCHIVES):
+            return f"{folder} holds the archive {one.name}; unpack it first"
+        if name.endswith(_IMAGE_SUFFIXES):
+            return (
+                f"{folder} holds images, but no sub-folder a class; put those of each class into a folder of its name"
+            )
+    return ""
+
+
+def _has_image(folder: Path) -> bool:
+    """Whether there is an image in ``folder`` or in a folder of it (``train/cat``)."""
+    inside = [folder, *(one for one in folder.iterdir() if one.is_dir())]
+    return any(file.name.lower().endswith(_IMAGE_SUFFIXES) for one in inside for file in one.iterdir())
 
 
 def _folders(data_dir: Path | None) -> Iterator[tuple[Where, Path]]:
     """Yield each sub-folder with at least one IDX file: those of the data folder, then of the cache."""
+    return ((where, folder) for where, folder in _subfolders(data_dir) if _holds_files(folder))
+
+
+def _holds_files(folder: Path) -> bool:
+    try:
+        return any(any(find_files(place).values()) for place in _places(folder))
+    except InputError:  # files of several datasets: said where the folder is read
+        return True
+
+
+def _places(folder: Path) -> list[Path]:
+    """Return where a dataset's files may lie: its folder, torchvision's ``raw``, a folder of the same name."""
+    return [folder, folder / "raw", folder / folder.name]
+
+
+def _subfolders(data_dir: Path | None) -> Iterator[tuple[Where, Path]]:
     cache, data = cache_folder(), data_folder(data_dir)
     roots: list[tuple[Where, Path]] = [("cache", cache)]
     if data.resolve() != cache.resolve():
@@ -258,17 +363,18 @@ def _folders(data_dir: Path | None) -> Iterator[tuple[Where, Path]]:
                 "check its permissions or choose another with --data-dir"
             ) from error
         for folder in folders:
-            hidden = folder.name.startswith(".")  # an interrupted fetch leaves one
-            if not hidden and any(find_file(folder, stem) for stem in STEMS):
+            if not folder.name.startswith(".") and folder.is_dir():  # an interrupted fetch leaves a hidden one
                 yield where, folder
 
 
 def _locate(name: str, data_dir: Path | None) -> Path | None:
     """Return the folder that ``name`` is read from: its own, else that of the dataset it is a part of."""
-    for stored in (name, DERIVED_FROM.get(name)):
-        for _, folder in _folders(data_dir):
-            if folder.name == stored:
-                return folder
+    folders = [folder for _, folder in _subfolders(data_dir)]
+    for stored in filter(None, (name, DERIVED_FROM.get(name))):
+        for same in (str, str.casefold):
+            for folder in folders:
+                if same(folder.name) == same(stored) and _holds_files(folder):
+                    return folder
     return None
 
 
@@ -289,20 +395,51 @@ def _read_folder(folder: Path) -> tuple[LabelledImages, LabelledImages]:
             f"{folder} has no {empty} image of class {label}, expected the same classes in the train and the "
             "test set; take all four files from the same dataset"
         )
-    if folder.name == "emnist-balanced":
+    # NIST's files, by their folder's name or their own, have rows and columns exchanged.
+    if folder.name == "emnist-balanced" or all(path.name.lower().startswith("emnist-") for path in paths):
         train, test = _upright(train), _upright(test)
     return train, test
 
 
 def _paths(folder: Path) -> list[Path]:
-    paths = [find_file(folder, stem) for stem in STEMS]
-    missing = [stem for stem, path in zip(STEMS, paths, strict=True) if path is None]
+    place = next((one for one in _places(folder) if any(find_files(one).values())), folder)
+    found = find_files(place)
+    missing = [stem for stem, path in found.items() if path is None]
     if missing:
         remedy = f"run `spikelore data fetch {folder.name}`" if folder.name in SOURCES else "put it there"
+        held = sorted(one.name for one in place.iterdir())
+        there = ", ".join(held[:6]) + (f" and {len(held) - 6} more" if len(held) > 6 else "")
         raise InputError(
-            f"{folder} has no file {missing[0]}, expected the four files {', '.join(STEMS)}, plain or .gz; {remedy}"
+            f"{place} has no file {missing[0]}, expected the four files {', '.join(STEMS)}, plain or .gz; "
+            f"it holds {there}; {remedy}"
         )
-    return [path for path in paths if path is not None]
+    return [path for path in found.values() if path is not None]
+
+
+def _class_names(folder: Path) -> dict[int, str]:
+    """Return the names of labels in ``classes.json`` (label to name, or a list) or ``classes.txt`` (one a line)."""
+    path = next((one for one in (folder / CLASS_NAMES, folder / "classes.txt") if one.is_file()), None)
+    if path is None:
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        names = json.loads(text) if path.suffix == ".json" else text.splitlines()
+        pairs = names.items() if isinstance(names, dict) else enumerate(names)
+        return {int(label): str(name) for label, name in pairs}
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}), expected label and name, as in "
+            '{"0": "cat", "1": "dog"}, or a list of names; correct it or remove it'
+        ) from error
+
+
+def _described(folder: Path) -> str:
+    try:
+        names = _class_names(folder)
+    except InputError:
+        names = {}
+    shown = ", ".join(list(names.values())[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"classes {shown}" if names else "a folder of IDX files"
 
 
 def _read_pair(images_path: Path, labels_path: Path) -> LabelledImages:
@@ -367,7 +504,7 @@ def _header_counts(folder: Path) -> tuple[int, int] | None:
         return None
 
 
-def _check_folder(where: Where, folder: Path) -> CheckResult:
+def _check_folder(where: Where, folder: Path, look: Callable[[Dataset], Iterable[str]]) -> CheckResult:
     try:
         train, test = _read_folder(folder)
         counts = class_counts(train.labels)
@@ -377,9 +514,13 @@ def _check_folder(where: Where, folder: Path) -> CheckResult:
         )
         if folder.name in SOURCES:
             message += "; " + _compare_with_source(folder, train, test)
+        names = _class_names(folder)
+        if names:
+            message += "; " + ", ".join(f"{label} {names.get(label, label)}" for label in counts)
+        notes = tuple(look(Dataset(folder.name, train, test, tuple(counts), f"folder {folder}")))
     except InputError as error:
         return CheckResult(folder.name, where, folder, False, str(error))
-    return CheckResult(folder.name, where, folder, True, message)
+    return CheckResult(folder.name, where, folder, True, message, notes)
 
 
 def _compare_with_source(folder: Path, train: LabelledImages, test: LabelledImages) -> str:

@@ -25,7 +25,7 @@ from scipy.ndimage import rotate
 from spikelore.data.registry import Dataset, LabelledImages
 from spikelore.errors import InputError
 from spikelore.randomness import generator
-from spikelore.shapes import Images, Labels
+from spikelore.shapes import Images, Labels, as_labels
 
 Scenario = Literal["class-incremental", "task-incremental", "domain-incremental", "task-free"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
@@ -123,15 +123,16 @@ def split_tasks(
         [('0,1', 720, 80, 200), ('2,3', 720, 80, 200)]
     """
     _check_share(validation_share)
-    if not groups or any(not len(group) for group in groups):
-        raise InputError(f"the tasks have classes {[list(group) for group in groups]}, expected one or more in each")
+    classes = [tuple(as_labels(group, what="class labels").tolist()) for group in groups]
+    if not classes or not all(classes):
+        raise InputError(f"the tasks have classes {[*map(list, classes)]}, expected one or more in each")
     tasks = []
-    for group in groups:
+    for group in classes:
         name = ",".join(map(str, group))
         if len(set(group)) < len(group):
             raise InputError(f"task {name!r} names a class twice; name each once")
         train, validation = _hold_out(dataset.train.of_classes(group), validation_share, seed, name)
-        tasks.append(Task(name, tuple(group), train, validation, dataset.test.of_classes(group)))
+        tasks.append(Task(name, group, train, validation, dataset.test.of_classes(group)))
     return tuple(tasks)
 
 

@@ -1,13 +1,11 @@
 """Experiments as YAML: which kinds there are, reading one with overrides, and running it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import Namespace
-
+from spikelore import plain_yaml
 from spikelore.errors import InputError
 from spikelore.experiments import typed
 from spikelore.experiments.reproduce import decay, fusion, replay
@@ -21,6 +19,8 @@ class Kind:
     Attributes:
         config: class of the configuration.
         run: runs one into a run folder and returns its results.
+        check: looks at the data of one, as the run will read it, and refuses what the run would refuse.
+        start: returns one to start from.
         evaluate: measures a finished run's networks on a dataset (its own where none is named), on images of the
             given classes (all where none is given), and returns rows; for kinds whose networks need the run's
             configuration to decide.
@@ -29,6 +29,8 @@ class Kind:
 
     config: type
     run: Callable[[Any, RunFolder, Path | None], dict[str, Any]]
+    check: Callable[[Any, Path | None], None]
+    start: Callable[[], Any]
     evaluate: Callable[[Any, Path, str | None, Path | None, Sequence[int]], list[dict[str, Any]]] | None = field(
         default=None, kw_only=True
     )
@@ -52,18 +54,24 @@ KINDS: dict[str, Kind] = {
     "fusion": Published(
         fusion.FusionExperiment,
         fusion.run,
+        fusion.check,
+        fusion.FusionExperiment,
         fusion.at_scale,
         "two networks trained apart become one (Antonov & Sukhov 2022)",
     ),
     "decay": Published(
         decay.DecayExperiment,
         decay.run,
+        decay.check,
+        decay.DecayExperiment,
         decay.at_scale,
         "synapses that are not used fade (Antonov & Sukhov 2024)",
     ),
     "replay": Published(
         replay.ReplayExperiment,
         replay.run,
+        replay.check,
+        replay.best,
         replay.at_scale,
         "memories in spikes replayed while new tasks come (Proietti et al. 2023)",
         evaluate=replay.evaluate,
@@ -78,13 +86,16 @@ PUBLISHED = {name: kind for name, kind in KINDS.items() if isinstance(kind, Publ
 
 def plain(config: Any) -> dict[str, Any]:
     """Return a configuration dataclass as plain values, tuples as lists."""
+    return plain_value(asdict(config))
 
-    def convert(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: convert(each) for key, each in value.items()}
-        return [convert(each) for each in value] if isinstance(value, list | tuple) else value
 
-    return convert(asdict(config))
+def plain_value(value: Any) -> Any:
+    """Return a value of a configuration as plain values, tuples as lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain_value(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: plain_value(each) for key, each in value.items()}
+    return [plain_value(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def kind_of(config: Any) -> str:
@@ -98,12 +109,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Any:
     Raises:
         InputError: no such file, not YAML, an unknown experiment, an unknown key, a value of another type.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    raw = plain_yaml.read(path)
     if not isinstance(raw, dict):
         found = "is empty" if raw is None else "holds no names with values"
         raise InputError(f"{path} {found}, expected an experiment's configuration; name another file")
@@ -125,13 +131,16 @@ def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -
     if any(word.partition("=")[0] == "--experiment" for word in overrides):
         raise InputError(f"--experiment is given beside a file of experiment {kind}, expected none; name another file")
     typed.check_values(config, own)
-    typed.check_overrides(config, overrides)
-    parser = typed.parser(config, f"spikelore run ({kind})")
-    with typed.one_line():
-        base = parser.parse_object(own)
-        namespace: Namespace = parser.parse_args(list(overrides), namespace=base)
-        built = parser.instantiate(namespace)
-    return config(**vars(built))
+    return typed.made(config, typed.merged(config, typed.nested(config, own), typed.overrides(config, overrides)))
+
+
+def check(config: Any, data_dir: Path | None) -> None:
+    """Look at all data of an experiment, and refuse what its run would refuse of it.
+
+    Raises:
+        InputError: no such dataset, or one that does not fit the configuration.
+    """
+    KINDS[kind_of(config)].check(config, data_dir)
 
 
 def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = False) -> dict[str, Any]:

@@ -152,12 +152,21 @@ class _Setting:
     tests: tuple[LabelledImages, ...]
 
 
-def _setting(job: Job, data_dir: Path | None, gone: Sequence[str]) -> _Setting:
-    """Return a job's tasks; those learned from the datasets ``gone`` need not be there."""
-    stream = job.stream.load(job.data, data_dir, job.seed, () if job.stream.blur else gone)
-    learned = (joint(stream.tasks),) if job.learner.method == "joint" else stream.tasks
+def _setting(job: Job, data_dir: Path | None, learned: Sequence[str]) -> _Setting:
+    """Return a job's tasks; the first ones, learned from the datasets ``learned``, may have no images any more."""
+    stream = job.stream.load(job.data, data_dir, job.seed, learned)
+    each = (joint(stream.tasks),) if job.learner.method == "joint" else stream.tasks
     tests = tuple(getattr(task, job.measured_on) for task in stream.tasks)
-    return _Setting(stream, learned, tests)
+    held_out = job.measured_on == "validation" or "own head for the current task" in job.learner.faults
+    for task in stream.tasks:
+        images = task.validation if held_out else task.test
+        if len(task.train) and not len(images):
+            raise InputError(
+                f"task {task.name!r} has no {'validation' if held_out else 'test'} image beside its {len(task.train)} "
+                f"training images at validation_share {job.stream.validation_share:g}, expected at least one; raise "
+                "validation_share or take larger classes"
+            )
+    return _Setting(stream, each, tests)
 
 
 @dataclass(frozen=True)
@@ -176,6 +185,11 @@ class _Begun:
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "_Begun":
         return cls(tuple(values["classes"]), values["tasks"], tuple(values["image"]))
+
+
+def learner_of(job: Job, stream: Stream) -> "Learner":
+    """Return a fresh network and learner for a job and the whole of its stream."""
+    return _learner_of(job, _Begun.of(stream))
 
 
 def _learner_of(job: Job, begun: _Begun) -> "Learner":
@@ -233,7 +247,7 @@ class _Run:
         found = folder.load_state()
         progress = found[1] if found else {}
         self.data = _names(job, progress)
-        self.setting = _setting(job, data_dir, _gone(job, progress))
+        self.setting = _setting(job, data_dir, _learned(job, progress))
         self.begun = now = _Begun.of(self.setting.stream)
         if "begun" in progress:
             self.begun = _Begun.from_plain(progress["begun"])
@@ -247,7 +261,7 @@ class _Run:
                 f"{job.data} has classes {list(now.classes)}, but the run has learned {list(self.begun.classes)}, "
                 f"expected the same in a {job.stream.kind} stream; name another dataset"
             )
-        self.learner = _learner_of(job, now)  # of the whole stream, which may be refused
+        self.learner = learner_of(job, self.setting.stream)  # of the whole stream, which may be refused
         self.position = _Position()
         count = len(self.setting.tests)
         self.matrix = np.full((len(self.setting.learned), count), np.nan)
@@ -330,7 +344,7 @@ class _Run:
         ahead = [test for test in tests if np.isnan(self.untrained[test]) and test >= at.task]
         if not ahead:
             return
-        fresh = self.learner if at == _Position() else _learner_of(self.job, _Begun.of(self.setting.stream))
+        fresh = self.learner if at == _Position() else learner_of(self.job, self.setting.stream)
         with fresh.asked():
             self.untrained[ahead] = self._answers(fresh, tests, 0)[0][ahead]
         if at.task and (at.epoch, at.batch) == (0, 0):
@@ -492,9 +506,21 @@ def _names(job: Job, progress: Mapping[str, Any]) -> tuple[str, ...]:
     return (*known, *[job.data] * (len(job.stream) - len(known)))
 
 
-def _gone(job: Job, progress: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the datasets of the tasks that a state has learned: their images may be gone."""
-    return _names(job, progress)[: progress["position"]["task"]] if progress and job.learner.method != "joint" else ()
+def _learned(job: Job, progress: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the datasets of the tasks that a state has learned and will not show again: their images may be gone."""
+    shown_once = progress and job.learner.method != "joint" and not job.stream.blur
+    return _names(job, progress)[: progress["position"]["task"]] if shown_once else ()
+
+
+def _progress(path: Path) -> dict[str, Any]:
+    """Return what a state in a job's folder says of its progress; nothing without a state."""
+    state = path / "checkpoints" / "state.safetensors"
+    return json.loads(load_tensors(state)[1]["progress"]) if state.exists() else {}
+
+
+def learned_data(job: Job, path: Path) -> tuple[str, ...]:
+    """Return the dataset of each task that a job in its folder has learned: their images may be gone."""
+    return _learned(job, _progress(path))
 
 
 def lengthens(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -647,9 +673,8 @@ def say_not_measured(tasks: Sequence[str]) -> None:
 
 def work(job: Job, path: Path, data_dir: Path | None) -> int:
     """Return how many training images a job shows in all, less those that are gone; 0 for a finished one."""
-    state = path / "checkpoints" / "state.safetensors"
     if finished(job, path):
         return 0
-    progress = json.loads(load_tensors(state)[1]["progress"]) if state.exists() else {}
-    learned = _setting(job, data_dir, _gone(job, progress)).learned
-    return sum(len(task.train) for task in learned) * job.learner.epochs
+    return (
+        sum(len(task.train) for task in _setting(job, data_dir, learned_data(job, path)).learned) * job.learner.epochs
+    )

@@ -21,8 +21,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from spikelore import plain_yaml
 from spikelore.errors import InputError
 
 
@@ -84,10 +83,7 @@ def read(path: Path) -> list[Expectation]:
     Raises:
         InputError: not readable, not of this form, or an unknown field.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    raw = plain_yaml.read(path)
     if not isinstance(raw, dict) or list(raw) != ["expectations"] or not isinstance(raw["expectations"], list):
         raise InputError(f"{path} must hold one list called expectations")
     known = {field.name for field in fields(Expectation)}

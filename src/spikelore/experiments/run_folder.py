@@ -20,8 +20,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import yaml
 
+import spikelore
+from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import (
     append_text,
@@ -33,7 +34,7 @@ from spikelore.files import (
 )
 from spikelore.folders import LOCK, Writer
 
-_LIBRARIES = ("spikelore", "numpy", "numba", "scipy", "torch")
+_LIBRARIES = ("numpy", "numba", "scipy", "torch")
 _STATE = "state"
 _FIRST = ("config.yaml", "environment.json", "metrics.jsonl", LOCK)
 """Files that a run writes before anything is done; the metrics are empty then."""
@@ -43,7 +44,8 @@ _DONE = ("checkpoints", "arrays.safetensors", "results.json")
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that decide a result."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), "spikelore": spikelore.__version__, **libraries}
 
 
 class RunFolder:
@@ -97,11 +99,11 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}; choose another --out") from error
         saved = self.path / "config.yaml"
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        text = plain_yaml.dump(dict(config))
         if saved.exists():
             if not resume:
                 raise InputError(f"{self.path} already holds a run; pass --resume to go on with it, or another --out")
-            old, new = _read(saved), yaml.safe_load(text)
+            old, new = _read(saved), plain_yaml.parse(text, str(saved))
             changed = _difference(old, new)
             if changed and isinstance(old, dict) and lengthens(old, new):
                 self._replaced = saved.read_text(encoding="utf-8")
@@ -212,9 +214,9 @@ def _is_first(file: Path) -> bool:
 
 def _read(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        return plain_yaml.read(path)
+    except InputError as error:
+        reason = str(error).replace(f"{path}", path.name)
         raise InputError(f"{path} cannot be read ({reason}); restore it, or choose another --out") from error
 
 

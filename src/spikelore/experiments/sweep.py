@@ -1,31 +1,78 @@
 """The same experiment over a grid of values and seeds."""
 
+import hashlib
 import itertools
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spikelore import report
+from spikelore import plain_yaml, report
 from spikelore.errors import InputError
 from spikelore.experiments import config_file
 from spikelore.files import write_json_atomic
 from spikelore.folders import LOCK, Writer
 
+_LONGEST = 120
+"""Characters of a folder's name; file systems take 255 bytes."""
+
 
 def _points(grid: Sequence[str]) -> list[list[tuple[str, str]]]:
-    axes = []
+    axes: dict[str, list[tuple[str, str]]] = {}
     for text in grid:
         key, equals, values = text.partition("=")
+        key = key.strip().removeprefix("--")
         if not equals or not key or not values:
             raise InputError(f"--grid {text!r} is not of the form key=value,value, as in train_per_class=200,400")
         if key == "seed":
             raise InputError(f"--grid {text!r} is over the seed, which --seeds sets; give --seeds alone")
-        axes.append([(key, value) for value in values.split(",")])
-    return [list(point) for point in itertools.product(*axes)]
+        if key in axes:
+            raise InputError(f"--grid gives {key} twice; write all its values in one, with commas between them")
+        axes[key] = [(key, value) for value in plain_yaml.split_list(values, f"--grid {text!r}")]
+    return [list(point) for point in itertools.product(*axes.values())]
+
+
+def _words(point: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a point's overrides as words of a command line."""
+    return [f"--{key}={value}" for key, value in point]
+
+
+def _names(points: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
+    """Return a folder name for each point: its values, as far as file systems and shells take them well.
+
+    Where names would be alike or too long, a digest of the values ends them.
+    """
+    whole = ["_".join(f"{key}={value}" for key, value in point) or "all" for point in points]
+    names = [re.sub(r"[^\w =.,+-]+", "_", text.replace("[", "").replace("]", "")).strip(" _.") for text in whole]
+    alike = Counter(name.casefold() for name in names)
+    return [
+        f"{name.encode()[:_LONGEST].decode(errors='ignore')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        if alike[name.casefold()] > 1 or len(name.encode()) > _LONGEST
+        else name
+        for name, text in zip(names, whole, strict=True)
+    ]
+
+
+def _check(path: Path, points: Sequence[Sequence[tuple[str, str]]], data_dir: Path | None) -> None:
+    """Refuse, before the first run, points that are the same or that could not be run."""
+    met: dict[str, tuple[Any, str]] = {}
+    for point in points:
+        told = ", ".join(f"{key}={value}" for key, value in point)
+        config = config_file.read(path, [*_words(point), "--seed=0"])
+        if repr(config) in met:
+            _, other = met[repr(config)]
+            raise InputError(f"--grid has the same experiment twice, as {other} and as {told}; leave one out")
+        met[repr(config)] = config, told
+    for config, told in met.values():
+        try:
+            config_file.check(config, data_dir)
+        except InputError as error:
+            raise InputError(f"{told}: {error}" if told else str(error)) from error
 
 
 def _one(path: Path, overrides: list[str], out: Path, data_dir: Path | None) -> None:
@@ -52,7 +99,7 @@ def sweep(
 
     Args:
         path: YAML file of the experiment.
-        grid: texts ``key=value,value``.
+        grid: texts ``key=value,value``; a value that is a list stands in brackets.
         seeds: number of seeds, 0 .. seeds-1.
         out: folder of the runs.
         data_dir: folder of datasets.
@@ -65,14 +112,12 @@ def sweep(
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; it must be at least 1")
     jobs, groups = [], []
-    for point in _points(grid):
-        name = _folder_name(point)
-        overrides = [word for key, value in point for word in (f"--{key}", value)]
+    points = _points(grid)
+    _check(path, points, data_dir)
+    for point, name in zip(points, _names(points), strict=True):
         folders = [out / name / f"seed{seed}" for seed in range(seeds)]
-        jobs += [(path, [*overrides, "--seed", str(n)], folder, data_dir) for n, folder in enumerate(folders)]
+        jobs += [(path, [*_words(point), f"--seed={n}"], folder, data_dir) for n, folder in enumerate(folders)]
         groups.append((out / name, folders))
-    for job in jobs:
-        config_file.read(job[0], job[1])  # every point is checked before the first run
     with Writer(out):
         if not resume and {*os.listdir(out)} - {LOCK}:
             raise InputError(f"{out} already exists; pass --resume to go on with it, or another --out")
@@ -89,12 +134,6 @@ def sweep(
             else:
                 pages.append(folders[0] / "report.html")
         return pages
-
-
-def _folder_name(point: Sequence[tuple[str, str]]) -> str:
-    """Return a point's values as the name of one folder, whatever characters are in them."""
-    name = "_".join(f"{key}={value}" for key, value in point) or "all"
-    return name.replace("%", "%25").replace("/", "%2F").replace("\\", "%5C")
 
 
 def _over_seeds(folders: Sequence[Path]) -> dict[str, Any]:

@@ -1,41 +1,62 @@
 """Plain values against the types of a configuration class: one check for files, command lines and variants."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import yaml
-from jsonargparse import ArgumentParser
-
+from spikelore import plain_yaml
 from spikelore.errors import InputError
 
 
-def parser(config: type, name: str) -> ArgumentParser:
-    """Return a parser, called ``name`` in its help, of the values of a configuration dataclass."""
-    made = ArgumentParser(prog=name, exit_on_error=False, allow_abbrev=False)
-    made.add_class_arguments(config, None)
-    return made
+def made(config: type, values: Mapping[str, Any]) -> Any:
+    """Return an instance of a configuration dataclass from nested plain values that `check_values` has passed.
+
+    A section keeps the values of its default that are not named.
+
+    Raises:
+        InputError: a value without a default is missing, or one that the class refuses.
+    """
+    return config(**_arguments(config, values))
 
 
-@contextmanager
-def one_line() -> Iterator[None]:
-    """Turn what jsonargparse finds wrong with the given values into an InputError of one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # jsonargparse raises several kinds, all about the given values
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from error
-        raise InputError(" ".join(str(error).split())) from error
+def _arguments(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for one in fields(config):
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if one.name in values:
+            found[one.name] = _made(hints_of(config)[one.name], values[one.name], default)
+        elif default is MISSING:
+            raise InputError(f"{one.name} is missing, expected {told(hints_of(config)[one.name])}; add it")
+    return found
+
+
+def _made(hint: Any, value: Any, default: Any = None) -> Any:
+    """Return a plain value of the type ``hint`` as that type: lists as tuples, sections as dataclasses."""
+    section = section_of(hint)
+    if value is None:
+        return None
+    if section is not None:
+        if is_dataclass(default) and not isinstance(default, type):
+            usual = {one.name: getattr(default, one.name) for one in fields(section)}
+            named = {name: _made(hints_of(section)[name], each, usual[name]) for name, each in value.items()}
+            return replace(default, **named)
+        return made(section, value)
+    (hint,) = [one for one in _types(hint) if one is not NoneType]
+    inner = get_args(hint)
+    if get_origin(hint) is tuple:
+        each = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(_made(one, item) for one, item in zip(each, value, strict=True))
+    if isinstance(value, str) and hint in _NUMBERS:
+        value = plain_yaml.parse(value, repr(value))
+    return float(value) if hint is float else value
 
 
 def check_values(config: type, values: Mapping[Any, Any], prefix: str = "") -> None:
-    """Refuse what the parser would take badly: unknown names, and sections and lists that are something else.
+    """Refuse unknown names, names given twice and values of another type.
 
     Args:
         config: a dataclass, maybe of dataclasses, which are its sections.
@@ -45,50 +66,97 @@ def check_values(config: type, values: Mapping[Any, Any], prefix: str = "") -> N
     Raises:
         InputError: such a name or value.
     """
-    known = [one.name for one in fields(config)]
-    hints = get_type_hints(config)
+    for name, value in nested(config, values, prefix).items():
+        _check(hints_of(config)[name], value, prefix + name)
+
+
+def nested(config: type, values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Return values with the dotted names among them, such as ``memory.images``, brought into their sections.
+
+    Raises:
+        InputError: an unknown name, a section that is something else, or a name given twice, one way and the other.
+    """
+    hints = hints_of(config)
+    found: dict[str, Any] = {}
     for path, value in values.items():
         name, _, rest = str(path).partition(".")
-        full = prefix + name
-        if name not in known:
-            raise InputError(f"{prefix}{path} is not known, expected one of {', '.join(known)}; correct the name")
-        types = get_args(hints[name]) if isinstance(hints[name], UnionType) else (hints[name],)
-        section = next((one for one in types if isinstance(one, type) and is_dataclass(one)), None)
-        if value is None and NoneType in types:
+        section = section_of(hints[name]) if name in hints else None
+        if name not in hints or (rest and section is None):
+            raise InputError(f"{prefix}{path} is not known, expected one of {', '.join(hints)}; correct the name")
+        if section is None or (value is None and not rest):
+            if name in found:
+                raise InputError(f"{prefix}{name} is given twice; join them")
+            found[name] = value
             continue
-        if section is not None:
-            inner = {rest: value} if rest else value
-            if not isinstance(inner, Mapping):
-                names = ", ".join(one.name for one in fields(section))
-                raise InputError(
-                    f"{full} is {_shown(value)}, expected names with values (of {names}); name what differs, or leave "
-                    "it out"
-                )
-            check_values(section, inner, f"{full}.")
-        elif value is None:
-            raise InputError(f"{full} is null, expected a value; give one or leave the name out")
-        elif any(get_origin(one) is tuple for one in types) and not isinstance(value, Sequence):
-            raise InputError(f"{full} is {_shown(value)}, expected a list; write it as [...]")
+        inner = {rest: value} if rest else value
+        if not isinstance(inner, Mapping):
+            names = ", ".join(hints_of(section))
+            raise InputError(
+                f"{prefix}{name} is {_shown(value)}, expected names with values (of {names}); name what differs, or "
+                "leave it out"
+            )
+        inner = nested(section, inner, f"{prefix}{name}.")
+        found[name] = _joined(found[name], inner, f"{prefix}{name}") if name in found else inner
+    return found
 
 
-def check_overrides(config: type, words: Sequence[str]) -> None:
-    """Refuse the same in words of a command line, such as ``--memory.images 300``."""
-    for word, following in zip(words, [*words, ""][1:], strict=True):
+def _joined(one: Any, other: Any, name: str) -> Any:
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        raise InputError(f"{name} is given twice; join them")
+    both = {key: _joined(one[key], other[key], f"{name}.{key}") for key in one.keys() & other.keys()}
+    return {**one, **other, **both}
+
+
+def merged(config: type, values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values with nested changes; a changed section keeps the values that the change does not name."""
+    out = dict(values)
+    for name, value in changes.items():
+        section, old = section_of(hints_of(config)[name]), out.get(name)
+        if section is not None and isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = merged(section, old, value)
+        out[name] = value
+    return out
+
+
+def overrides(config: type, words: Sequence[str]) -> dict[str, Any]:
+    """Return the nested values in words of a command line, such as ``--memory.images 300`` or ``--seed=3``.
+
+    A value is read as in a file, except that the value of a text is taken as it is, without quotes.
+
+    Raises:
+        InputError: an unknown name, one given twice, one without a value, or a value of another type.
+    """
+    found: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
         name, equals, text = word.removeprefix("--").partition("=")
-        value: Any = text if equals else following
-        if word.startswith("--") and value:  # a missing value is the parser's to refuse
-            with suppress(yaml.YAMLError):
-                value = yaml.safe_load(value)
-            check_values(config, {name: value}, "--")
+        if not word.startswith("--") or not name:
+            raise InputError(
+                f"{word!r} stands where a name was expected; write --name value, and a list as one value in quotes, "
+                "as in --name '[4, 8]'"
+            )
+        hint = _hint(config, name)
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise InputError(f"--{name} has no value, expected {told(hint)}; write --{name} VALUE")
+            text = rest.pop(0)
+        if name in found:
+            raise InputError(f"--{name} is given twice; give it once")
+        found[name] = _read(hint, text, f"--{name}")
+    check_values(config, found, "--")
+    return nested(config, found, "--")
 
 
-def _shown(value: Any) -> str:
-    return "null" if value is None else repr(value)
-
-
-@cache
-def _parser_of(config: type) -> ArgumentParser:
-    return parser(config, config.__name__)
+def _read(hint: Any, text: str, name: str) -> Any:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name} is {text!r}, which is not UTF-8 text; write it in UTF-8") from error
+    types = _types(hint)
+    if all(one is str or one is NoneType or _is_choice(one) for one in types):
+        return None if NoneType in types and text == "null" else text
+    return plain_yaml.parse(text, f"{name} {text!r}")
 
 
 def checked(config: type, path: str, value: Any) -> Any:
@@ -97,15 +165,121 @@ def checked(config: type, path: str, value: Any) -> Any:
     Args:
         config: a dataclass, maybe of dataclasses.
         path: the value's name with dots, such as ``memory.images``; the class has it.
-        value: plain.
+        value: plain; `check_values` has passed it.
+    """
+    return _made(_hint(config, path), value)
+
+
+@cache
+def hints_of(config: type) -> dict[str, Any]:
+    """Return the type of each value of a configuration dataclass, in order."""
+    hints = get_type_hints(config)
+    return {one.name: hints[one.name] for one in fields(config)}
+
+
+def _hint(config: type, path: str) -> Any:
+    """Return the type of the value that a dotted name stands for.
 
     Raises:
-        InputError: a value of another type.
+        InputError: the class has no such value.
     """
-    with one_line():
-        return _checked(config, path, json.dumps(value))
+    within, name = "--", path
+    while True:
+        hints = hints_of(config)
+        head, _, rest = name.partition(".")
+        section = section_of(hints[head]) if head in hints else None
+        if head not in hints or (rest and section is None):
+            raise InputError(f"{within}{name} is not known, expected one of {', '.join(hints)}; correct the name")
+        if not rest:
+            return hints[head]
+        assert section is not None
+        config, name, within = section, rest, f"{within}{head}."
 
 
-@cache  # variants share most of their values, and are read more than once
-def _checked(config: type, path: str, text: str) -> Any:
-    return _parser_of(config).parse_object({path: json.loads(text)}, defaults=False)[path]
+def _types(hint: Any) -> tuple[Any, ...]:
+    """Return the types of a union, or the one type."""
+    return get_args(hint) if isinstance(hint, UnionType) else (hint,)
+
+
+def section_of(hint: Any) -> Any:
+    """Return the dataclass that a value is a section of, maybe one that can be null; None for other values."""
+    return next((one for one in _types(hint) if isinstance(one, type) and is_dataclass(one)), None)
+
+
+def _is_choice(hint: Any) -> bool:
+    return get_origin(hint) is Literal and all(isinstance(one, str) for one in get_args(hint))
+
+
+def _check(hint: Any, value: Any, name: str) -> None:
+    """Refuse a plain value that is not of the type ``hint``; dataclasses in it have strict names."""
+    types = _types(hint)
+    if value is None:
+        if NoneType not in types:
+            raise InputError(f"{name} is null, expected {told(hint)}; give one or leave the name out")
+        return
+    section = section_of(hint)
+    if section is not None and isinstance(value, Mapping):
+        check_values(section, value, f"{name}.")
+    elif section is None and len(types := [one for one in types if one is not NoneType]) == 1:
+        _check_plain(types[0], hint, value, name)
+    else:
+        raise _mistaken(hint, value, name)
+
+
+def _check_plain(hint: Any, whole: Any, value: Any, name: str) -> None:
+    """Refuse a value that is not of the type ``hint``, which is ``whole`` but for null."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{name} is {_shown(value)}, expected {told(whole)}; write it as [...]")
+        several = inner[-1] is Ellipsis
+        if not several and len(value) != len(inner):
+            raise _mistaken(whole, value, name)
+        for n, each in enumerate(value):
+            _check(inner[0] if several else inner[n], each, f"{name}[{n}]")
+    elif origin is dict:
+        if not isinstance(value, Mapping):
+            raise _mistaken(whole, value, name)
+    elif origin is Literal:
+        if value not in inner:
+            raise InputError(f"{name} is {_shown(value)}, expected one of {', '.join(map(str, inner))}; choose one")
+    else:
+        if isinstance(value, str) and hint in _NUMBERS:  # a number in quotes is one
+            with suppress(plain_yaml.NotPlainError):
+                value = plain_yaml.parse(value, name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = {int: number and isinstance(value, int), float: number, bool: isinstance(value, bool)}
+        if not fits.get(hint, hint is Any or isinstance(value, hint)):
+            raise _mistaken(whole, value, name)
+
+
+def _mistaken(hint: Any, value: Any, name: str) -> InputError:
+    quote = "; put it in quotes" if str in _types(hint) and not isinstance(value, list | Mapping) else "; correct it"
+    return InputError(f"{name} is {_shown(value)}, expected {told(hint)}{quote}")
+
+
+_NUMBERS = (int, float, bool)
+_TOLD = {
+    int: ("a whole number", "whole numbers"), float: ("a number", "numbers"), bool: ("true or false", "true or false"),
+    str: ("a text", "texts"), NoneType: ("null", "null"), Any: ("a value", "values"),
+}  # fmt: skip
+
+
+def told(hint: Any, *, several: bool = False) -> str:
+    """Return the type of a value in words, such as ``a list of whole numbers, or null``."""
+    types = _types(hint)
+    if len(types) > 1:
+        return ", or ".join(told(one, several=several) for one in types)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is tuple:
+        count = "" if inner[-1] is Ellipsis else f"{len(inner)} "
+        return f"{'lists' if several else 'a list'} of {count}{told(inner[0], several=True)}"
+    if origin is Literal:
+        return f"{'any' if several else 'one'} of {', '.join(map(str, inner))}"
+    if origin is dict or is_dataclass(hint):
+        return "names with values"
+    return _TOLD[hint][several]
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from spikelore.kernels import DEFAULT_BACKEND, reward_stdp
 from spikelore.kernels.reward_stdp import Rates, SpikeLists
+from spikelore.metrics import accuracy, silence
 from spikelore.networks.first_spike import FirstSpikeNetwork
-from spikelore.shapes import Labels
+from spikelore.shapes import Labels, as_labels
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Outcome:
     @classmethod
     def of(cls, decisions: Labels, labels: Labels) -> "Outcome":
         """Count decisions (-1 = silent) against labels."""
-        right, silent = float((decisions == labels).mean()), float((decisions < 0).mean())
+        right, silent = accuracy(decisions, labels), silence(decisions)
         return cls(right, 1.0 - right - silent, silent)
 
 
@@ -81,7 +82,11 @@ def learn_epoch(
         rates: of this epoch.
         plasticity: (F,) in 0..1, factor of each feature's rates (0 protects it); all 1 if not given.
         backend: ``numba_cpu`` or ``reference``.
+
+    Raises:
+        InputError: not one label an image.
     """
+    labels = as_labels(labels, len(features))
     decision = network.config.decision
     weights, winners, _ = reward_stdp.train(
         features, order, labels, network.unit_weights, network.unit_classes, padding=decision.padding,

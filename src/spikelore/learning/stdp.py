@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from spikelore.errors import InputError
 from spikelore.kernels import DEFAULT_BACKEND, stdp
-from spikelore.networks.first_spike import FirstSpikeNetwork
+from spikelore.networks.first_spike import FirstSpikeNetwork, checked_bins
 from spikelore.shapes import FirstSpikeBins
 
 
@@ -70,9 +70,13 @@ def learn_layer(
         config: rates.
         seen: images this layer has learned from before; the rate schedule goes on from there.
         backend: ``numba_cpu`` or ``reference``.
+
+    Raises:
+        InputError: the input is not (N,C,H,W) int8 of as many channels as the layer has.
     """
     settings = network.config.layer_1 if layer == 1 else network.config.layer_2
     name = "weights_1" if layer == 1 else "weights_2"
+    bins = checked_bins(bins, getattr(network, name))
     ltp, ltd = config.rates(seen, len(order))
     weights, winners = stdp.train(
         bins, order, getattr(network, name), padding=settings.padding, threshold=settings.threshold,

@@ -20,7 +20,7 @@ from spikelore.kernels.reward_stdp import SpikeLists
 from spikelore.kernels.template_stdp.correlation import competing, gains_and_centres
 from spikelore.networks.first_spike import FirstSpikeNetwork
 from spikelore.randomness import generator
-from spikelore.shapes import Labels
+from spikelore.shapes import Labels, as_labels
 
 _GATHER_EPOCHS = 2
 _LEAST_REWARDS = 5
@@ -76,7 +76,11 @@ def learn_epoch(
         config: rates.
         seed: root seed of the order and the draws.
         backend: ``numba_cpu`` or ``reference``.
+
+    Raises:
+        InputError: not one label an image, or one that no unit stands for.
     """
+    labels = _known(labels, features, network)
     rng = generator(seed, "consolidation", epoch)
     order = rng.permutation(len(labels))
     ranks = _ranks(network.unit_classes)
@@ -143,7 +147,11 @@ def learn_more(
         seed: root seed of the order.
         plasticity: (F,) in 0..1, multiplies each unit's rates; 0 protects it. All 1 if not given.
         backend: ``numba_cpu`` or ``reference``.
+
+    Raises:
+        InputError: not one label an image, or one that no unit stands for.
     """
+    labels = _known(labels, features, network)
     for epoch in range(epochs):
         order = generator(seed, "learning on", epoch).permutation(len(labels))
         result = template_stdp.train(
@@ -154,6 +162,16 @@ def learn_more(
         )  # fmt: skip
         network = _with_templates(network, result.weights, network.unit_classes)
     return network
+
+
+def _known(labels: Labels, features: SpikeLists, network: FirstSpikeNetwork) -> Labels:
+    labels = as_labels(labels, len(features))
+    unknown = np.setdiff1d(labels, network.unit_classes)
+    if len(unknown):
+        raise InputError(
+            f"label {unknown[0]} is none of the network's classes {list(network.classes)}; leave its images out"
+        )
+    return labels
 
 
 def _with_templates(network: FirstSpikeNetwork, weights: NDArray, classes: NDArray[np.int64]) -> FirstSpikeNetwork:
@@ -170,7 +188,8 @@ def _limits(
     classes: NDArray[np.int64], labels: Labels, shares: tuple[float, ...], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Draw for each image how many units of a class compete: a share of the units of its own class."""
-    units = np.bincount(classes)[labels]
+    values, sizes = np.unique(classes, return_counts=True)
+    units = sizes[np.searchsorted(values, labels)]
     return np.maximum(1, np.rint(rng.choice(np.array(shares), len(labels)) * units)).astype(np.int64)
 
 

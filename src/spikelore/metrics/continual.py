@@ -13,7 +13,7 @@ from spikelore.errors import InputError
 
 def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     matrix = np.asarray(matrix, np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise InputError(f"the accuracy matrix has shape {matrix.shape}, expected (tasks, tasks); measure all tasks")
     return matrix
 

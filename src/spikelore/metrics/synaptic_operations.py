@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from spikelore.errors import InputError
+
 
 def convolution_operations(spiked: NDArray[np.bool_], *, features: int, kernel: int, padding: int) -> NDArray[np.int64]:
     """Count the synaptic operations of a convolution layer whose inputs spike at most once.
@@ -22,6 +24,9 @@ def convolution_operations(spiked: NDArray[np.bool_], *, features: int, kernel: 
     Returns:
         (N,) int64.
 
+    Raises:
+        InputError: another shape, or no window fits.
+
     Example:
         >>> import numpy as np
         >>> from spikelore.metrics.synaptic_operations import convolution_operations
@@ -30,6 +35,11 @@ def convolution_operations(spiked: NDArray[np.bool_], *, features: int, kernel: 
         >>> convolution_operations(one_spike, features=10, kernel=3, padding=0).tolist()
         [40]
     """
+    if spiked.ndim != 4 or min(spiked.shape[2:]) + 2 * padding < kernel:
+        raise InputError(
+            f"spikes have shape {spiked.shape}, expected (images, channels, rows, columns) with rows and columns of at "
+            f"least {kernel - 2 * padding}; give larger images or a smaller kernel"
+        )
     rows, columns = (
         np.convolve(np.ones(side + 2 * padding - kernel + 1, np.int64), np.ones(kernel, np.int64))[padding:][:side]
         for side in spiked.shape[2:]

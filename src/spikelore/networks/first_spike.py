@@ -18,7 +18,7 @@ from spikelore.kernels.reward_stdp import SpikeLists
 from spikelore.metrics.synaptic_operations import convolution_operations
 from spikelore.networks.layer_use import LayerUse
 from spikelore.randomness import generator
-from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights
+from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights, as_images, as_labels
 
 _CHUNK = 1024
 _FORMAT = "spikelore first-spike network 1"
@@ -119,6 +119,28 @@ def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
         yield slice(start, min(count, start + size))
 
 
+def checked_bins(bins: FirstSpikeBins, weights: Weights) -> FirstSpikeBins:
+    """Return ``bins`` in C order.
+
+    Raises:
+        InputError: they are not (N,C,H,W) int8 of the channels that ``weights`` (F,C,K,K) take, or none.
+    """
+    channels = weights.shape[1]
+    if bins.ndim != 4 or bins.dtype != np.int8 or bins.shape[1] != channels or not len(bins):
+        raise InputError(
+            f"bins are {bins.dtype} of shape {bins.shape}, expected int8 of shape (images, {channels}, rows, columns); "
+            "give what `encode` returns to layer 1, what `layer_1_bins` returns to layer 2"
+        )
+    return np.ascontiguousarray(bins)
+
+
+def _some(images: Images, purpose: str) -> Images:
+    found = as_images(images)
+    if not len(found):
+        raise InputError(f"there are no images to {purpose}; give at least one")
+    return found
+
+
 def _pooled(spiked: NDArray[np.bool_], pool: int) -> NDArray[np.bool_]:
     images, features, height, width = spiked.shape
     height, width = height // pool, width // pool
@@ -178,6 +200,7 @@ class FirstSpikeNetwork:
         Raises:
             InputError: no class, a repeated or negative one, or features that do not divide among them.
         """
+        classes = tuple(as_labels(classes, what="classes", least=-(2**63)).tolist())
         if not classes or len(set(classes)) < len(classes) or min(classes) < 0:
             raise InputError(f"classes are {list(classes)}; give at least one label of 0 or more, each once")
         features, rest = divmod(config.decision.features, len(classes))
@@ -253,9 +276,10 @@ class FirstSpikeNetwork:
         """Return the input wave of each image, (N,C,H,W) int8; see `spikelore.coding.rank_order.encode`.
 
         Raises:
-            InputError: the images are not (N,H,W) uint8, or smaller than `smallest_side`.
+            InputError: images that `spikelore.shapes.as_images` does not take, or smaller than `smallest_side`.
         """
-        if images.ndim == 3 and min(images.shape[1:]) < self.smallest_side:
+        images = as_images(images)
+        if min(images.shape[1:]) < self.smallest_side:
             raise InputError(
                 f"images are {images.shape[1]} x {images.shape[2]} pixels; the layers of this network leave nothing "
                 f"of less than {self.smallest_side} x {self.smallest_side}; give larger images or smaller kernels"
@@ -264,7 +288,7 @@ class FirstSpikeNetwork:
 
     def layer_1_bins(self, bins: FirstSpikeBins, *, backend: str = DEFAULT_BACKEND) -> FirstSpikeBins:
         """Return layer 1's pooled wave, the input that layer 2 learns from."""
-        layer = self.config.layer_1
+        layer, bins = self.config.layer_1, checked_bins(bins, self.weights_1)
         parts = [
             convolution.first_spike_bins(
                 bins[part], self.weights_1, padding=layer.padding, threshold=layer.threshold,
@@ -281,7 +305,7 @@ class FirstSpikeNetwork:
             bins: (N,C,H,W) int8 from `encode`.
             backend: ``numba_cpu`` or ``reference``.
         """
-        parts = []
+        parts, bins = [], checked_bins(bins, self.weights_1)
         for part in chunks(len(bins)):
             spiked = bins[part] < self.config.coding.total_bins
             for layer, weights in (
@@ -307,8 +331,7 @@ class FirstSpikeNetwork:
         without the competition that they learn by, as when they are frozen. The difference-of-Gaussians
         filters, the ranking of their responses and the comparison of decision units are not counted.
         """
-        if len(images) == 0:
-            raise InputError("there are no images to count the spikes of; give at least one")
+        images = _some(images, "count the spikes of")
         fired, done = np.zeros(3, np.int64), np.zeros(3, np.int64)
         for part in chunks(len(images)):
             spiked = self.encode(images[part], backend=backend) < self.config.coding.total_bins
@@ -351,13 +374,12 @@ class FirstSpikeNetwork:
 
     def class_scores(self, images: Images) -> NDArray[np.float32]:
         """Return each class's best feature score, (N, classes) float32, columns as `classes`."""
-        scores = self.scores(self.features(self.encode(images)))
+        scores = self.scores(self.features(self.encode(_some(images, "score"))))
         return np.stack([scores[:, self.unit_classes == one].max(axis=1) for one in self.classes], axis=1)
 
     def predict(self, images: Images) -> Labels:
         """Return the decided class of each image, (N,) int64, -1 where it stays silent."""
-        if len(images) == 0:
-            raise InputError("there are no images to decide; give at least one")
+        images = _some(images, "decide")
         parts = [self.decide(self.features(self.encode(images[part]))) for part in chunks(len(images))]
         return np.concatenate(parts)
 
@@ -371,7 +393,7 @@ class FirstSpikeNetwork:
             images: (N,H,W) uint8, in the order in which they pass.
             image_ms: time an image takes.
         """
-        never = self.config.coding.total_bins
+        images, never = as_images(images), self.config.coding.total_bins
         weights, settings = (
             (self.weights_1, self.config.layer_1),
             (self.weights_2, self.config.layer_2),

@@ -36,7 +36,7 @@ from spikelore.kernels.lif_network import (
     train_forced_,
 )
 from spikelore.randomness import generator
-from spikelore.shapes import Images, Labels
+from spikelore.shapes import Images, Labels, as_images, as_labels
 from spikelore.units import ms_to_steps
 
 _FORMAT = "spikelore rate-coded LIF network 1"
@@ -156,6 +156,8 @@ class RateLIFConfig:
     decay_each_spike_tau_ms: float | None = None
 
     def __post_init__(self) -> None:
+        plain = as_labels(self.classes, what="classes", least=-(2**63)).tolist()
+        object.__setattr__(self, "classes", tuple(plain))
         self._check_numbers()
         if len(set(self.classes)) != len(self.classes):
             raise InputError(f"classes are {list(self.classes)}, expected each once; name each class once")
@@ -439,7 +441,7 @@ class RateLIFNetwork:
         Raises:
             InputError: images of another size or type, or a label that is not one of the classes.
         """
-        self._check_images(images)
+        images = self._as_images(images)
         targets = self._class_indices(labels, len(images))
         if every_images < 1:
             raise InputError(f"every_images is {every_images}, expected at least 1; choose a larger number")
@@ -464,9 +466,11 @@ class RateLIFNetwork:
         of it.) Image m has the spike train of index ``first_image + m`` whatever its neighbours.
 
         Raises:
-            InputError: images of another size or type.
+            InputError: images of another size or type, or none.
         """
-        self._check_images(images)
+        images = self._as_images(images)
+        if not len(images):
+            raise InputError("there are no images to show; give at least one")
         return count_spikes(
             self._testing_state(),
             self._constants,
@@ -501,14 +505,14 @@ class RateLIFNetwork:
 
         An input spike crosses N synapses, an excitatory one one, and the inhibitory one that it causes N - 1.
         """
-        n = self.config.neurons
+        n, images = self.config.neurons, self._as_images(images)
         output = self.count_spikes(images, first_image=first_image).sum(1)
         given = [len(self._events(image, first_image + m).inputs) for m, image in enumerate(images)]
         return np.array(given, np.int64) * n + output * n
 
     def record(self, image: NDArray[np.uint8], *, index: int = 0) -> Recording:
         """Return every spike and, each millisecond, every potential while one image (H,W) is shown."""
-        self._check_images(image[None])
+        image = self._as_images(np.asarray(image)[None])[0]
         state, events = self._testing_state(), self._events(image, index)
         silent = np.zeros(self.config.neurons)
         stride = max(1, ms_to_steps(1.0, self.config.dt_ms))
@@ -650,17 +654,17 @@ class RateLIFNetwork:
     def _votes(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         return counts.reshape(len(counts), len(self.config.classes), -1).sum(2)
 
-    def _check_images(self, images: Images) -> None:
-        expected = (self.config.height, self.config.width)
-        if images.ndim != 3 or images.shape[1:] != expected or images.dtype != np.uint8:
+    def _as_images(self, images: Images) -> Images:
+        found, expected = as_images(images), (self.config.height, self.config.width)
+        if found.shape[1:] != expected:
             raise InputError(
-                f"images are {images.dtype} of shape {images.shape}, expected uint8 of shape (images, "
+                f"images are {found.dtype} of shape {found.shape}, expected uint8 of shape (images, "
                 f"{expected[0]}, {expected[1]}); configure the network for their size"
             )
+        return found
 
     def _class_indices(self, labels: Labels, count: int) -> NDArray[np.int64]:
-        if labels.shape != (count,):
-            raise InputError(f"labels have shape {labels.shape}, expected ({count},); give one label an image")
+        labels = as_labels(labels, count)
         position = {label: k for k, label in enumerate(self.config.classes)}
         unknown = sorted(set(labels.tolist()) - set(position))
         if unknown:

@@ -130,7 +130,7 @@ def _spikes(rows: list[Row], presets: Sequence[str]) -> Drawing:
             for place, value in zip(x, values, strict=True):
                 panel.text(place, max(value, 0.5) * 1.15, f"{value:,.0f}", ha="center", fontsize=7.5, color=style.INK)
         panel.set_yscale("log")
-        panel.set_ylim(0.5, most * 5)
+        panel.set_ylim(0.5, max(most, 1.0) * 5)
         panel.set_xticks(range(len(mine)), [_SETS[row["set"]].replace(" ", "\n") for row in mine])
         panel.grid(visible=False, axis="x")
         panel.set_title(_PRESETS[preset])

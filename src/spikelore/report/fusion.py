@@ -19,6 +19,7 @@ from spikelore.report.page import (
     Run,
     Spread,
     Table,
+    class_name,
     over_runs,
     percent,
 )  # fmt: skip
@@ -286,16 +287,16 @@ def _training_curves(run: Run) -> Drawing | None:
     )
 
 
-def _confusion_panel(panel: Axes, counts: NDArray[np.int64], classes: NDArray[np.int64], cell: float) -> None:
+def _confusion_panel(panel: Axes, counts: NDArray[np.int64], names: list[str], cell: float) -> None:
     shown = counts if counts[:, -1].any() else counts[:, :-1]
     present = counts.any(axis=1)
     shares = shown[present] / shown[present].sum(axis=1, keepdims=True)
-    names = [str(one) for one in classes]
     rows = [names[n] for n in np.flatnonzero(present)]
     columns = names if shown.shape[1] == len(names) else [*names, "silent"]
     style.heat(panel, shares, rows, columns, size=min(9.0, 72 * cell * 0.36), least=0.005)
-    if columns[-1] == "silent":
-        panel.get_xticklabels()[-1].set_rotation(90)
+    for label in panel.get_xticklabels():
+        if len(label.get_text()) > 2:
+            label.set_rotation(90)
 
 
 def _confusions(run: Run) -> Drawing:
@@ -309,7 +310,8 @@ def _confusions(run: Run) -> Drawing:
     figure = Figure(figsize=(style.WIDTH, height * len(letters)), layout="constrained")
     grid = figure.subplots(len(letters), 2, squeeze=False)
     for panel, (title, letter) in zip(grid.ravel(), titles, strict=True):
-        _confusion_panel(panel, run.arrays[f"confusion/{title}"], run.arrays[f"classes/{title}"], cell)
+        names = [class_name(run, one, letters.index(letter)) for one in run.arrays[f"classes/{title}"]]
+        _confusion_panel(panel, run.arrays[f"confusion/{title}"], names, cell)
         data = run.results["data"][letters.index(letter)]
         panel.set_title(f"{title.split(' on ')[0].capitalize()} on {data}")
         panel.set_ylabel("true class")

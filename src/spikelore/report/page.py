@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from spikelore import plain_yaml
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, write_bytes_atomic, write_text_atomic
 from spikelore.folders import Writer
@@ -78,12 +78,12 @@ def read(path: Path) -> Run:
         results = _mapping(part, json.loads(_text(part)))
         part = path / "config.yaml"
         config_text = _text(part)
-        config = _mapping(part, yaml.safe_load(config_text))
+        config = _mapping(part, plain_yaml.parse(config_text, part.name))
         part = path / "environment.json"
         environment = _mapping(part, json.loads(_text(part)))
         part = path / "metrics.jsonl"
         metrics = [json.loads(line) for line in _text(part).splitlines()] if part.exists() else []
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
+    except (json.JSONDecodeError, plain_yaml.NotPlainError) as error:
         detail = " ".join(str(error).split())
         raise InputError(f"{part} is broken ({detail}); restore it or run again") from error
     saved = path / "arrays.safetensors"
@@ -231,6 +231,8 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
             "Seed" if len(runs) == 1 else "Seeds",
             ", ".join(str(one.get("seed", "not given")) for one in found),
         ),
+        *_told("Images a class", join([_images(each) for one in found for each in one.get("images_per_class", [])])),
+        *_told("Notes", join([note for one in found for note in one.get("notes", [])])),
         ("Time", ", ".join(duration(one["seconds"]) for one in found if "seconds" in one)),
         (
             "Versions",
@@ -241,6 +243,28 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
             join([f"{r.environment.get('platform')}, {r.environment.get('cores')} cores" for r in runs]),
         ),
     ]
+
+
+def _told(name: str, text: str) -> list[tuple[str, str]]:
+    return [(name, text)] if text else []
+
+
+def _images(drawn: Mapping[str, Any]) -> str:
+    """Return how many images of each class were drawn, such as ``mnist: 2400 train, 200 validation, 400 test``."""
+
+    def count(value: Any) -> str:
+        many = sorted(value.values()) if isinstance(value, Mapping) else [value]
+        return str(many[0]) if many[0] == many[-1] else f"{many[0]} to {many[-1]}"
+
+    parts = [f"{count(drawn[name])} {name}" for name in ("train", "validation", "test") if drawn.get(name) is not None]
+    return f"{drawn['data']}: {', '.join(parts)}"
+
+
+def class_name(run: Run, label: Any, data: int = 0) -> str:
+    """Return the name of a class of the run's data set number ``data``, the label as text where it has none."""
+    drawn = run.results.get("images_per_class", [])
+    names = drawn[data].get("class_names", {}) if data < len(drawn) else {}
+    return str(names.get(str(label), label))
 
 
 def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:

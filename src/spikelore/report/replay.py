@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from spikelore.report import style
-from spikelore.report.page import Cell, Content, Drawing, Row, Run, Table, over_runs, percent
+from spikelore.report.page import Cell, Content, Drawing, Row, Run, Table, class_name, over_runs, percent
 
 _KEYS = ("scenario", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
 _NUMBERS = ("average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "seconds")
@@ -282,7 +282,9 @@ def _confusion(run: Run) -> Drawing | None:
         return None
     counts = [run.arrays[name] for name in names]
     row = rows[chosen]
-    classes = [str(label) for label in sorted(row.get("classes", range(len(counts[0]))))]
+    labels = sorted(row.get("classes", range(len(counts[0]))))
+    named = row["scenario"] != "domain-incremental"  # there a label is a position in its task's classes
+    classes = [class_name(run, label) if named else str(label) for label in labels]
     figure, axes = style.panels(len(counts), 3.2)
     for n, (panel, count) in enumerate(zip(axes, counts, strict=True)):
         total = count.sum(1, keepdims=True)
@@ -290,6 +292,8 @@ def _confusion(run: Run) -> Drawing | None:
         style.heat(panel, shares, classes, classes, size=6.5, least=0.02)
         panel.set_title(f"after task {n + 1}")
         panel.set_xlabel("decided")
+        if max(map(len, classes)) > 2:
+            panel.tick_params(axis="x", labelrotation=90)
     axes[0].set_ylabel("true class")
     figure.suptitle(f"{_title(row['preset'])}, {row['scenario']}: {_label(row)}", fontsize=9, x=0.01, ha="left")
     return Drawing(

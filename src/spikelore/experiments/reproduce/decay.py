@@ -25,9 +25,10 @@ from spikelore.continual.unused_decay import (
     prune_random_,
     prune_smallest_,
 )
-from spikelore.data import LabelledImages, load, split
+from spikelore.data import LabelledImages, findings, load, split
 from spikelore.data.noise import four_test_sets
 from spikelore.errors import InputError
+from spikelore.experiments.findings import named, of_rates, told
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.metrics import accuracy, silence
@@ -66,7 +67,12 @@ class DecaySetting:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a preset stands for: a network, which also names the known classes, and how its synapses fade."""
+    """What a preset stands for.
+
+    Attributes:
+        network: sizes and constants; its classes are the known ones.
+        decay: how unused synapses fade.
+    """
 
     network: RateLIFConfig
     decay: DecaySetting
@@ -142,6 +148,9 @@ class _Data(NamedTuple):
     train: LabelledImages
     validation: LabelledImages
     sets: dict[str, LabelledImages]
+    facts: dict[str, Any]
+    """Its entry in ``images_per_class`` of the results."""
+    notes: list[str]
 
 
 def _l2_name(tau_ms: float) -> str:
@@ -174,10 +183,35 @@ def _load(config: DecayExperiment, data_dir: Path | None) -> _Data:
         classes=config.classes, seed=config.seed,
     )  # fmt: skip
     mean = float(drawn.train.images.mean())
+    if not 0 < mean <= 127.5:
+        raise InputError(
+            f"the training images of {config.data} have the mean grey level {mean:.1f}, expected above 0 and at most "
+            f"127.5, which noise can have; {'; '.join(findings(dataset)) or 'choose darker images'}"
+        )
     sets = four_test_sets(
         dataset.test, config.classes, config.unknown, count=config.test_images, mean=mean, seed=config.seed
     )
-    return _Data(drawn.train, drawn.validation, {str(name): images for name, images in sets.items()})
+    networks = dict.fromkeys(config.setting(preset).network for preset in config.presets)
+    facts = {
+        "data": _label(config.data, config.classes), "train": config.train_per_class,
+        "validation": config.validation_per_class, **named(dataset),
+    }  # fmt: skip
+    return _Data(
+        drawn.train,
+        drawn.validation,
+        {str(name): images for name, images in sets.items()},
+        facts,
+        [*findings(dataset), *(note for each in networks for note in of_rates(config.data, drawn.train.images, each))],
+    )
+
+
+def check(config: DecayExperiment, data_dir: Path | None) -> None:
+    """Refuse, before anything is learned, data that the run could not use.
+
+    Raises:
+        InputError: no such dataset, a class that it lacks, or too few images.
+    """
+    _load(config, data_dir)
 
 
 class _Learner:
@@ -227,6 +261,7 @@ def run(config: DecayExperiment, folder: RunFolder, data_dir: Path | None) -> di
     """Train with and without decay, measure; write checkpoints, metrics and arrays; return the results."""
     begun = time.monotonic()
     data = _load(config, data_dir)
+    facts = {"images_per_class": [data.facts], **told(data.notes)}
     trainings = _trainings(config)
     total = config.epochs * len(data.train)
     arrays, progress = folder.load_state() or ({}, {"stage": 0, "seconds": 0.0})
@@ -253,6 +288,7 @@ def run(config: DecayExperiment, folder: RunFolder, data_dir: Path | None) -> di
         "seconds": round(earlier + time.monotonic() - begun, 1),
         "data": [_label(config.data, config.classes), *([_label("unknown", config.unknown)] if config.unknown else [])],
         "versions": versions(),
+        **facts,
         **results,
     }
 

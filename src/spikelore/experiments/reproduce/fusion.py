@@ -11,6 +11,7 @@ the test set.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.continual import fusion, importance
-from spikelore.data import LabelledImages, load, split
+from spikelore.data import LabelledImages, class_counts, findings, load, split
 from spikelore.errors import InputError
+from spikelore.experiments.findings import named, of_first_spikes, told
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.kernels.reward_stdp import Rates, SpikeLists
@@ -132,21 +134,36 @@ def letter(index: int) -> str:
     return "abcdefghijklmnopqrstuvwxyz"[index]
 
 
-def _load(source: Source, config: FusionExperiment, data_dir: Path | None) -> tuple[LabelledImages, ...]:
-    """Return (train, validation, test) of one source; blank images are refused."""
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """One source's images.
+
+    ``facts`` is its entry in ``images_per_class`` of the results, ``notes`` what to know before a network learns it.
+    """
+
+    train: LabelledImages
+    validation: LabelledImages
+    test: LabelledImages
+    facts: dict[str, Any]
+    notes: list[str]
+
+
+def _load(source: Source, config: FusionExperiment, data_dir: Path | None) -> _Drawn:
+    """Draw one source's images, as many of each class; blank images are refused."""
     dataset = load(source.data, data_dir)
     classes = dataset.classes if source.classes is None else source.classes
     missing = sorted(set(classes) - set(dataset.classes))
     if missing:
         raise InputError(f"{source.data} has no class {missing[0]}; it has {list(dataset.classes)}")
-    available = int(np.bincount(dataset.train.labels)[list(classes)].min())
+    smallest, available = _smallest(dataset.train, classes)
     train = min(config.train_per_class, available - config.validation_per_class)
     if train < 1:
         raise InputError(
-            f"{source.data} has {available} training images of its smallest class, which leaves none beside "
-            f"validation_per_class={config.validation_per_class}; lower that"
+            f"{source.data} has {available} training images of its smallest class, {smallest}, which leaves none "
+            f"beside validation_per_class={config.validation_per_class}; lower that"
         )
-    test = min(config.test_per_class, int(np.bincount(dataset.test.labels)[list(classes)].min()))
+    smallest_test, available_test = _smallest(dataset.test, classes)
+    test = min(config.test_per_class, available_test)
     drawn = split(
         dataset, train_per_class=train, validation_per_class=config.validation_per_class,
         test_per_class=test, classes=classes, seed=config.seed,
@@ -158,7 +175,53 @@ def _load(source: Source, config: FusionExperiment, data_dir: Path | None) -> tu
                 f"{source.data} ({name}): {len(blank)} blank image(s), the first with label "
                 f"{images.labels[blank[0]]}; an image without a lit pixel makes no spike, so remove it"
             )
-    return drawn.train, drawn.validation, drawn.test
+    name, notes = (
+        source.label(),
+        [*findings(dataset), *of_first_spikes(source.data, drawn.train, config.network.coding)],
+    )
+    if train < config.train_per_class:
+        notes.append(
+            f"{name}: class {smallest} has {available} training images, so its network trains on {train} of each class "
+            f"(train_per_class is {config.train_per_class}), beside {config.validation_per_class} for validation"
+        )
+    if test < config.test_per_class:
+        notes.append(
+            f"{name}: class {smallest_test} has {available_test} test images, so {test} of each class are tested "
+            f"(test_per_class is {config.test_per_class})"
+        )
+    facts = {"data": name, "train": train, "validation": config.validation_per_class, "test": test, **named(dataset)}
+    return _Drawn(drawn.train, drawn.validation, drawn.test, facts, notes)
+
+
+def _smallest(images: LabelledImages, classes: Sequence[int]) -> tuple[int, int]:
+    """Return the class with the fewest images, and their number."""
+    counts = class_counts(images.labels)
+    return min(((one, counts.get(one, 0)) for one in classes), key=lambda pair: pair[1])
+
+
+def _load_all(config: FusionExperiment, data_dir: Path | None) -> tuple[list[_Drawn], _Drawn | None]:
+    """Return what is drawn of each source, and of the further data if there is any."""
+    images = [_load(source, config, data_dir) for source in config.sources]
+    if config.further is None:
+        return images, None
+    further = _load(config.further, config, data_dir)
+    known = {label for one in images for label in one.train.labels.tolist()}
+    unknown = sorted(set(further.train.labels.tolist()) - known)
+    if unknown:
+        raise InputError(
+            f"further is {config.further.label()} with class {unknown[0]}, which no network knows, expected some of "
+            f"{', '.join(map(str, sorted(known)))}; name its classes"
+        )
+    return images, further
+
+
+def check(config: FusionExperiment, data_dir: Path | None) -> None:
+    """Refuse, before anything is learned, data that the run could not use.
+
+    Raises:
+        InputError: no such dataset, a class that it or every network lacks, too few images, or blank ones.
+    """
+    _load_all(config, data_dir)
 
 
 _CURRENT = "current/"
@@ -302,23 +365,25 @@ def _new_decisions(config: FusionExperiment, index: int, first: FirstSpikeNetwor
 def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """Train, fuse, measure; write checkpoints, metrics and arrays into ``folder`` and return the results."""
     begun = time.monotonic()
-    images = [_load(source, config, data_dir) for source in config.sources]
-    classes = [tuple(np.unique(train.labels).tolist()) for train, _, _ in images]
+    images, further = _load_all(config, data_dir)
+    everything = [*images, *([further] if further else [])]
+    facts = {"images_per_class": [one.facts for one in everything], **told(n for one in everything for n in one.notes)}
+    classes = [tuple(np.unique(one.train.labels).tolist()) for one in images]
     fresh = FirstSpikeNetwork.create(config.network, classes[0], config.seed)
     progress = _Progress.load(folder, fresh, config.reward.base())
     earlier = progress.seconds
-    stages = _stages(config, [len(train) for train, _, _ in images])
+    stages = _stages(config, [len(one.train) for one in images])
     with shown(sum(size * epochs for size, epochs in stages), _work_done(progress, stages)) as meter:
-        _learn_features(progress, config, images[0][0], folder, meter)
+        _learn_features(progress, config, images[0].train, folder, meter)
         sets = [
             {
                 name: _Set(progress.network.features(progress.network.encode(part.images)), part.labels)
-                for name, part in zip(("train", "validation", "test"), parts, strict=True)
+                for name, part in (("train", one.train), ("validation", one.validation), ("test", one.test))
             }
-            for parts in images
+            for one in images
         ]
-        counts = [progress.network.count_spikes(test.images) for _, _, test in images]
-        del images
+        counts = [progress.network.count_spikes(one.test.images) for one in images]
+        del images, everything
         for index in range(len(sets)):
             if progress.stage > 2 + index:
                 continue
@@ -335,13 +400,14 @@ def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> d
             progress.save(folder)
         meter.advance("fusing and measuring", 0)
         results = _measure(config, sets, counts, folder)
-        results |= _learn_further(config, sets, folder, data_dir)
+        results |= _learn_further(config, sets, further, folder)
     return {
         "experiment": "fusion",
         "seed": config.seed,
         "seconds": round(earlier + time.monotonic() - begun, 1),
         "data": [source.label() for source in config.sources],
         "versions": versions(),
+        **facts,
         **results,
     }
 
@@ -489,15 +555,15 @@ def _best(bench: _Bench, config: FusionExperiment) -> dict[str, list[dict[str, A
 
 
 def _learn_further(
-    config: FusionExperiment, sets: list[dict[str, _Set]], folder: RunFolder, data_dir: Path | None
+    config: FusionExperiment, sets: list[dict[str, _Set]], further: _Drawn | None, folder: RunFolder
 ) -> dict[str, Any]:
     """Let the fused network learn the further data, once for each share of features that is protected."""
-    if config.further is None:
+    if config.further is None or further is None:
         return {}
     networks = _load_networks("templates", len(sets), folder)
     fused = FirstSpikeNetwork.load(folder.checkpoint("fused"))
     budgets = fusion.equal_budgets(networks, len(fused.unit_weights))
-    train, _, test = _load(config.further, config, data_dir)
+    train, test = further.train, further.test
     features = fused.features(fused.encode(train.images))
     tests = {letter(n): each["test"] for n, each in enumerate(sets)}
     tests["further"] = _Set(fused.features(fused.encode(test.images)), test.labels)

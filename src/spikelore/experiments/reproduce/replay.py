@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spikelore.continual.methods import FAULTS, LearnerSettings, MemorySettings
+from spikelore.data import findings, load
+from spikelore.data.streams import Stream
 from spikelore.errors import InputError
 from spikelore.experiments import continual_run
 from spikelore.experiments.continual_run import (
@@ -25,11 +27,14 @@ from spikelore.experiments.continual_run import (
     accuracy_of,
     finished,
     kept_row,
+    learned_data,
+    learner_of,
     listed,
     run_job,
     say_not_measured,
     work,
 )
+from spikelore.experiments.findings import named, per_class, told
 from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
@@ -196,6 +201,29 @@ def _plain(job: Job) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(job)))
 
 
+def check(config: ReplayExperiment, data_dir: Path | None, folder: Path | None = None) -> None:
+    """Refuse, before anything is learned, learners that could not begin: their data, networks and memories are made.
+
+    In the ``folder`` of a run that goes on, finished learners are left out, and what is learned needs no data.
+
+    Raises:
+        InputError: no such dataset, a class that it lacks, or a network or memory that does not fit it.
+    """
+    streams: dict[tuple[Any, ...], Stream] = {}
+    parts = config.jobs()
+    for name, part in zip(part_names(parts), parts, strict=True):
+        job, learned = part.job.as_computed(), ()
+        if folder is not None:
+            if finished(job, folder / "parts" / name):
+                continue
+            learned = learned_data(job, folder / "parts" / name)
+        job = replace(job, seed=config.seed)  # the seed decides nothing of this
+        key = (job.data, job.stream, learned)
+        if key not in streams:
+            streams[key] = job.stream.load(job.data, data_dir, job.seed, learned)
+        learner_of(job, streams[key])
+
+
 def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """Run every learner; gather their rows, metrics and confusion matrices into ``folder`` and return the results."""
     begun = time.monotonic()
@@ -203,6 +231,9 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
     names = part_names(parts)
     jobs = {name: part.job.as_computed() for name, part in zip(names, parts, strict=True)}
     _say_what_is_learned(jobs, folder)
+    if len(jobs) > 1:  # the last one's fault is not to be found after hours of the others
+        check(config, data_dir, folder.path)
+    facts = _facts(parts, data_dir)
     rows = _run_jobs(jobs, folder, data_dir)
     say_not_measured(list(dict.fromkeys(task for row in rows.values() for task in row.get("not_measured", ()))))
     arrays = {}
@@ -218,6 +249,7 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
         "seconds": round(max(wall, sum(row["seconds"] for row in rows.values()) / min(cores(), len(rows))), 1),
         "data": list(dict.fromkeys(part.job.data for part in parts)),
         "versions": versions(),
+        **facts,
         "rows": [_row(part, rows[name]) for name, part in zip(names, parts, strict=True)],
         **({"tasks": _tasks(*rows.values())} if len(rows) == 1 else {}),
     }
@@ -225,13 +257,13 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
 
 def _say_what_is_learned(jobs: Mapping[str, Job], folder: RunFolder) -> None:
     """Tell people, in a line on stderr, where streams that were lengthened go on."""
-    told: dict[str, None] = {}
+    lines: dict[str, None] = {}
     for name, job in jobs.items():
         path = folder.path / "parts" / name
         if (row := kept_row(path)) and not finished(job, path) and "tasks" in row:
             more = len(job.stream) - len(row["tasks"])
-            told[f"going on: {listed(row['tasks'])} learned already, {more} more to come"] = None
-    for line in told:
+            lines[f"going on: {listed(row['tasks'])} learned already, {more} more to come"] = None
+    for line in lines:
         print(line, file=sys.stderr)
 
 
@@ -242,6 +274,20 @@ def _tasks(row: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"task": name, "when_learned": matrix[min(n, len(matrix) - 1)][n], "at_the_end": matrix[-1][n]}
         for n, name in enumerate(row["tasks"])
     ]
+
+
+def _facts(parts: Sequence[Part], data_dir: Path | None) -> dict[str, Any]:
+    """Return the images of each class of the data, before some are held out, and what to know of them."""
+    drawn, notes = [], []
+    for data in dict.fromkeys(part.job.data for part in parts):
+        try:
+            dataset = load(data, data_dir)
+        except InputError:  # a finished learner needs its data no more; one that does says so itself
+            continue
+        counts = {"train": per_class(dataset.train), "test": per_class(dataset.test)}
+        drawn.append({"data": data, **counts, **named(dataset)})
+        notes += findings(dataset)
+    return {"images_per_class": drawn, **told(notes)}
 
 
 def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) -> dict[str, dict[str, Any]]:
