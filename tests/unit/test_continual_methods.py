@@ -511,6 +511,21 @@ def test_no_augmentation_gives_the_image_back_and_a_shift_moves_it():
     assert moved_images.min() >= 0
 
 
+@pytest.mark.parametrize("shape", [(24, 60), (60, 24)])
+@pytest.mark.parametrize("by", [{"rotation": 40.0}, {"shear": 0.4}, {"scale": 0.3}, {"shift": 3.0}, "all"])
+def test_an_image_that_is_not_square_changes_as_in_the_middle_of_a_square_one(shape, by):
+    changes = Augmentation(rotation=40.0, shear=0.4, scale=0.3, shift=3.0) if by == "all" else Augmentation(**by)
+    images = torch.rand(20, *shape, generator=torch.Generator().manual_seed(0))
+    rows, columns = ((60 - side) // 2 for side in shape)
+    middle = (slice(None), slice(rows, rows + shape[0]), slice(columns, columns + shape[1]))
+    square = torch.zeros(20, 60, 60)
+    square[middle] = images
+    found = augment(images, changes, torch.Generator().manual_seed(1))
+    expected = augment(square, changes, torch.Generator().manual_seed(1))[middle]
+    assert torch.allclose(found, expected, atol=1e-3)
+    assert not torch.allclose(found, images, atol=0.1)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

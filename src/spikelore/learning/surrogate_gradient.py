@@ -38,7 +38,7 @@ def _check_images(images: torch.Tensor) -> None:
 def _checked(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return (T,B,K) float32 outputs for (B,) int64 labels, 0 .. K-1; InputError for others."""
     _check_labels(labels)
-    outputs = over_time(outputs, len(labels), "the network", counted="labels")
+    outputs = over_time(outputs, labels, "the network", counted="labels")
     low, high = (int(each) for each in labels.aminmax())
     if low < 0 or high >= outputs.shape[2]:
         raise InputError(
@@ -87,6 +87,8 @@ def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
             number; no weight is changed. (A potential that is not a number never spikes, so a loss of spikes alone may
             stay finite.)
     """
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        raise InputError(f"the loss is {kind_of(loss)}, expected a tensor of one number; take the mean over the images")
     value = float(loss.detach())
     if not loss.requires_grad:
         raise InputError(
@@ -186,10 +188,10 @@ def predict(network: SpikingModule, images: torch.Tensor, batch: int = 256) -> t
     """
     _check_images(images)
     _check_batch(batch)
-    found = [torch.zeros(0, dtype=torch.int64)]
+    found = [torch.zeros(0, dtype=torch.int64, device=images.device)]
     for part in images.split(batch) if len(images) else ():
         name = type(network).__name__ if isinstance(network, torch.nn.Module) else "the network"
-        spikes = over_time(respond(network, network, part, still=True), len(part), name)
+        spikes = over_time(respond(network, network, part, still=True), part, name)
         if len(found) == 1:
             _check_first(network, spikes, part)
         found.append(decided(spikes.sum(0)))

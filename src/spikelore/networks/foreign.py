@@ -149,13 +149,25 @@ def _package_of(value: Any) -> str:
     return type(value).__module__.partition(".")[0]
 
 
+def _is_statistic(now: torch.Tensor | None, before: torch.Tensor | None) -> bool:
+    """Return whether a buffer after a call may be told from state: it has the same shape and type and no gradient."""
+    if now is None or before is None:
+        return now is before
+    return now.shape == before.shape and now.dtype == before.dtype and not now.requires_grad
+
+
+def _is_frozen(value: Any) -> bool:
+    parameters = getattr(type(value), "__dataclass_params__", None)
+    return parameters is not None and parameters.frozen
+
+
 class _Before:
     """What a module's attributes and buffers were before a call, and how to have them so again."""
 
     def __init__(self, network: nn.Module) -> None:
         self.noted: set[int] = set()
         self.attributes: dict[int, tuple[Any, Any]] = {}
-        self.tensors: dict[int, tuple[torch.Tensor, int, torch.Tensor]] = {}
+        self.tensors: dict[int, tuple[torch.Tensor, Any, torch.Tensor]] = {}
         self.buffers: list[tuple[nn.Module, dict[str, torch.Tensor | None]]] = []
         for module in network.modules():
             self._note_module(module, 0)
@@ -170,7 +182,7 @@ class _Before:
         self.buffers.append((module, buffers))
         for tensor in buffers.values():
             self._note(tensor, depth, author)
-        if not isinstance(module, torch.jit.ScriptModule):
+        if author != "torch":  # torch's own layers keep state in buffers alone; compiled and scripted ones are its own
             self._note_held(vars(module), depth, author, _OF_EVERY_MODULE)
 
     def _note_held(self, held: Any, depth: int, author: str, apart: frozenset[str] = frozenset()) -> None:
@@ -189,19 +201,21 @@ class _Before:
     def _note(self, value: Any, depth: int, author: str) -> None:
         """Note a value; of objects that are no tensors only those of the module's own ``author``, a package."""
         if isinstance(value, torch.Tensor):
-            if not isinstance(value, nn.Parameter) and not nn.parameter.is_lazy(value) and not value.is_inference():
-                self.tensors[id(value)] = value, value._version, value.detach().clone()
+            if not isinstance(value, nn.Parameter) and not nn.parameter.is_lazy(value):
+                self.tensors[id(value)] = value, value.grad_fn, value.detach().clone()
         elif isinstance(value, nn.Module):
             self._note_module(value, depth)  # in a list, where torch does not look
         elif isinstance(value, dict | list | deque):
             self._note_held(value, depth, author)
-        elif _package_of(value) == author and hasattr(value, "__dict__"):
+        elif _package_of(value) == author and hasattr(value, "__dict__") and not _is_frozen(value):
             self._note_held(vars(value), depth, author)
 
     def _then(self, value: Any) -> Any:
         """Return a value as it was before, though it may have been changed in place."""
-        tensor, version, clone = self.tensors.get(id(value), (None, 0, None))
-        return value if tensor is None or tensor._version == version else clone
+        tensor, origin, clone = self.tensors.get(id(value), (None, None, None))
+        if tensor is None or clone is None:
+            return value
+        return value if tensor.grad_fn is origin and torch.equal(tensor, clone) else clone
 
     def put_back(self, *, statistics: bool) -> None:
         """Put back all attributes and each buffer that holds state; ``statistics``: every buffer.
@@ -212,14 +226,15 @@ class _Before:
         for held, items in self.attributes.values():
             self._put_back_held(held, items)
         for module, buffers in self.buffers:
-            for name in [name for name, _ in module._buffers.items() if name not in buffers]:
+            found = dict(module._buffers.items())
+            for name in found.keys() - buffers.keys():
                 delattr(module, name)
             for name, before in buffers.items():
-                now, then = module._buffers.get(name), self._then(before)
-                if now is then:
+                now = found.get(name)
+                if not statistics and _is_statistic(now, before):
                     continue
-                alike = now is not None and then is not None and now.shape == then.shape and now.dtype == then.dtype
-                if statistics or not alike or (now is not None and now.requires_grad):
+                then = self._then(before)
+                if now is not then:
                     module._buffers[name] = then
 
     def _put_back_held(self, held: Any, items: Any) -> None:
@@ -289,18 +304,19 @@ def respond(network: Any, call: Callable[[torch.Tensor], Any], inputs: torch.Ten
         raise SpikeloreError(f"{part} failed on inputs {tuple(inputs.shape)}: {reason_of(error)}") from error
 
 
-def over_time(output: Any, batch: int, name: str, *, counted: str = "images") -> torch.Tensor:
+def over_time(output: Any, like: torch.Tensor, name: str, *, counted: str = "images") -> torch.Tensor:
     """Return an answer as (T,B,K) float32 spikes; of a tuple or list, the first.
 
     Args:
         output: what the network gave.
-        batch: B.
+        like: what it answers, (B,...), on the device that the answer shall be on.
         name: of the network, for the sentence.
         counted: what there are B of.
 
     Raises:
         InputError: anything else.
     """
+    batch = len(like)
     expected = "expected a tensor (T,B,classes) of spikes over time"
     found = kind_of(output)
     if isinstance(output, tuple | list):
@@ -320,8 +336,8 @@ def over_time(output: Any, batch: int, name: str, *, counted: str = "images") ->
         )
     if output.dim() != 3 or shape[1] != batch or not shape[0]:
         raise InputError(f"{name} returned {found} for {batch} {counted}, {expected}; return it so")
-    if output.device.type != "cpu":
-        raise InputError(f"{name} returned spikes on {output.device}, expected the cpu; run it there")
+    if output.device != like.device:
+        raise InputError(f"{name} returned spikes on {output.device} for {counted} on {like.device}; move one of them")
     if output.is_complex() or output.layout != torch.strided:
         raise InputError(f"{name} returned {found}, {expected}, real and dense; return it so")
     if not output.is_floating_point() and torch.is_grad_enabled():
@@ -342,11 +358,9 @@ def check_order(network: nn.Module, call: Callable[[torch.Tensor], Any], inputs:
             output = respond(network, call, inputs[:1], still=True)
         except SpikeloreError:
             return  # a network of a fixed batch cannot be asked
-    over_time(output, 1, type(network).__name__)
+    over_time(output, inputs[:1], type(network).__name__)
 
 
 def decided(scores: torch.Tensor) -> torch.Tensor:
     """Return the column of the largest of (N,K) scores, (N,) int64; -1 where one is not a finite number."""
-    if not len(scores):
-        return torch.zeros(0, dtype=torch.int64)
     return torch.where(scores.isfinite().all(1), scores.argmax(1), -1)

@@ -1,6 +1,7 @@
 """Convolutional networks of leaky integrate-and-fire neurons, differentiable by surrogate gradients."""
 
 import json
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -29,6 +30,8 @@ from spikelore.shapes import Images, Labels
 
 _FORMAT = "spikelore surrogate network 1"
 _DECIDED_AT_ONCE = 500
+_ROUNDED = 1e-5
+"""By how much a probability may lie outside 0..1."""
 
 
 class Stepwise(nn.Module):
@@ -40,9 +43,11 @@ class Stepwise(nn.Module):
             raise InputError(f"steps is {steps}, expected at least 1; choose another number")
         if not callable(step) or isinstance(step, type):
             raise InputError(f"step is {step!r}, expected a module or a function of one step; make one first")
-        self.models = nn.ModuleList(_modules_of(step))
+        known = _known_to(step)
+        self.models = nn.ModuleList(each for each in known if isinstance(each, nn.Module))
         self.steps = steps
         self._step = [step]  # in a list, so that a module is not registered twice
+        self._known = [vars(each) if hasattr(each, "__dict__") else each for each in known if _may_hold_state(each)]
         self._reset = reset
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -63,20 +68,22 @@ class Stepwise(nn.Module):
         return spikes
 
 
-def _modules_of(step: Callable[[torch.Tensor], Any]) -> list[nn.Module]:
-    """Return a step's modules: itself, the one it is a method of, or those that a function names."""
-    if isinstance(step, nn.Module):
-        return [step]
+def _known_to(step: Any) -> list[Any]:
+    """Return where a step may keep its state: itself, the object it is a method of, or what a function names."""
     if isinstance(step, partial):
-        named = [step.func, *step.args, *step.keywords.values()]
-        return [module for each in named if callable(each) for module in _modules_of(each)]
+        return [each for part in (step.func, *step.args, *step.keywords.values()) for each in _known_to(part)]
     if isinstance(step, MethodType):
-        return [step.__self__] if isinstance(step.__self__, nn.Module) else []
+        return [step.__self__]
     if not isinstance(step, FunctionType):
-        return []
-    known = getclosurevars(step)
-    named = {id(each): each for each in (*known.nonlocals.values(), *known.globals.values())}
-    return [each for each in named.values() if isinstance(each, nn.Module)]
+        return [step]
+    named = getclosurevars(step)
+    return list({id(each): each for each in (*named.nonlocals.values(), *named.globals.values())}.values())
+
+
+def _may_hold_state(value: Any) -> bool:
+    """Return whether a value that is no module is a container or somebody's object."""
+    ours = type(value).__module__.partition(".")[0] in ("builtins", "torch", "numpy")
+    return isinstance(value, list | dict | deque) or not (ours or isinstance(value, nn.Module))
 
 
 def stepwise(step: Callable[[torch.Tensor], Any], steps: int, reset: Callable[[], Any] | None = None) -> Stepwise:
@@ -84,7 +91,7 @@ def stepwise(step: Callable[[torch.Tensor], Any], steps: int, reset: Callable[[]
 
     Each call starts from rest. What the steps left in the model's attributes, or in buffers by another shape or with
     gradients, is put back after it, and neurons of snnTorch and SpikingJelly are reset before it. State that is
-    elsewhere, as in a function's variables, needs ``reset``.
+    elsewhere, as in a function's variable that it assigns anew, needs ``reset``.
 
     Args:
         step: maps images to the (B,classes) spikes of the next step, or a tuple or list of which they are the first: a
@@ -220,10 +227,14 @@ class SurrogateNetwork(nn.Module):
         shown = images.unsqueeze(0)
         if self.config.coding == "bernoulli":
             shown = shown.expand(self.config.steps, *images.shape)
+        before = self.generator.get_state()
         try:
             return torch.bernoulli(shown, generator=self.generator)
         except RuntimeError as error:
             low, high = (float(each) for each in images.aminmax())
+            if low >= -_ROUNDED and high <= 1 + _ROUNDED:  # an image between whose pixels others were interpolated
+                self.generator.set_state(before)
+                return torch.bernoulli(shown.clamp(0, 1), generator=self.generator)
             raise InputError(
                 f"pixels are {low:g} to {high:g}, expected probabilities of a spike, 0 to 1; divide grey images by 255"
             ) from error
@@ -397,8 +408,8 @@ class SurrogateNetwork(nn.Module):
         return self.decision
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint: weights, configuration and decision in one safetensors file, nothing pickled."""
-        tensors = {name: tensor.detach().numpy() for name, tensor in self.state_dict().items()}
+        """Write a checkpoint: float32 weights, configuration and decision in one safetensors file, nothing pickled."""
+        tensors = {name: tensor.detach().float().numpy() for name, tensor in self.state_dict().items()}
         description = {"config": asdict(self.config), "heads": self.head_sizes}
         if self.decision is not None:
             description["decision"] = asdict(self.decision)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,12 @@ def checked_labels(labels: Any, count: int) -> Labels:
     return array.astype(np.int64)
 
 
+def _checked_shape(shape: Any) -> tuple[int, int]:
+    if not isinstance(shape, tuple | list) or len(shape) != 2 or not all(int(side) > 0 for side in shape):
+        raise InputError(f"image_shape is {shape!r}, expected rows and columns (H,W); give both")
+    return int(shape[0]), int(shape[1])
+
+
 class Learner:
     """A network that learns from a stream of images. On its own: naive fine-tuning; joint training on a joint stream.
 
@@ -117,14 +123,14 @@ class Learner:
         self.settings = settings
         self.kept = memory
         self.classes = classes
-        self.image_shape = (image_shape[0], image_shape[1])
+        self.image_shape = _checked_shape(image_shape)
         self.seed = seed
         self.tasks = tasks
         self.seen: list[int] = []
         self.questions = 0
         self.steps = 0
         self.growth: list[tuple[tuple[int, ...], int]] = []
-        self._order_is_known = False
+        self._order_is_known = self._weights_are_known = False
         self.draws = torch_generator(seed, "learner", "augmentation")
         self.global_draws = torch_generator(seed, "learner", "global").get_state()
         self.storage = self.make_storage()
@@ -300,8 +306,9 @@ class Learner:
         noise = own_generator(self.network)
         drawn = None if noise is None else noise.get_state()
         sampled = None if self.memory is None else self.memory.rng.bit_generator.state
+        statistics = at_rest(self.network) if any(True for _ in self.network.buffers()) else nullcontext()
         try:
-            with at_rest(self.network):
+            with statistics:
                 yield
         except BaseException:
             self.seen, self.global_draws = seen, everywhere
@@ -316,9 +323,22 @@ class Learner:
         """Take one step of the optimiser and follow it with the averaged weights."""
         if self.optimiser is None:
             raise SpikeloreError("the network has no weights to learn; give it a head first")
+        if not self._weights_are_known:
+            self._check_weights(self.optimiser)
         value = step_(loss, self.optimiser)
         self._average()
         return value
+
+    def _check_weights(self, optimiser: torch.optim.Optimizer) -> None:
+        """Refuse a network that made weights in its first call, which would not be learned."""
+        known = {id(weight) for group in optimiser.param_groups for weight in group["params"]}
+        for name, weight in self.network.named_parameters():
+            if id(weight) not in known:
+                raise InputError(
+                    f"{name} of {self._name} was made after the learner, which does not know it; show the network an "
+                    "image, or add its heads, before the learner is made"
+                )
+        self._weights_are_known = True
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -431,7 +451,7 @@ class Learner:
 
     def spikes(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the output spikes (T,B,K) of (B,H,W) inputs, from rest."""
-        found = over_time(respond(self.network, self.network, inputs), len(inputs), self._name)
+        found = over_time(respond(self.network, self.network, inputs), inputs, self._name)
         if not self._order_is_known and len(found) == len(inputs) > 1:
             check_order(self.network, self.network, inputs)
         self._order_is_known |= len(inputs) > 1
@@ -439,14 +459,14 @@ class Learner:
 
     def logits_of(self, features: torch.Tensor) -> torch.Tensor:
         """Return (B,K) logits of the spikes below the network's split, (T,B,...); see `spikelore.networks.readout`."""
-        if not isinstance(features, torch.Tensor) or features.dim() < 2:
+        if not isinstance(features, torch.Tensor) or features.dim() < 2 or not len(features):
             raise InputError(
                 f"{self._name}.features returned {kind_of(features)}, expected a tensor (T,B,...) of spikes; return it"
             )
-        count = features.shape[1]
+        shown = features[0]
         if self.settings.readout == "spikes":
             assert isinstance(self.network, LayeredModule)
-            spikes = over_time(respond(self.network, self.network.head, features), count, f"{self._name}.head")
+            spikes = over_time(respond(self.network, self.network.head, features), shown, f"{self._name}.head")
             return self._of_classes(spikes.sum(0))
         assert isinstance(self.network, PotentialModule)
         both = respond(self.network, self.network.output, features)
@@ -456,7 +476,7 @@ class Learner:
                 f"{name} returned {kind_of(both)}, expected spikes and potentials, each (T,B,classes), for the readout "
                 "'drive'; use the readout 'spikes'"
             )
-        spikes, potentials = (over_time(each, count, name) for each in both)
+        spikes, potentials = (over_time(each, shown, name) for each in both)
         return self._of_classes(drive(spikes, potentials, self.network.threshold))
 
     def _of_classes(self, logits: torch.Tensor) -> torch.Tensor:
@@ -486,7 +506,7 @@ class Learner:
 
         It is -1 where one of these logits is not a finite number.
         """
-        columns = sorted(self.columns(np.array(among, np.int64)).tolist())
+        columns = sorted(self.columns(checked_labels(list(among), len(among))).tolist())
         if not columns:
             raise InputError("there is no class to decide among, expected at least one; name some of the classes")
         return self.labels_at(columns, self.scores(images)[:, columns])

@@ -35,6 +35,8 @@ class LatentReplay(Learner):
         InputError: the network has no ``features`` and ``head``, or its features are not spikes.
     """
 
+    _form: tuple[int, ...] = ()
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.images_seen = 0
@@ -54,8 +56,8 @@ class LatentReplay(Learner):
                 f"the features of {type(self.network).__name__} are not all 0 or 1, expected spikes for latent replay; "
                 "raise network.split or choose another coding"
             )
-        steps, _, *places = features.shape
-        return PackedSpikes((steps, *places))
+        self._form = (len(features), *features.shape[2:])
+        return PackedSpikes(self._form)
 
     def row_bytes(self) -> int:
         """Return the bytes of a grey image or of its packed spikes, whichever are more."""
@@ -79,6 +81,12 @@ class LatentReplay(Learner):
             raise InputError(
                 f"{self._name}.features returned {kind_of(found)} for {len(images)} images, expected a tensor "
                 "(T,B,...) of spikes over time for latent replay; return it or choose another method"
+            )
+        form = (len(found), *found.shape[2:])
+        if self._form and form != self._form:
+            raise InputError(
+                f"{self._name}.features returned {form} for an image, expected {self._form} as before; return as many "
+                "steps and neurons each time"
             )
         return found.float()
 
