@@ -186,10 +186,9 @@ def test_old_images_may_be_gone(tmp_path, capsys):
     more = changed(config, {"stream.groups": LONG})
     capsys.readouterr()
     (row,) = config_file.execute(more, tmp_path / "run", tmp_path, resume=True)["rows"]
-    assert capsys.readouterr().err == (
-        "going on: tasks 0,1; 2 learned already, 1 more to come\n"
-        "not measured: task 0,1, whose images are gone from the data\n"
-    )
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "going on: tasks 0,1; 2 learned already, 1 more to come"
+    assert lines[-1] == "not measured: task 0,1, whose images are gone from the data"
     assert row["not_measured"] == ["0,1"]
     assert row["accuracy_matrix"][0][0] is not None
     assert row["accuracy_matrix"][2][0] is None
@@ -229,7 +228,7 @@ def test_a_task_to_be_learned_needs_its_images(tmp_path, data):
         run_job(longer(JOB, (*SHORT, (7,))), tmp_path / "run", data)
     assert (tmp_path / "run/config.yaml").read_bytes() == before
     assert work(JOB, tmp_path / "run", data) == 0
-    assert work(longer(JOB), tmp_path / "run", data) == 54
+    assert work(longer(JOB), tmp_path / "run", data) == 5 * 27
 
 
 @pytest.mark.parametrize(

@@ -280,3 +280,15 @@ def test_a_read_out_of_more_inputs_than_a_window_can_number():
     image = torch.zeros(1, 4, 70000)
     image[0, 3, -1] = 1.0  # only the last of 280000 inputs of the read-out spikes
     assert wide(image)[0].tolist() == [[0, 1]]
+
+
+def test_a_pixel_a_rounding_above_1_is_a_sure_spike():
+    one, other = network(coding="bernoulli"), network(coding="bernoulli")
+    white = images().clamp(0, 1)
+    white[0, 3, 5] = 1.0
+    above = white.clone()
+    above[0, 3, 5] = 1.0 + 2**-23
+    assert torch.equal(one.encode(above), other.encode(white))
+    assert torch.equal(one.generator.get_state(), other.generator.get_state())
+    with pytest.raises(InputError, match="expected probabilities of a spike"):
+        one.encode(above * 2)

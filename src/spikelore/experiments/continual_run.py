@@ -152,10 +152,10 @@ class _Setting:
     tests: tuple[LabelledImages, ...]
 
 
-def _setting(job: Job, data_dir: Path | None, gone: Sequence[str]) -> _Setting:
-    """Return a job's tasks; those learned from the datasets ``gone`` need not be there."""
-    stream = job.stream.load(job.data, data_dir, job.seed, () if job.stream.blur else gone)
-    learned = (joint(stream.tasks),) if job.learner.method == "joint" else stream.tasks
+def _setting(job: Job, data_dir: Path | None, learned: Sequence[str]) -> _Setting:
+    """Return a job's tasks; the first ones, learned from the datasets ``learned``, may have no images any more."""
+    stream = job.stream.load(job.data, data_dir, job.seed, learned)
+    each = (joint(stream.tasks),) if job.learner.method == "joint" else stream.tasks
     tests = tuple(getattr(task, job.measured_on) for task in stream.tasks)
     held_out = job.measured_on == "validation" or "own head for the current task" in job.learner.faults
     for task in stream.tasks:
@@ -166,7 +166,7 @@ def _setting(job: Job, data_dir: Path | None, gone: Sequence[str]) -> _Setting:
                 f"training images at validation_share {job.stream.validation_share:g}, expected at least one; raise "
                 "validation_share or take larger classes"
             )
-    return _Setting(stream, learned, tests)
+    return _Setting(stream, each, tests)
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class _Begun:
 
 
 def learner_of(job: Job, stream: Stream) -> "Learner":
-    """Return a fresh network and learner for a job on its stream."""
+    """Return a fresh network and learner for a job and the whole of its stream."""
     return _learner_of(job, _Begun.of(stream))
 
 
@@ -246,7 +246,7 @@ class _Run:
         found = folder.load_state()
         progress = found[1] if found else {}
         self.data = _names(job, progress)
-        self.setting = _setting(job, data_dir, _gone(job, progress))
+        self.setting = _setting(job, data_dir, _learned(job, progress))
         self.begun = now = _Begun.of(self.setting.stream)
         if "begun" in progress:
             self.begun = _Begun.from_plain(progress["begun"])
@@ -300,6 +300,13 @@ class _Run:
         self.folder.save_state(arrays, progress)
         self.saved = time.monotonic()
 
+    def _learned(self) -> int:
+        """Return how many images, repeated ones included, lie before the position."""
+        at, learner = self.position, self.job.learner
+        sizes = [len(task.train) for task in self.setting.learned]
+        within = at.epoch * sizes[at.task] + at.batch * learner.batch if at.task < len(sizes) else 0
+        return learner.epochs * sum(sizes[: at.task]) + within
+
     def _where(self) -> str:
         at, tasks = self.position, len(self.setting.learned)
         if at.task == tasks:
@@ -323,6 +330,7 @@ class _Run:
 
     def _run(self) -> dict[str, Any]:
         self.started = time.monotonic() - self.position.seconds
+        self.tick(self._learned())
         if self.job.stream.scenario == "domain-incremental":
             self._measure_ahead()
         for task in range(self.position.task, len(self.setting.learned)):
@@ -497,9 +505,21 @@ def _names(job: Job, progress: Mapping[str, Any]) -> tuple[str, ...]:
     return (*known, *[job.data] * (len(job.stream) - len(known)))
 
 
-def _gone(job: Job, progress: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the datasets of the tasks that a state has learned: their images may be gone."""
-    return _names(job, progress)[: progress["position"]["task"]] if progress and job.learner.method != "joint" else ()
+def _learned(job: Job, progress: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the datasets of the tasks that a state has learned and will not show again: their images may be gone."""
+    shown_once = progress and job.learner.method != "joint" and not job.stream.blur
+    return _names(job, progress)[: progress["position"]["task"]] if shown_once else ()
+
+
+def _progress(path: Path) -> dict[str, Any]:
+    """Return what a state in a job's folder says of its progress; nothing without a state."""
+    state = path / "checkpoints" / "state.safetensors"
+    return json.loads(load_tensors(state)[1]["progress"]) if state.exists() else {}
+
+
+def learned_data(job: Job, path: Path) -> tuple[str, ...]:
+    """Return the dataset of each task that a job in its folder has learned: their images may be gone."""
+    return _learned(job, _progress(path))
 
 
 def lengthens(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -554,7 +574,7 @@ def run_job(
     """Run one job in ``path``, from where it was stopped or its stream was lengthened; a finished one returns its row.
 
     The run takes one thread, so that the same job gives the same bytes alone and beside others. ``tick`` is called
-    with the number of images just learned.
+    with the number of images just learned, at first with those of the run that was stopped.
 
     Raises:
         InputError: the folder holds a run of another configuration, or what was asked cannot be run, which leaves
@@ -650,12 +670,9 @@ def say_not_measured(tasks: Sequence[str]) -> None:
 
 
 def work(job: Job, path: Path, data_dir: Path | None) -> int:
-    """Return how many training images a job in its folder has yet to show."""
-    state = path / "checkpoints" / "state.safetensors"
+    """Return how many training images a job shows in all, less those that are gone; 0 for a finished one."""
     if finished(job, path):
         return 0
-    progress = json.loads(load_tensors(state)[1]["progress"]) if state.exists() else {}
-    sizes = [len(task.train) for task in _setting(job, data_dir, _gone(job, progress)).learned]
-    at = _Position(**progress.get("position", {}))
-    done = sum(sizes[: at.task]) * job.learner.epochs + sum(sizes[at.task : at.task + 1]) * at.epoch
-    return sum(sizes) * job.learner.epochs - done - at.batch * job.learner.batch
+    return (
+        sum(len(task.train) for task in _setting(job, data_dir, learned_data(job, path)).learned) * job.learner.epochs
+    )

@@ -124,7 +124,9 @@ class RunFolder:
         Only files that were not there before go, and only a folder that this made. The folders of a run's parts are
         looked into in the same way. What cannot be deleted stays. A configuration that was replaced comes back.
         """
-        with suppress(OSError):
+        with suppress(OSError, SpikeloreError):
+            if self._replaced is not None:
+                write_text_atomic(self.path / "config.yaml", self._replaced)
             new = {*os.listdir(self.path)} - self._before if self._before is not None else set()
             parts = self.path / "parts"
             within = [file for file in parts.rglob("*") if not file.is_dir()] if "parts" in new else []
@@ -163,6 +165,7 @@ class RunFolder:
         self._refuse_removed()
         text = json.dumps({**progress, "lines": len(self.metrics())})
         save_tensors(self.checkpoint(_STATE), arrays, {"progress": text})
+        self._replaced = None  # the state is of the new configuration
 
     def load_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Return what `save_state` remembered last, or None; metrics written after it are dropped."""

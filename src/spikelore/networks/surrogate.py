@@ -30,6 +30,8 @@ from spikelore.shapes import Images, Labels
 
 _FORMAT = "spikelore surrogate network 1"
 _DECIDED_AT_ONCE = 500
+_ROUNDED = 1e-5
+"""By how much a probability may lie outside 0..1."""
 
 
 class Stepwise(nn.Module):
@@ -225,10 +227,14 @@ class SurrogateNetwork(nn.Module):
         shown = images.unsqueeze(0)
         if self.config.coding == "bernoulli":
             shown = shown.expand(self.config.steps, *images.shape)
+        before = self.generator.get_state()
         try:
             return torch.bernoulli(shown, generator=self.generator)
         except RuntimeError as error:
             low, high = (float(each) for each in images.aminmax())
+            if low >= -_ROUNDED and high <= 1 + _ROUNDED:  # an image between whose pixels others were interpolated
+                self.generator.set_state(before)
+                return torch.bernoulli(shown.clamp(0, 1), generator=self.generator)
             raise InputError(
                 f"pixels are {low:g} to {high:g}, expected probabilities of a spike, 0 to 1; divide grey images by 255"
             ) from error

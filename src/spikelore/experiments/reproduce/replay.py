@@ -12,7 +12,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from spikelore.experiments.continual_run import (
     accuracy_of,
     finished,
     kept_row,
+    learned_data,
     learner_of,
     listed,
     run_job,
@@ -179,25 +180,6 @@ def part_names(parts: list[Part]) -> list[str]:
     return names
 
 
-def check(config: ReplayExperiment, data_dir: Path | None) -> None:
-    """Refuse, before anything is learned, learners that could not begin: their data, networks and memories are made.
-
-    Raises:
-        InputError: no such dataset, a class that it lacks, or a network or memory that does not fit it.
-    """
-    _check(config, (part.job.as_computed() for part in config.jobs()), data_dir)
-
-
-def _check(config: ReplayExperiment, jobs: Iterable[Job], data_dir: Path | None) -> None:
-    streams: dict[tuple[str, StreamSettings], Stream] = {}
-    for each in jobs:
-        job = replace(each, seed=config.seed)  # the seed decides nothing of this
-        key = (job.data, job.stream)
-        if key not in streams:
-            streams[key] = job.stream.load(job.data, data_dir, job.seed)
-        learner_of(job, streams[key])
-
-
 def lengthens(old: ReplayExperiment, new: ReplayExperiment) -> bool:
     """Whether an experiment is another one with further tasks for some of its learners, all else being equal.
 
@@ -219,17 +201,39 @@ def _plain(job: Job) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(job)))
 
 
+def check(config: ReplayExperiment, data_dir: Path | None, folder: Path | None = None) -> None:
+    """Refuse, before anything is learned, learners that could not begin: their data, networks and memories are made.
+
+    In the ``folder`` of a run that goes on, finished learners are left out, and what is learned needs no data.
+
+    Raises:
+        InputError: no such dataset, a class that it lacks, or a network or memory that does not fit it.
+    """
+    streams: dict[tuple[Any, ...], Stream] = {}
+    parts = config.jobs()
+    for name, part in zip(part_names(parts), parts, strict=True):
+        job, learned = part.job.as_computed(), ()
+        if folder is not None:
+            if finished(job, folder / "parts" / name):
+                continue
+            learned = learned_data(job, folder / "parts" / name)
+        job = replace(job, seed=config.seed)  # the seed decides nothing of this
+        key = (job.data, job.stream, learned)
+        if key not in streams:
+            streams[key] = job.stream.load(job.data, data_dir, job.seed, learned)
+        learner_of(job, streams[key])
+
+
 def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """Run every learner; gather their rows, metrics and confusion matrices into ``folder`` and return the results."""
     begun = time.monotonic()
     parts = config.jobs()
     names = part_names(parts)
     jobs = {name: part.job.as_computed() for name, part in zip(names, parts, strict=True)}
-    new = [job for name, job in jobs.items() if not (folder.path / "parts" / name).exists()]
-    if len(new) > 1:  # the last one's fault is not to be found after hours of the others
-        _check(config, new, data_dir)
-    facts = _facts(parts, data_dir)
     _say_what_is_learned(jobs, folder)
+    if len(jobs) > 1:  # the last one's fault is not to be found after hours of the others
+        check(config, data_dir, folder.path)
+    facts = _facts(parts, data_dir)
     rows = _run_jobs(jobs, folder, data_dir)
     say_not_measured(list(dict.fromkeys(task for row in rows.values() for task in row.get("not_measured", ()))))
     arrays = {}
@@ -251,6 +255,27 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
     }
 
 
+def _say_what_is_learned(jobs: Mapping[str, Job], folder: RunFolder) -> None:
+    """Tell people, in a line on stderr, where streams that were lengthened go on."""
+    lines: dict[str, None] = {}
+    for name, job in jobs.items():
+        path = folder.path / "parts" / name
+        if (row := kept_row(path)) and not finished(job, path) and "tasks" in row:
+            more = len(job.stream) - len(row["tasks"])
+            lines[f"going on: {listed(row['tasks'])} learned already, {more} more to come"] = None
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def _tasks(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return each task of one learner with its accuracy when it was learned, and at the end."""
+    matrix = row["accuracy_matrix"]
+    return [
+        {"task": name, "when_learned": matrix[min(n, len(matrix) - 1)][n], "at_the_end": matrix[-1][n]}
+        for n, name in enumerate(row["tasks"])
+    ]
+
+
 def _facts(parts: Sequence[Part], data_dir: Path | None) -> dict[str, Any]:
     """Return the images of each class of the data, before some are held out, and what to know of them."""
     drawn, notes = [], []
@@ -263,27 +288,6 @@ def _facts(parts: Sequence[Part], data_dir: Path | None) -> dict[str, Any]:
         drawn.append({"data": data, **counts, **named(dataset)})
         notes += findings(dataset)
     return {"images_per_class": drawn, **told(notes)}
-
-
-def _say_what_is_learned(jobs: Mapping[str, Job], folder: RunFolder) -> None:
-    """Tell people, in a line on stderr, where streams that were lengthened go on."""
-    told: dict[str, None] = {}
-    for name, job in jobs.items():
-        path = folder.path / "parts" / name
-        if (row := kept_row(path)) and not finished(job, path) and "tasks" in row:
-            more = len(job.stream) - len(row["tasks"])
-            told[f"going on: {listed(row['tasks'])} learned already, {more} more to come"] = None
-    for line in told:
-        print(line, file=sys.stderr)
-
-
-def _tasks(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return each task of one learner with its accuracy when it was learned, and at the end."""
-    matrix = row["accuracy_matrix"]
-    return [
-        {"task": name, "when_learned": matrix[min(n, len(matrix) - 1)][n], "at_the_end": matrix[-1][n]}
-        for n, name in enumerate(row["tasks"])
-    ]
 
 
 def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) -> dict[str, dict[str, Any]]:
@@ -301,13 +305,13 @@ def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) ->
 
 
 def _run_part(job: Job, path: Path, data_dir: Path | None, tell: Callable[[float], None]) -> dict[str, Any]:
-    """Run one job and tell what share of the images that it has yet to learn is learned."""
+    """Run one job and tell what share of its images is learned."""
     total, done = work(job, path, data_dir), 0
 
     def tick(images: int) -> None:
         nonlocal done
         done += images
-        tell(min(done / total, 1.0))
+        tell(min(done / max(total, 1), 1.0))
 
     return run_job(job, path, data_dir, tick)
 
