@@ -59,7 +59,7 @@ def main() -> None:
         # Its own compiled kernels: one Numba does not read another's, but each would empty the other's files.
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "NUMBA_CACHE_DIR": str(venv / "kernels")}
         subprocess.run([python, "-m", "pip", "list"], check=True)
-        subprocess.run([python, "-m", "pytest", "-q", "-x", *CORE], cwd=ROOT, env=environment, check=True)
+        subprocess.run([python, "-m", "pytest", "-q", *CORE], cwd=ROOT, env=environment, check=True)
         subprocess.run(
             [python, "-m", "spikelore", *QUICK_RUN, "--out", Path(temporary) / "run"],
             cwd=temporary, env=environment, check=True,
