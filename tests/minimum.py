@@ -56,8 +56,9 @@ def main() -> None:
             subprocess.run([given.python, "-m", "venv", venv], check=True)
         pip = [python, "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, *least(given.torch), "pytest>=8", "hypothesis>=6.100"], check=True)
+        subprocess.run([*pip, "--no-deps", "--editable", ROOT], check=True)
         # Its own compiled kernels: one Numba does not read another's, but each would empty the other's files.
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "NUMBA_CACHE_DIR": str(venv / "kernels")}
+        environment = {**os.environ, "PYTHONPATH": "", "NUMBA_CACHE_DIR": str(venv / "kernels")}
         subprocess.run([python, "-m", "pip", "list"], check=True)
         subprocess.run([python, "-m", "pytest", "-q", *CORE], cwd=ROOT, env=environment, check=True)
         subprocess.run(

@@ -187,11 +187,17 @@ def _temporary_folder() -> Path:
 class _Notice(event.Listener):
     """Says once that kernels are being compiled, because nothing else happens for so long."""
 
+    def __init__(self) -> None:
+        # Of several workers that compile at once, one speaks: the first of its parent.
+        worker = multiprocessing.parent_process() is not None
+        self.said = worker and not multiprocessing.current_process().name.endswith("-1")
+
     def on_start(self, event: Any) -> None:
         """Say it if the function is ours."""
         dispatcher = event.data["dispatcher"]
-        if not dispatcher.py_func.__module__.startswith("spikelore.kernels.") or self._said():
+        if self.said or not dispatcher.py_func.__module__.startswith("spikelore.kernels."):
             return
+        self.said = True
         kept = isinstance(dispatcher._cache, _Cache)
         often = "once" if kept else "each time, as no folder for them can be written; set NUMBA_CACHE_DIR to one"
         # A warning, so that it is seen where nobody has set up logging.
@@ -200,15 +206,7 @@ class _Notice(event.Listener):
     def on_end(self, event: Any) -> None:
         """Nothing."""
 
-    def _said(self) -> bool:
-        said, self.said = getattr(self, "said", _is_later_worker()), True
-        return said
 
-
-def _is_later_worker() -> bool:
-    """Whether this is a worker process, and not the first of its parent."""
-    return multiprocessing.parent_process() is not None and not multiprocessing.current_process().name.endswith("-1")
-
-
+_notice = _Notice()
 if AVAILABLE:
-    event.register("numba:compile", _Notice())
+    event.register("numba:compile", _notice)
