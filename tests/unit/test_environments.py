@@ -248,3 +248,13 @@ def test_where_nothing_can_be_kept_the_way_out_is_told(notice, nowhere):
     compiled.compiled()(ours())(1)
     assert notice()[0].startswith("compiling kernels for this processor (each time, as no folder for them can be")
     assert "NUMBA_CACHE_DIR" in notice()[0]
+
+
+def test_reports_without_a_folder_for_matplotlib_say_nothing(tmp_path):
+    (tmp_path / "file").touch()
+    nowhere = {"MPLCONFIGDIR": str(tmp_path / "file" / "in it"), "TMPDIR": str(tmp_path), "PYTHONOPTIMIZE": "2"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import spikelore.report, spikelore.cli"],
+        env={**os.environ, **nowhere}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
