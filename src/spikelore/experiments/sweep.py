@@ -13,7 +13,7 @@ import numpy as np
 
 from spikelore import plain_yaml, report
 from spikelore.errors import InputError
-from spikelore.experiments import config_file
+from spikelore.experiments import config_file, optional
 from spikelore.experiments.run_folder import read_results
 from spikelore.files import write_json_atomic
 from spikelore.folders import LOCK, Writer
@@ -185,10 +185,10 @@ def _matched(runs: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _with_ray(jobs: list[tuple], address: str) -> None:
-    try:
-        import ray  # pyright: ignore[reportMissingImports]  # an optional dependency
-    except ImportError as error:
-        raise InputError("--ray needs Ray; install it with: pip install 'spikelore[ray]'") from error
+    found = optional.find("ray")
+    if isinstance(found, str):
+        raise InputError(f"--ray needs Ray, but {found}; install it with: pip install 'spikelore[ray]'")
+    (ray,) = found
     ray.init(address=None if address == "local" else address, include_dashboard=False)
     try:
         ray.get([ray.remote(num_cpus=2)(_one).remote(*job) for job in jobs])
