@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.errors import InputError
+from spikelore.kernels.exponential import exponential
 
 FADED = 0.01
 """A weight counts as faded below this share of the largest possible weight."""
@@ -64,7 +65,7 @@ def kept_share(idle_ms: NDArray[np.float64], tau_prune_ms: float, strength: floa
     """
     _require_positive("tau_prune_ms", tau_prune_ms)
     _require_not_negative("strength", strength)
-    return np.exp(-strength * (np.asarray(idle_ms, np.float64) / tau_prune_ms) ** 2)
+    return exponential(-strength * (np.asarray(idle_ms, np.float64) / tau_prune_ms) ** 2)
 
 
 def decay_unused_(network: FadingSynapses, *, tau_prune_ms: float, strength: float = 1.0) -> None:
@@ -148,7 +149,7 @@ class OnlineDecay(_Ticking):
         last = network.last_presynaptic_spike_ms
         idle, charged = now - last, self.last_tick_ms - last
         owed = np.where(charged >= 0, idle**2 - charged**2, 0.0)
-        _scale_(network.weights, np.exp(-self.strength * owed / self.tau_prune_ms**2))
+        _scale_(network.weights, exponential(-self.strength * owed / self.tau_prune_ms**2))
         self.last_tick_ms = now
 
 
@@ -170,7 +171,7 @@ class WeightDecay(_Ticking):
     def tick_(self, network: FadingSynapses) -> None:
         """Shrink the weights for the time since the last tick, in place."""
         now = network.now_ms
-        network.weights[...] *= math.exp(-(now - self.last_tick_ms) / self.tau_ms)
+        network.weights[...] *= exponential(-(now - self.last_tick_ms) / self.tau_ms)
         self.last_tick_ms = now
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numba import prange
 
 from spikelore.kernels.compiled import compiled
+from spikelore.kernels.exponential import exponential
 from spikelore.kernels.lif_network.model import (
     LONG_AGO,
     Constants,
@@ -27,6 +28,7 @@ from spikelore.kernels.lif_network.model import (
 from spikelore.kernels.lif_network.spike_trains import GOLDEN_GAMMA, LOG_2, LOG_SERIES, SQRT_HALF
 
 _Arrays = namedtuple("_Arrays", [field.name for field in fields(State)])  # Numba takes no dataclass
+_exponential = compiled()(exponential)
 _LANES = 8
 _BLOCK = 256  # logarithms drawn at once
 _C = LOG_SERIES
@@ -248,7 +250,7 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
                 if plasticity is not None:
                     elapsed = step - state.last_input_spike[i]
                     if c.tau_prune_ms > 0:
-                        kept = math.exp(-((elapsed * c.dt_ms / c.tau_prune_ms) ** 2))
+                        kept = _exponential(-((elapsed * c.dt_ms / c.tau_prune_ms) ** 2))
                         for j in range(neurons):
                             row[j] *= kept
                     left = pre_decay[elapsed] if elapsed < pre_decay.size else 0.0
@@ -492,7 +494,7 @@ def _copy_back_(state: State, arrays: _Arrays) -> None:
 
 def _decay(tau_ms: float, dt_ms: float) -> np.ndarray:
     """Return what is left of a trace after 0, 1, ... steps, until it is forgotten."""
-    return np.exp(-np.arange(int(_FORGOTTEN * tau_ms / dt_ms) + 1) * dt_ms / tau_ms)
+    return exponential(-np.arange(int(_FORGOTTEN * tau_ms / dt_ms) + 1) * dt_ms / tau_ms)
 
 
 def _pad_rates(rates: np.ndarray, length: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from spikelore.kernels.exponential import exponential
 from spikelore.kernels.lif_network.model import (
     Constants,
     Delays,
@@ -20,12 +21,12 @@ from spikelore.kernels.lif_network.spike_trains import poisson_spikes, stream_ke
 
 def _pre_traces(state: State, c: Constants, step: int, inputs: Integers | slice) -> Floats:
     elapsed = (step - state.last_input_spike[inputs]) * c.dt_ms
-    return state.pre_trace[inputs] * np.exp(-elapsed / c.pre_trace_tau_ms)
+    return state.pre_trace[inputs] * exponential(-elapsed / c.pre_trace_tau_ms)
 
 
 def _post_traces(state: State, c: Constants, step: int, neurons: Integers | slice) -> Floats:
     elapsed = (step - state.exc_last_spike[neurons]) * c.dt_ms
-    return state.post_trace[neurons] * np.exp(-elapsed / c.post_trace_tau_ms)
+    return state.post_trace[neurons] * exponential(-elapsed / c.post_trace_tau_ms)
 
 
 def _update_neurons(state: State, c: Constants) -> None:
@@ -52,7 +53,7 @@ def _input_spikes(state: State, c: Constants, plasticity: Plasticity, step: int,
     for i in inputs:
         elapsed_ms = (step - state.last_input_spike[i]) * c.dt_ms
         if c.tau_prune_ms > 0:
-            state.weights[i] *= np.exp(-((elapsed_ms / c.tau_prune_ms) ** 2))
+            state.weights[i] *= exponential(-((elapsed_ms / c.tau_prune_ms) ** 2))
         state.exc_conductance += state.weights[i]
         state.pre_trace[i] = _pre_traces(state, c, step, i) + c.pre_trace_step
         change = plasticity.pre * _post_traces(state, c, step, slice(None))
