@@ -119,7 +119,7 @@ def _data_parser() -> _OneLineParser:
     commands.add_subcommand("fetch", fetch, help="download a dataset")
     fetch.prog = "spikelore data fetch"
     importing = _parser("Make a dataset of a folder that holds one sub-folder of images a class.")
-    importing.add_argument("folder", type=Path, help="CLASS/IMAGES, train/CLASS and test/CLASS, or a file .npz")
+    importing.add_argument("folder", type=_path, help="CLASS/IMAGES, train/CLASS and test/CLASS, or a file .npz")
     importing.add_argument("--name", type=str, help="name of the dataset (default: the folder's)")
     importing.add_argument("--size", type=str, help="rows x columns, as in 28 or 20x28 (default: 28)")
     importing.add_argument("--invert", choices=["auto", "yes", "no"], help="auto: if the border is bright (default)")

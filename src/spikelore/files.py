@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -160,6 +161,11 @@ def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mappin
     write_bytes_atomic(path, b"".join([len(header).to_bytes(8, "little"), header, content[end:]]))
 
 
+def _looks_like_a_digest(text: str) -> bool:
+    """Return whether a text may be a checksum of ours, whose name a flipped byte has changed."""
+    return re.fullmatch("[0-9a-f]{64}", text) is not None
+
+
 def _metadata(content: bytes) -> dict[str, str]:
     """Return the texts in a safetensors file's header; none if they are not of that form."""
     length = int.from_bytes(content[:8], "little")
@@ -183,7 +189,7 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise InputError(f"cannot read checkpoint {path}: {error.strerror}") from error
     try:
         metadata = _metadata(content)
-        if _DIGEST not in metadata:
+        if _DIGEST not in metadata and not any(map(_looks_like_a_digest, metadata.values())):
             deserialize(content)
             raise InputError(
                 f"checkpoint {path} was not written by Spikelore (it has none of its checksums), expected a file such "
@@ -194,7 +200,7 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise
     except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise InputError(f"checkpoint {path} is broken ({error}); take another copy or train it again") from error
-    if metadata.pop(_DIGEST) != _digest(tensors, metadata):
+    if metadata.pop(_DIGEST, None) != _digest(tensors, metadata):
         raise InputError(
             f"checkpoint {path} is damaged: its content does not match the SHA-256 it was written with; "
             "take another copy or train it again"

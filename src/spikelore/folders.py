@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ LOCK = ".lock"
 """Name of the file that is locked while its folder is written to."""
 
 _WAIT_SECONDS = 3.0
-_TRIES = 20
+_LOOK_SECONDS = 0.05
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 """What file systems say that know no locks: there nothing can be told, and work goes on without."""
 
@@ -62,32 +63,36 @@ class Writer:
         self.close()
 
     def _take(self) -> None:
-        for attempt in range(_TRIES):
-            try:
-                _make(self.path, self._made)
-                self._lock()
-                return
-            except FileNotFoundError:  # another process has just given the folder up and removed it
-                if attempt == _TRIES - 1:
-                    raise
-
-    def _lock(self) -> None:
         file = self.path.resolve() / LOCK
         key = (file, os.getpid(), get_ident())
         if earlier := _open.get(key):
             earlier.close()
+        until, owner = time.monotonic() + _WAIT_SECONDS, ""
+        while True:
+            try:
+                _make(self.path, self._made)
+                owner = _owner(file) or owner
+                self._lock(file)
+                break
+            except Timeout:
+                if time.monotonic() > until:
+                    raise InputError(
+                        f"{self.path} is being written to by another process{owner}; wait until it has ended, or "
+                        "choose another folder with --out"
+                    ) from None
+            except FileNotFoundError:  # another process has just given the folder up and removed it
+                if time.monotonic() > until:
+                    raise
+            time.sleep(_LOOK_SECONDS)
+        _open[key] = self
+
+    def _lock(self, file: Path) -> None:
         held = self._held = FileLock(file, thread_local=False)
         try:
-            held.acquire(timeout=_WAIT_SECONDS)
-        except Timeout:
-            raise InputError(
-                f"{self.path} is being written to by another process{_whose(file)}; wait until it has ended, or choose "
-                "another folder with --out"
-            ) from None
-        except OSError as error:
+            held.acquire(timeout=0)
+        except OSError as error:  # of which Timeout is one
             if error.errno not in _NO_LOCKS:
                 raise
-        _open[key] = self
         if held.is_locked and not isinstance(held, SoftFileLock):  # a soft one notes its owner itself
             with suppress(OSError):
                 file.write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
@@ -105,12 +110,12 @@ class Writer:
             with suppress(OSError):
                 Path(held.lock_file).unlink()
             held.release()
-        with suppress(OSError):  # not empty: it is in use
-            for folder in reversed(self._made):
+        for folder in reversed(self._made):
+            with suppress(OSError):  # not empty: it is in use
                 folder.rmdir()
 
 
-def _whose(lock: Path) -> str:
+def _owner(lock: Path) -> str:
     """Return who holds a lock, as far as its file tells."""
     try:
         owner, host = lock.read_text(encoding="utf-8", errors="replace").split()[:2]

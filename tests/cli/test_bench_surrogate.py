@@ -1,5 +1,7 @@
 """The bench of the surrogate network checks its kernels and prints what it measured."""
 
+import sys
+
 import pytest
 import torch
 
@@ -32,10 +34,11 @@ def test_a_wrong_kernel_has_no_speed(monkeypatch):
 
 def test_rates_and_memory_are_told(monkeypatch):
     monkeypatch.setattr(bench_surrogate, "_ROUNDS", 1)
-    monkeypatch.setattr(bench_surrogate, "find_spec", lambda name: None)  # as if snnTorch were not installed
+    monkeypatch.setitem(sys.modules, "snntorch", None)  # as if snnTorch were not installed
     monkeypatch.setattr(bench_surrogate, "_memory_in_new_process", lambda name, seed: 1)
     answer = bench_surrogate.surrogate(128, 0)
     assert answer["checked"].endswith("the reference")
+    assert answer["recorded_because"].startswith("snntorch cannot be imported (ModuleNotFoundError: ")
     assert answer["threads"] == torch.get_num_threads()
     assert [row["work"] for row in answer["rows"]] == ["training", "inference"]
     for row in answer["rows"]:

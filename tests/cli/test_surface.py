@@ -119,6 +119,7 @@ def test_the_module_is_the_command():
         (["run", "--memory", "{images: 3", "r.yaml"], "the { in line 1 is not closed"),
         (["run", "r.yaml", "--out", "~nobody1/x"], "~nobody1/x begins with a home folder that is not known; write the"),
         (["data", "list", "--data-dir", "~nobody1/x"], "~nobody1/x begins with a home folder that is not known"),
+        (["data", "import", "~nobody1/x", "--name", "mine"], "~nobody1/x begins with a home folder that is not known"),
         (["bench", "lif", "--device", "cpu"], "unrecognized arguments: --device cpu"),
         (["evaluate", "x", "--classes", "1", "--classes", "2"], "--classes is given twice"),
         (["sweep", "replay_quik"], "did you mean replay_quick"),

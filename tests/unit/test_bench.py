@@ -3,8 +3,8 @@ import sys
 import numpy as np
 import pytest
 
-from spikelore.errors import SpikeloreError
-from spikelore.experiments import bench, spyketorch_peer
+from spikelore.errors import InputError, SpikeloreError
+from spikelore.experiments import bench, spyketorch_peer, sweep
 
 
 class Echo:
@@ -35,7 +35,47 @@ def test_a_peer_with_other_answers_makes_the_speed_void(monkeypatch):
 
 def test_without_spyketorch_there_is_no_peer(monkeypatch):
     monkeypatch.setitem(sys.modules, "SpykeTorch", None)
-    assert spyketorch_peer.find() is None
+    assert str(spyketorch_peer.find()).startswith("SpykeTorch.snn cannot be imported (ModuleNotFoundError: ")
+
+
+BROKEN = {
+    "RuntimeError: operator nms does not exist": "raise RuntimeError('operator nms\\n does not exist')",
+    "OSError: libcudart.so.12": "raise OSError('libcudart.so.12')",
+    "SystemExit: 3": "raise SystemExit(3)",
+}
+
+
+@pytest.mark.parametrize("reason", BROKEN)
+def test_a_package_that_cannot_be_imported_is_not_there(monkeypatch, tmp_path, reason):
+    (tmp_path / "SpykeTorch").mkdir()
+    (tmp_path / "SpykeTorch" / "__init__.py").write_text(BROKEN[reason])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "SpykeTorch", raising=False)
+    assert spyketorch_peer.find() == f"SpykeTorch.snn cannot be imported ({reason})"
+
+
+def test_why_rates_are_recorded_is_told(monkeypatch):
+    monkeypatch.setattr(spyketorch_peer, "find", lambda: "SpykeTorch.snn cannot be imported (OSError: no)")
+    monkeypatch.setattr(bench, "_rates", lambda actions: [1.0 for _ in actions])
+    answer = bench.first_spike(16, 0)
+    assert answer["recorded_because"] == "SpykeTorch.snn cannot be imported (OSError: no)"
+    assert [row["spyketorch"] for row in answer["rows"]] == ["recorded"] * 5
+
+
+@pytest.mark.parametrize("reason", BROKEN)
+def test_a_ray_that_cannot_be_imported_is_told(monkeypatch, tmp_path, reason):
+    (tmp_path / "ray.py").write_text(BROKEN[reason])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    with pytest.raises(InputError) as error:
+        sweep._with_ray([], "local")
+    assert str(error.value).startswith(f"--ray needs Ray, but ray cannot be imported ({reason}); install it with")
+
+
+def test_nothing_is_measured_without_compilation(monkeypatch):
+    monkeypatch.setattr("spikelore.kernels.AVAILABLE", False)
+    with pytest.raises(InputError, match="NUMBA_DISABLE_JIT is set"):
+        bench.first_spike(16, 0)
 
 
 def test_rates_take_turns_and_the_best_round_counts(monkeypatch):
@@ -58,8 +98,8 @@ def test_rates_take_turns_and_the_best_round_counts(monkeypatch):
 
 
 def test_spyketorch_gives_the_same_answers():
-    if spyketorch_peer.find() is None:
-        pytest.skip("SpykeTorch is not installed; its answers are also in the golden files")
+    if isinstance(missing := spyketorch_peer.find(), str):
+        pytest.skip(f"{missing}; SpykeTorch's answers are also in the golden files")
     for row in bench.first_spike(48, 0)["rows"]:
         assert row["spyketorch"] == "measured in this run"
         assert row["equal_answers"] >= 0.95

@@ -94,7 +94,7 @@ def test_who_waits_for_a_folder_that_is_removed_meanwhile_makes_it_again(tmp_pat
     with pytest.raises(InputError, match="is being written to"):
         Writer(tmp_path / "run")
     second.close()
-    assert not (tmp_path / "run").exists()
+    assert [*tmp_path.rglob("*")] in ([], [tmp_path / "run"])  # who came in before it was removed found it there
 
 
 def test_only_folders_that_were_made_and_are_empty_go_again(tmp_path):

@@ -1,6 +1,7 @@
 """`spikelore reproduce`: what is registered, and which options go where."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,23 @@ def test_decay_at_scale():
     assert ten.best.network.neurons == 10 * ten.best.network.neurons_per_class
     assert decay("quick", classes=(9, 3)).unknown == (2, 1)
     assert decay("quick", unknown=(5,)).test_images == 100
+
+
+def test_a_new_folder_takes_the_next_number_and_resume_the_newest(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert cli._new_folder("one", resume=True) == Path("runs/one")
+    assert not Path("runs").exists()
+    assert [cli._new_folder("one", resume=False).name for _ in range(3)] == ["one", "one-2", "one-3"]
+    assert Path("runs/one-3").is_dir()
+    assert cli._new_folder("one", resume=True) == Path("runs/one-3")
+    Path("runs/one-2").rmdir()
+    assert cli._new_folder("one", resume=False) == Path("runs/one-2")
+
+
+def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
+    def refuse(words):
+        raise PermissionError(13, "Permission denied", "secret")
+
+    monkeypatch.setattr(cli, "_dispatch", refuse)
+    assert reproduce(monkeypatch, "fusion") == 1
+    assert capsys.readouterr().err == "spikelore: Permission denied: secret\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikelore import folders, report
+from spikelore import folders, plain_yaml, report
 from spikelore.errors import InputError
 from spikelore.experiments import config_file, sweep
 from spikelore.folders import Writer
@@ -221,3 +221,24 @@ def test_the_last_learner_s_data_are_looked_at_before_the_first_learns(tmp_path)
     with pytest.raises(InputError, match="dataset 'nothing' is unknown"):
         config_file.execute(config, tmp_path / "run", None)
     assert not (tmp_path / "run").exists()
+
+
+def test_runs_of_another_configuration_are_not_taken_for_those_of_the_sweep(tmp_path, monkeypatch):
+    """As they were until a file was edited between two calls."""
+    file, out = tmp_path / "r.yaml", tmp_path / "out"
+    file.write_text(TINY)
+    done = out / "memory.images=9" / "seed1"
+    done.mkdir(parents=True)
+    config = config_file.read(file, ["--memory.images=9", "--seed=1"])
+    (done / "config.yaml").write_text(plain_yaml.dump({"experiment": "replay", **config_file.plain(config)}))
+    (done / "results.json").write_text("{}")
+    begun = []
+    monkeypatch.setattr(sweep, "_one", lambda path, words, folder, data_dir: begun.append(folder.name))
+    monkeypatch.setattr(sweep, "_over_seeds", lambda folders: {})
+    monkeypatch.setattr(sweep.report, "compare", lambda folders, folder: folder)
+    sweep.sweep(file, ["memory.images=8,9"], 2, out, None, resume=True, ray=None)
+    assert begun == ["seed0", "seed1"] * 2
+    file.write_text(TINY.replace("steps: 2", "steps: 3"))
+    with pytest.raises(InputError, match=r"seed1 was run with another configuration \(network\.steps was 2, now 3\)"):
+        sweep.sweep(file, ["memory.images=8,9"], 2, out, None, resume=True, ray=None)
+    assert len(begun) == 4

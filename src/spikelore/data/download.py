@@ -106,7 +106,7 @@ SOURCES = {
 
 def cache_folder() -> Path:
     """Return the user's cache folder for datasets, which may not exist yet."""
-    return Path(pooch.os_cache("spikelore"))
+    return Path(pooch.os_cache("spikelore")).expanduser()
 
 
 def data_folder(data_dir: Path | None) -> Path:

@@ -15,7 +15,7 @@ from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import spyketorch_peer
 from spikelore.experiments.run_folder import versions
-from spikelore.kernels import reward_stdp, stdp
+from spikelore.kernels import need_compiled, reward_stdp, stdp
 from spikelore.learning.reward_stdp import RewardStdpConfig, learn_epoch
 from spikelore.learning.stdp import StdpConfig, learn_layer
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
@@ -53,9 +53,14 @@ def first_spike(images: int, seed: int) -> dict[str, Any]:
     Args:
         images: images a measurement, at least 16.
         seed: of the network.
+
+    Raises:
+        InputError: too few images, or Numba must not compile.
+        SpikeloreError: answers are not those of the reference or of SpykeTorch.
     """
     if images < 16:
         raise InputError(f"--images is {images}; measure at least 16")
+    need_compiled()
     dataset = load("digits-sample")
     pick = np.random.default_rng(seed).permutation(len(dataset.train))[: min(images, len(dataset.train))]
     sample = dataset.train.take(pick)
@@ -106,7 +111,7 @@ def first_spike(images: int, seed: int) -> dict[str, Any]:
     modules = spyketorch_peer.find()
     theirs: dict[str, Callable[[], np.ndarray]] = {}
     few = order[:_PEER_IMAGES]
-    if modules:
+    if not isinstance(modules, str):
         peer = spyketorch_peer.SpykeTorchPeer(modules, network)
         waves = peer.features(bins[few])
         theirs = {
@@ -141,6 +146,7 @@ def first_spike(images: int, seed: int) -> dict[str, Any]:
         "bench": "first-spike",
         "images": count,
         "checked": "bins, winners and decisions equal the reference's",
+        **({"recorded_because": modules} if isinstance(modules, str) else {}),
         "versions": versions(),
         "rows": rows,
     }

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.experiments import optional
 from spikelore.experiments.run_folder import versions
 from spikelore.learning.surrogate_gradient import adam, epoch_, spike_count_loss
 from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork
@@ -72,7 +72,7 @@ class SnnTorchNetwork(torch.nn.Module):
 def _networks(seed: int) -> dict[str, torch.nn.Module]:
     """Return our network and, where snnTorch is installed, its twin with weights of its own."""
     made: dict[str, torch.nn.Module] = {"ours": _network(seed)}
-    if find_spec("snntorch"):
+    if not isinstance(optional.find("snntorch"), str):
         made["snntorch"] = SnnTorchNetwork(_network(seed))
     return made
 
@@ -104,7 +104,7 @@ def _answers(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tenso
 def _check(seed: int, images: torch.Tensor, labels: torch.Tensor) -> str:
     """Compare spikes and gradients with the reference kernels' and, where it is installed, snnTorch's."""
     others: dict[str, torch.nn.Module] = {"the reference": _network(seed, "reference")}
-    if find_spec("snntorch"):
+    if not isinstance(optional.find("snntorch"), str):
         others["snnTorch"] = SnnTorchNetwork(_network(seed))
     spikes, *gradients = _answers(_network(seed), images, labels)
     for name, other in others.items():
@@ -199,6 +199,7 @@ def surrogate(images: int, seed: int) -> dict[str, Any]:
         "images": len(shown),
         "threads": torch.get_num_threads(),
         "checked": checked,
+        **({"recorded_because": missing} if isinstance(missing := optional.find("snntorch"), str) else {}),
         "versions": versions(),
         "rows": rows,
         "training_memory_bytes": memory,

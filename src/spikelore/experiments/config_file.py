@@ -7,7 +7,7 @@ from typing import Any
 
 from spikelore import plain_yaml
 from spikelore.errors import InputError
-from spikelore.experiments import typed
+from spikelore.experiments import run_folder, typed
 from spikelore.experiments.reproduce import decay, fusion, replay
 from spikelore.experiments.run_folder import RunFolder
 
@@ -141,6 +141,16 @@ def check(config: Any, data_dir: Path | None) -> None:
         InputError: no such dataset, or one that does not fit the configuration.
     """
     KINDS[kind_of(config)].check(config, data_dir)
+
+
+def refuse_another(config: Any, folder: Path) -> None:
+    """Refuse a folder that holds a run of another configuration; one without a run is as good as new.
+
+    Raises:
+        InputError: it does.
+    """
+    if (folder / "config.yaml").exists():
+        run_folder.refuse_another(folder, {"experiment": kind_of(config), **plain(config)})
 
 
 def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = False) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from spikelore.data.streams import (
     joint,
 )
 from spikelore.errors import InputError, SpikeloreError, check_choices
-from spikelore.experiments.run_folder import RunFolder
+from spikelore.experiments.run_folder import RunFolder, read_results
 from spikelore.experiments.stream_settings import TASKS_IN, StreamSettings, sides
 from spikelore.files import load_tensors
 from spikelore.metrics import confusion_matrix
@@ -193,7 +193,6 @@ def learner_of(job: Job, stream: Stream) -> "Learner":
 
 
 def _learner_of(job: Job, begun: _Begun) -> "Learner":
-    """Return a fresh network and learner for a job."""
     from spikelore.networks.surrogate import SurrogateNetwork
 
     outputs = 0 if job.learner.grow_heads else len(begun.classes)
@@ -566,8 +565,7 @@ def finished(job: Job, path: Path) -> dict[str, Any] | None:
 
 def kept_row(path: Path) -> dict[str, Any] | None:
     """Return the row that a run kept when it ended last, maybe of a shorter stream, or None."""
-    file = path / "results.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    return read_results(path) if (path / "results.json").exists() else None
 
 
 def run_job(

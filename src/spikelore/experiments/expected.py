@@ -17,12 +17,13 @@ for other machines; where they fall short of the published ones, ``reproduced`` 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spikelore import plain_yaml
 from spikelore.errors import InputError
+from spikelore.experiments import typed
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,15 @@ def read(path: Path) -> list[Expectation]:
     raw = plain_yaml.read(path)
     if not isinstance(raw, dict) or list(raw) != ["expectations"] or not isinstance(raw["expectations"], list):
         raise InputError(f"{path} must hold one list called expectations")
-    known = {field.name for field in fields(Expectation)}
     out = []
     for n, entry in enumerate(raw["expectations"], start=1):
-        if not isinstance(entry, dict) or not {"what", "value"} <= set(entry) <= known:
-            given = sorted(set(entry) - known) if isinstance(entry, dict) else entry
-            raise InputError(f"{path}: entry {n} needs what and value and knows only {sorted(known)}; found {given}")
-        out.append(Expectation(**entry))
+        if not isinstance(entry, dict):
+            raise InputError(f"{path}: entry {n} is {entry!r}, expected names with values; write what and value")
+        try:
+            typed.check_values(Expectation, entry)
+            out.append(typed.made(Expectation, entry))
+        except InputError as error:
+            raise InputError(f"{path}: entry {n}: {error}") from error
     return out
 
 

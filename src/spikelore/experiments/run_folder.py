@@ -74,8 +74,8 @@ class RunFolder:
             SpikeloreError: the folder cannot be written to.
         """
         self.path = path
-        self._replaced: str | None = None
         self._before: set[str] | None = None
+        self._replaced: str | None = None
         self._writer = Writer(path)
         try:
             self._open(config, resume, lengthens)
@@ -93,26 +93,20 @@ class RunFolder:
             self.withdraw()
         self.close()
 
-    def _open(self, config: Mapping[str, Any], resume: bool, lengthens: Callable[[Any, Any], bool]) -> None:
+    def _open(
+        self, config: Mapping[str, Any], resume: bool, lengthens: Callable[[dict[str, Any], dict[str, Any]], bool]
+    ) -> None:
         try:
             self._before = {*os.listdir(self.path)} - {LOCK}
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}; choose another --out") from error
-        saved = self.path / "config.yaml"
-        text = plain_yaml.dump(dict(config))
+        saved, text = self.path / "config.yaml", plain_yaml.dump(dict(config))
         if saved.exists():
             if not resume:
                 raise InputError(f"{self.path} already holds a run; pass --resume to go on with it, or another --out")
-            old, new = _read(saved), plain_yaml.parse(text, str(saved))
-            changed = _difference(old, new)
-            if changed and isinstance(old, dict) and lengthens(old, new):
+            if refuse_another(self.path, config, lengthens):
                 self._replaced = saved.read_text(encoding="utf-8")
                 write_text_atomic(saved, text)
-            elif changed:
-                raise InputError(
-                    f"{self.path} was run with another configuration ({changed}); resume with the same one, "
-                    "or choose another --out"
-                )
         else:
             write_text_atomic(saved, text)
             write_json_atomic(
@@ -142,6 +136,9 @@ class RunFolder:
                     file.unlink()
                 for folder, _, _ in os.walk(parts, topdown=False) if "parts" in new else ():
                     os.rmdir(folder)
+        if self._replaced is not None:
+            with suppress(SpikeloreError):
+                write_text_atomic(self.path / "config.yaml", self._replaced)
         self.close()
 
     def checkpoint(self, name: str) -> Path:
@@ -176,8 +173,13 @@ class RunFolder:
             write_text_atomic(self.path / "metrics.jsonl", "")
             return None
         arrays, metadata = load_tensors(self.checkpoint(_STATE))
-        progress = json.loads(metadata["progress"])
-        lines = progress.pop("lines")
+        try:
+            progress = json.loads(metadata["progress"])
+            lines = progress.pop("lines")
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{self.checkpoint(_STATE)} holds no state of a run; restore it, or start another run with a new --out"
+            ) from error
         metrics = self.path / "metrics.jsonl"
         if lines and not metrics.exists():
             raise InputError(f"{metrics} is gone; the run cannot go on without it, start another with a new --out")
@@ -203,6 +205,52 @@ class RunFolder:
         """Write ``results.json``."""
         self._refuse_removed()
         write_json_atomic(self.path / "results.json", results)
+
+
+def refuse_another(
+    path: Path,
+    config: Mapping[str, Any],
+    lengthens: Callable[[dict[str, Any], dict[str, Any]], bool] = lambda old, new: False,
+) -> bool:
+    """Refuse to go on with a run of another configuration than this one, unless it lengthens that one.
+
+    Args:
+        path: the run's folder.
+        config: resolved and plain.
+        lengthens: see `RunFolder`.
+
+    Returns:
+        Whether it differs, and lengthens the other.
+
+    Raises:
+        InputError: ``config.yaml`` in the folder differs otherwise; the message has the first value that does.
+    """
+    saved = path / "config.yaml"
+    old, new = _read(saved), plain_yaml.parse(plain_yaml.dump(dict(config)), str(saved))
+    changed = _difference(old, new)
+    if not changed:
+        return False
+    if isinstance(old, dict) and lengthens(old, new):
+        return True
+    raise InputError(
+        f"{path} was run with another configuration ({changed}); resume with the same one, or choose another --out"
+    )
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Return ``results.json`` of a run's folder.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    file = path / "results.json"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} cannot be read ({error}); delete it and go on with --resume") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{file} is broken: it holds no table of names and values; delete it and go on with --resume")
+    return found
 
 
 def _is_first(file: Path) -> bool:

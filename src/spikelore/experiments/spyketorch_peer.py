@@ -3,23 +3,20 @@
 Written against its public interface (snn, functional, utils); it is not a dependency.
 """
 
-from importlib import import_module
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spikelore.experiments import optional
 from spikelore.learning.reward_stdp import RewardStdpConfig
 from spikelore.networks.first_spike import FeatureLayerConfig, FirstSpikeNetwork
 from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights
 
 
-def find() -> tuple[ModuleType, ...] | None:
-    """Return (torch, snn, functional, utils), or None where SpykeTorch or what it needs is not installed."""
-    try:
-        return import_module("torch"), *(import_module(f"SpykeTorch.{name}") for name in ("snn", "functional", "utils"))
-    except ImportError:
-        return None
+def find() -> tuple[ModuleType, ...] | str:
+    """Return (torch, snn, functional, utils), or why SpykeTorch cannot be used."""
+    return optional.find("torch", *(f"SpykeTorch.{name}" for name in ("snn", "functional", "utils")))
 
 
 class SpykeTorchPeer:

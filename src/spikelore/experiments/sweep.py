@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import json
 import os
 import re
 from collections import Counter
@@ -14,7 +13,8 @@ import numpy as np
 
 from spikelore import plain_yaml, report
 from spikelore.errors import InputError
-from spikelore.experiments import config_file
+from spikelore.experiments import config_file, optional
+from spikelore.experiments.run_folder import read_results
 from spikelore.files import write_json_atomic
 from spikelore.folders import LOCK, Writer
 
@@ -121,6 +121,8 @@ def sweep(
     with Writer(out):
         if not resume and {*os.listdir(out)} - {LOCK}:
             raise InputError(f"{out} already exists; pass --resume to go on with it, or another --out")
+        for file, overrides, folder, _ in jobs:  # finished runs are kept, so they must be those that are asked for
+            config_file.refuse_another(config_file.read(file, overrides), folder)
         if ray is None:
             for job in jobs:
                 _one(*job)
@@ -138,7 +140,7 @@ def sweep(
 
 def _over_seeds(folders: Sequence[Path]) -> dict[str, Any]:
     """Return the mean, the sample standard deviation and the values of every number, rows matched by their words."""
-    runs = [json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in folders]
+    runs = [read_results(folder) for folder in folders]
     lists = [name for name, value in runs[0].items() if isinstance(value, list) and isinstance(value[0], dict)]
     return {
         "experiment": runs[0]["experiment"],
@@ -183,10 +185,10 @@ def _matched(runs: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _with_ray(jobs: list[tuple], address: str) -> None:
-    try:
-        import ray  # pyright: ignore[reportMissingImports]  # an optional dependency
-    except ImportError as error:
-        raise InputError("--ray needs Ray; install it with: pip install 'spikelore[ray]'") from error
+    found = optional.find("ray")
+    if isinstance(found, str):
+        raise InputError(f"--ray needs Ray, but {found}; install it with: pip install 'spikelore[ray]'")
+    (ray,) = found
     ray.init(address=None if address == "local" else address, include_dashboard=False)
     try:
         ray.get([ray.remote(num_cpus=2)(_one).remote(*job) for job in jobs])

@@ -210,6 +210,10 @@ def _is_choice(hint: Any) -> bool:
     return get_origin(hint) is Literal and all(isinstance(one, str) for one in get_args(hint))
 
 
+def _is_mapping(origin: Any) -> bool:
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
 def _check(hint: Any, value: Any, name: str) -> None:
     """Refuse a plain value that is not of the type ``hint``; dataclasses in it have strict names."""
     types = _types(hint)
@@ -237,7 +241,7 @@ def _check_plain(hint: Any, whole: Any, value: Any, name: str) -> None:
             raise _mistaken(whole, value, name)
         for n, each in enumerate(value):
             _check(inner[0] if several else inner[n], each, f"{name}[{n}]")
-    elif origin is dict:
+    elif _is_mapping(origin):
         if not isinstance(value, Mapping):
             raise _mistaken(whole, value, name)
     elif origin is Literal:
@@ -276,7 +280,7 @@ def told(hint: Any, *, several: bool = False) -> str:
         return f"{'lists' if several else 'a list'} of {count}{told(inner[0], several=True)}"
     if origin is Literal:
         return f"{'any' if several else 'one'} of {', '.join(map(str, inner))}"
-    if origin is dict or is_dataclass(hint):
+    if _is_mapping(origin) or is_dataclass(hint):
         return "names with values"
     return _TOLD[hint][several]
 

@@ -1,5 +1,6 @@
 """The kernels of spiking layers as differentiable functions of torch tensors on the processor."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,10 @@ import torch
 from spikelore.errors import InputError
 from spikelore.kernels import DEFAULT_BACKEND, lif_convolution, lif_scan
 from spikelore.kernels.lif_scan import Leaky
+
+if hasattr(os, "register_at_fork"):
+    # torch's threads do not come along into a forked process, which would wait for them without end.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

@@ -7,13 +7,19 @@ Example:
     PosixPath('runs/fusion/report.html')
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from spikelore.errors import InputError
-from spikelore.report import decay, fusion, replay, style
-from spikelore.report.page import Content, Run, read, write_page
+
+_FOLDERS = ("mkdir -p failed", "%s is not a writable directory", "Matplotlib created a temporary cache directory")
+# Where it has no folder of its own, Matplotlib goes on in a temporary one and tells so at length at its import.
+logging.getLogger("matplotlib").addFilter(lambda record: not str(record.msg).startswith(_FOLDERS))
+
+from spikelore.report import decay, fusion, replay, style  # noqa: E402
+from spikelore.report.page import Content, Run, read, write_page  # noqa: E402
 
 __all__ = ["compare", "write"]
 

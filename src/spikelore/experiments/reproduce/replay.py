@@ -311,7 +311,7 @@ def _run_part(job: Job, path: Path, data_dir: Path | None, tell: Callable[[float
     def tick(images: int) -> None:
         nonlocal done
         done += images
-        tell(min(done / total, 1.0))
+        tell(min(done / max(total, 1), 1.0))
 
     return run_job(job, path, data_dir, tick)
 

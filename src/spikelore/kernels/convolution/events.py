@@ -7,7 +7,8 @@ whole vectors, and weights keep their columns reversed, so that one spike adds o
 """
 
 import numpy as np
-from numba import njit
+
+from spikelore.kernels.compiled import compiled
 
 LANES = 16
 """Features are padded to a multiple of this many int32 (one 512-bit vector)."""
@@ -22,7 +23,7 @@ def pack_weights(weights: np.ndarray) -> np.ndarray:
     return packed.reshape(channels, rows, columns * padded)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def sort_events(bins, total_bins, padding, events, starts):
     """Counting-sort one wave (C,H,W) by bin into ``events`` (n,3) of (channel, padded row, padded column).
 
@@ -52,7 +53,7 @@ def sort_events(bins, total_bins, padding, events, starts):
                     events[n, 2] = x + padding
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def add_event(potentials, packed, channel, row, column, padded_features):
     """Add the synapses of one input spike to ``potentials`` (Ho, Wo*Fp)."""
     out_height = potentials.shape[0]

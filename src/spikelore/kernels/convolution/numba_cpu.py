@@ -1,13 +1,14 @@
 """The convolution layer on the processor: event-driven, images spread over the cores."""
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from spikelore.kernels.compiled import compiled
 from spikelore.kernels.convolution.events import add_event, pack_weights, sort_events
 from spikelore.kernels.convolution.grid import grid_bits, threshold_on_grid, to_grid
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@compiled(parallel=True)
 def _first_spike_bins(bins, packed, padding, threshold, total_bins, pool, out_height, out_width, out):
     images, channels, height, width = bins.shape
     padded = packed.shape[2] // packed.shape[1]

@@ -7,10 +7,11 @@ gradients, stay in the nearest cache while one tile sees every step.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from spikelore.kernels import memory
+from spikelore.kernels.compiled import compiled
 from spikelore.kernels.lif_convolution.vector import (
     make_add_two_lists,
     make_append_above,
@@ -30,7 +31,7 @@ _weigh_rows, _append_above = make_weigh_rows(_RUN // LANES), make_append_above(_
 _append_won = make_append_won()
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _list_windows_(potentials, threshold, channels, kernel, events, count, bounds):
     """Append the spikes of each window, ``kernel`` columns of the map with all its rows, and return the new count.
 
@@ -50,7 +51,7 @@ def _list_windows_(potentials, threshold, channels, kernel, events, count, bound
     return count
 
 
-@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def _forward(jobs, currents, shape, neuron, table, start, kernel, pool, pooled, winners):
     rows, columns, channels = shape
     size, run, windows = rows * columns * channels, kernel * channels, columns - kernel + 1
@@ -98,7 +99,7 @@ def _forward(jobs, currents, shape, neuron, table, start, kernel, pool, pooled, 
                                 winners[t, image, py, px, tile * _TILE + n] = which[n]
 
 
-@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, table_gradients, current_gradients):
     rows, columns, channels = shape
     width, run, windows = columns * channels, kernel * channels, columns - kernel + 1

@@ -12,8 +12,9 @@ from collections import namedtuple
 from dataclasses import fields
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from spikelore.kernels.compiled import compiled
 from spikelore.kernels.lif_network.model import (
     LONG_AGO,
     Constants,
@@ -33,20 +34,20 @@ _FORGOTTEN = 40.0  # time constants after which a trace counts as zero
 _NEGLIGIBLE = 1e-100  # conductances below it cannot change a potential; cleared before they become denormal
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _mix(value):
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _stream_key(seed, stream, image):
     gamma = np.uint64(GOLDEN_GAMMA)
     return _mix(_mix(_mix(np.uint64(seed) + gamma) + np.uint64(stream) + gamma) + np.uint64(image) + gamma)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _logs_(key, draw, values, mantissas, logs):
     """Fill ``logs`` with log(u) of the draws from ``draw`` on, as `spike_trains.log_uniform`."""
     bits, mantissa_bits = values.view(np.int64), mantissas.view(np.int64)
@@ -76,7 +77,7 @@ def _logs_(key, draw, values, mantissas, logs):
         logs[k] = s * series + exponent * LOG_2
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, inputs):
     """Draw the spikes of an image as `spike_trains.poisson_spikes` does, by step; return the buffers."""
     logs, values, mantissas = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
@@ -118,7 +119,7 @@ def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, 
     return times, sources, inputs
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _draw(pixels, shown, key, image, starts, buffers):
     """Draw the spikes of ``image`` and return the buffers, the last of which holds the inputs by step."""
     return _poisson(
@@ -134,7 +135,7 @@ def _draw(pixels, shown, key, image, starts, buffers):
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _column_(weights, neuron, rate, weight_max, active, pre_trace, last_input_spike, step, decay):
     """Change the weights of ``neuron``, which spikes now, by the traces of the recently active inputs."""
     for i in active:
@@ -144,7 +145,7 @@ def _column_(weights, neuron, rate, weight_max, active, pre_trace, last_input_sp
             weights[i, neuron] = min(max(changed, 0.0), weight_max)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _active_inputs(state, starts, inputs, horizon):
     """Return the inputs, ascending, that spike in these events or spiked at most ``horizon`` steps before."""
     is_active = (state.step[0] - state.last_input_spike < horizon) & (state.pre_trace != 0)
@@ -153,14 +154,14 @@ def _active_inputs(state, starts, inputs, horizon):
     return np.flatnonzero(is_active)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _clear_negligible_(conductance):
     for j in range(conductance.size):
         if conductance[j] < _NEGLIGIBLE:
             conductance[j] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, spikes, counts):
     """Run the steps of ``starts``, without learning if ``plasticity`` is None, unrecorded if ``spikes`` is.
 
@@ -333,7 +334,7 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
     return exc_count, inh_count
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _group(state, c, delays, members):
     """Copy the neurons ``members`` at rest; inputs, their traces and the clock stay the state's own."""
     size = members.size
@@ -369,7 +370,7 @@ def _group(state, c, delays, members):
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _keep_(state, c, forcing, group, members, counts):
     """Scale the weights of the members that fired and write them back; move the homeostatic thresholds."""
     total = max(1, counts.sum())
@@ -391,7 +392,7 @@ def _keep_(state, c, forcing, group, members, counts):
             state.weights[i, member] = weight
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _train_forced_(
     state, c, delays, shown, forcing, images, targets, classes, key, first, pre_decay, post_decay, counts
 ):
@@ -411,7 +412,7 @@ def _train_forced_(
             counts[n, members[j]] = fired[j]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _train_(state, c, delays, shown, rule, images, targets, classes, key, first, pre_decay, post_decay, counts):
     starts = np.zeros(shown.active_steps + 1, np.int64)
     silence = np.zeros(shown.silent_steps + 1, np.int64)
@@ -427,7 +428,7 @@ def _train_(state, c, delays, shown, rule, images, targets, classes, key, first,
         _run_(state, c, delays, silence, buffers[2], plasticity, pre_decay, post_decay, None, counts[n])
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@compiled(parallel=True)
 def _count(arrays, c, delays, shown, images, key, first, unused, counts):
     for n in prange(len(images)):
         starts = np.zeros(shown.active_steps + 1, np.int64)
@@ -435,12 +436,12 @@ def _count(arrays, c, delays, shown, images, key, first, unused, counts):
         _run_(_copy(arrays), c, delays, starts, buffers[2], None, unused, unused, None, counts[n])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _buffers():
     return np.empty(8192, np.int32), np.empty(8192, np.int32), np.empty(8192, np.int32)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _copy(a):
     """Copy what testing changes; weights and traces it only reads."""
     return _Arrays(

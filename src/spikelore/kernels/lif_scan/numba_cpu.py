@@ -6,10 +6,11 @@ Going back, potentials are computed again instead of kept.
 from collections import namedtuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from spikelore.kernels import memory
+from spikelore.kernels.compiled import compiled
 from spikelore.kernels.lif_scan.model import Leaky
 
 _BLOCK = 512  # neurons whose potentials at all steps stay in a near cache
@@ -30,7 +31,7 @@ def constants(leaky: Leaky | None) -> Constants:
     return Constants(beta, threshold, leaky.reset == "zero", atan, False, slope, scale)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def step_(before, currents, neuron, after):
     """Write the potentials one step after ``before``, an array of their own: one shared would not be vectorised."""
     beta, threshold, zero = neuron.beta, neuron.threshold, np.float32(0)
@@ -44,7 +45,7 @@ def step_(before, currents, neuron, after):
             after[n] = (beta * u + currents[n]) - (threshold if u > threshold else zero)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def slopes_(potentials, neuron, slopes):
     """Write the surrogate's slope at each potential."""
     one, threshold, slope, scale = np.float32(1), neuron.threshold, neuron.slope, neuron.scale
@@ -60,7 +61,7 @@ def slopes_(potentials, neuron, slopes):
             slopes[n] = scale / (x * x)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def carry_back_(received, potentials, slopes, neuron, gradients):
     """Turn the potentials' gradients of the step after into those of this step."""
     beta, threshold, zero = neuron.beta, neuron.threshold, np.float32(0)
@@ -73,7 +74,7 @@ def carry_back_(received, potentials, slopes, neuron, gradients):
             gradients[n] = received[n] * slopes[n] + beta * gradients[n]
 
 
-@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def _forward(currents, neuron, spikes, potentials):
     steps, neurons = spikes.shape
     one, zero = np.float32(1), np.float32(0)
@@ -91,7 +92,7 @@ def _forward(currents, neuron, spikes, potentials):
                 potentials[t, part] = state
 
 
-@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def _backward(spike_gradients, potential_gradients, currents, neuron, gradients):
     steps, neurons = spike_gradients.shape
     constant, direct = len(currents) == 1, len(potential_gradients) > 0

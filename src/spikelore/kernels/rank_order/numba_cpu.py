@@ -1,10 +1,12 @@
 """Rank-order coding on the processor: images spread over the cores, work only where pixels are lit."""
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from spikelore.kernels.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _filter(image, kernel, reach, response):
     """Correlate ``image`` (H,W) with the central ``2 reach + 1`` square of ``kernel``, from its lit pixels.
 
@@ -26,7 +28,7 @@ def _filter(image, kernel, reach, response):
                     target[n] += value * source[n]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _normalize(response, threshold, radius, out):
     """Threshold ``response`` and divide by its zero-padded local mean, from running row and column sums."""
     height, width = response.shape
@@ -59,7 +61,7 @@ def _normalize(response, threshold, radius, out):
                 out[y, x] = response[y, x] / np.float32(total / area + 1e-12)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@compiled(parallel=True)
 def _intensities(images, kernels, reaches, threshold, radius, out):
     for n in prange(len(images)):
         response = np.empty(images.shape[1:], np.float32)
@@ -78,7 +80,7 @@ def intensities(images, kernels, threshold, normalization_radius):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sort_into_bins(flat, total_bins, keys, other_keys, index, other_index, out):
     """Stable radix sort of the float32 bits, inverted so that the largest comes first."""
     count = 0
@@ -112,7 +114,7 @@ def _sort_into_bins(flat, total_bins, keys, other_keys, index, other_index, out)
         out[index[n]] = n // size
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@compiled(parallel=True)
 def _first_spike_bins(intensity, total_bins, out):
     count, size = intensity.shape
     for n in prange(count):

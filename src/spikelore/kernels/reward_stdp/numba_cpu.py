@@ -8,9 +8,10 @@ taken again. All sums run in one order (places, then channels in runs), so both 
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from spikelore.kernels import memory
+from spikelore.kernels.compiled import compiled
 from spikelore.kernels.reward_stdp.vector import make_add_rows
 from spikelore.kernels.vector import LANES
 
@@ -24,7 +25,7 @@ _RUN = 32
 _add_1, _add_2, _add_3, _add_4 = (make_add_rows(vectors) for vectors in range(1, 5))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _add_runs(vectors, target, at, table, offset, stride, rows, first, last):
     """``add_rows`` for any number of vectors, four at a time."""
     while vectors > 0:
@@ -41,7 +42,7 @@ def _add_runs(vectors, target, at, table, offset, stride, rows, first, last):
         offset += 4 * LANES
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@compiled(parallel=True)
 def _block_potentials(starts, channels, images, tiles, height, width, padding, out):
     """Largest potential over places of ``images`` for all features: ``out`` (images, tiles * LANES).
 
@@ -76,7 +77,7 @@ def _block_potentials(starts, channels, images, tiles, height, width, padding, o
                 out[n, tile * LANES + f] = best
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def one_potential(starts, channels, image, table, kernel, height, width, padding, potentials, sums):
     """Potentials (H',W') of one feature, whose weights are ``table`` (C, K*K padded to vectors)."""
     out_height, out_width = potentials.shape
@@ -95,7 +96,7 @@ def one_potential(starts, channels, image, table, kernel, height, width, padding
     return potentials.max()
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _walk(
     starts, channels, images, labels, classes, learned, kernel, height, width, padding, block,
     rates, lower, upper, plasticity, changed, winners, winner_potentials,
@@ -146,7 +147,7 @@ def _walk(
         changed[winner] = True
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@compiled(parallel=True)
 def refresh(learned, changed, tiles):
     """Copy the features that changed into their tiles."""
     kernel = tiles.shape[2]

@@ -1,13 +1,13 @@
 """Competition and STDP, one image after the other, event-driven and only as far as the winners need."""
 
 import numpy as np
-from numba import njit
 
+from spikelore.kernels.compiled import compiled
 from spikelore.kernels.convolution.events import add_event, pack_weights, sort_events
 from spikelore.kernels.convolution.grid import grid_bits, threshold_on_grid, to_grid
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _train(
     bins, order, weights, packed, scale, padding, threshold, total_bins, radius, ltp, ltd, stabilizer, lower, upper,
     winners,

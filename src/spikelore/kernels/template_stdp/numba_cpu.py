@@ -1,13 +1,13 @@
 """Learning of templates on the processor: scores by the rewarded layer's kernel, moves one after the other."""
 
 import numpy as np
-from numba import njit
 
+from spikelore.kernels.compiled import compiled
 from spikelore.kernels.reward_stdp.numba_cpu import block_potentials, one_potential, pack_synapses, pack_tiles, refresh
 from spikelore.kernels.template_stdp.correlation import competing
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _move(starts, channels, images, units, rates, scoring, learned, kernel, height, width, padding):
     out_height, out_width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
     potentials = np.empty((out_height, out_width), np.float32)

@@ -1,0 +1,264 @@
+"""Every kernel, and every network and rule on top of them, once on tiny inputs; also in a process of its own.
+
+python tests/every_kernel.py all FILE.npz        writes the answers to a file
+python tests/every_kernel.py threads FILE.npz    three threads do it at once, and must agree
+python tests/every_kernel.py processes FILE.npz  so must forked, spawned and forked from forked processes
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing import get_context
+from threading import Thread
+
+import numpy as np
+import torch
+
+from spikelore.data import load
+from spikelore.kernels import (
+    convolution,
+    lif_convolution,
+    lif_network,
+    lif_scan,
+    rank_order,
+    reward_stdp,
+    stdp,
+    template_stdp,
+)
+from spikelore.kernels.lif_network import Delays, Events, Forcing, Plasticity, Rule, initial_state
+from spikelore.kernels.reward_stdp import Rates, SpikeLists
+from spikelore.learning import reward_stdp as rewarded
+from spikelore.learning import surrogate_gradient
+from spikelore.learning import template_stdp as templates
+from spikelore.learning.reward_stdp import RewardStdpConfig
+from spikelore.learning.stdp import StdpConfig, learn_layer
+from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
+from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
+from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork
+from spikelore.randomness import torch_generator
+
+Answers = dict[str, np.ndarray]
+RATE_LIF = RateLIFConfig(
+    classes=(0, 1), neurons_per_class=3, height=6, width=6, dt_ms=1.0, active_ms=100.0, silent_ms=50.0,
+    exc_to_inh_weight=10.0, inh_to_exc_total=3.0, weight_max=0.4, weight_norm=2.0, learning_rate=0.05,
+)  # fmt: skip
+IMAGES = 3
+
+
+def numbers(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Draw float32 in -1..1.2, the same on every machine: without a logarithm."""
+    return (rng.random(shape, np.float32) * np.float32(2.2) - np.float32(1)).astype(np.float32)
+
+
+def coding() -> Answers:
+    """Rank order: from pixels to bins."""
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, 9, 8), dtype=np.uint8)
+    kernels = numbers(np.random.default_rng(1), 2, 5, 5)
+    found = rank_order.intensities(images, kernels, threshold=50.0, normalization_radius=3)
+    return {"intensities": found, "bins": rank_order.first_spike_bins(found, total_bins=5)}
+
+
+def layer() -> Answers:
+    """Convolution of first spikes, and its STDP."""
+    rng = np.random.default_rng(2)
+    bins = rng.integers(0, 6, (IMAGES, 3, 8, 7)).astype(np.int8)
+    weights = rng.random((5, 3, 3, 3), np.float32)
+    settings = {"padding": 1, "threshold": 4.0}
+    rates = {"ltp": np.full(6, 0.1, np.float32), "ltd": np.full(6, -0.08, np.float32)}
+    learned, winners = stdp.train(
+        bins, np.resize(np.arange(IMAGES), 6), weights, total_bins=5, winners=2, radius=1, **settings, **rates
+    )
+    return {
+        "first": convolution.first_spike_bins(bins, weights, total_bins=5, pool=2, **settings),
+        "ever": convolution.spikes(bins < 5, weights, **settings),
+        "learned": learned,
+        "winners": winners,
+    }
+
+
+def decision() -> Answers:
+    """Both rules of the decision layer."""
+    rng = np.random.default_rng(3)
+    spikes = SpikeLists.from_spikes(rng.random((40, 4, 3, 3)) < 0.4)
+    labels = rng.integers(0, 2, 40)
+    weights = rng.uniform(0.2, 0.8, (20, 4, 2, 2)).astype(np.float32)
+    classes, order = np.arange(20) % 2, rng.permutation(40)
+    learned, winners, _ = reward_stdp.train(spikes, order, labels, weights, classes, padding=1, rates=Rates())
+    moved = template_stdp.train(spikes, order, labels, weights, classes, padding=1, rate=0.1, margin=0.5)
+    return {
+        "potentials": reward_stdp.feature_potentials(spikes, weights, padding=1),
+        "learned": learned,
+        "winners": winners,
+        "templates": moved.weights,
+        "rewarded": moved.rewarded,
+    }
+
+
+def leaky() -> Answers:
+    """Scan and convolution of leaky neurons, both ways."""
+    rng = np.random.default_rng(4)
+    neurons = lif_scan.Leaky(beta=0.75, threshold=0.5)
+    currents = numbers(rng, 4, 1300)
+    spikes, potentials = lif_scan.forward(currents, neurons, steps=4, with_potentials=True)
+    assert potentials is not None
+    maps = numbers(rng, 3, 20, 6, 6, 2)
+    weights, bias = numbers(rng, 5, 2, 3, 3), numbers(rng, 5)
+    pooled, won = lif_convolution.forward(maps, weights, bias, neurons, steps=3, pool=2)
+    sent = lif_convolution.backward(np.ones_like(pooled), won, maps, weights, neurons, pool=2)
+    back = lif_scan.backward(np.ones_like(spikes), potentials, currents, neurons)
+    return {
+        "spikes": spikes.astype(bool), "potentials": potentials, "back": back, "pooled": pooled, "won": won,
+        **dict(zip(("sent", "sent weights", "sent bias"), sent, strict=True)),
+    }  # fmt: skip
+
+
+def rate_coded() -> Answers:
+    """Everything of the rate-coded network's kernel."""
+    rng = np.random.default_rng(5)
+    constants, shown = RATE_LIF.constants(), RATE_LIF.presentation()
+    delays = Delays(rng.integers(0, 4, 6), rng.integers(0, 3, (6, 6)))
+    images = rng.integers(0, 256, (IMAGES, 6, 6), dtype=np.uint8)
+    when, which = np.nonzero(rng.random((200, 36)) < 0.1)
+    events = Events(np.searchsorted(when, np.arange(201)), which.astype(np.int32))
+    state = initial_state(rng.uniform(0, 0.4, (36, 6)), constants, delays, (-80.0, -80.0))
+    spikes = lif_network.run_(state, constants, delays, events, Plasticity(np.ones(6), np.ones(6)))
+    given = {"seed": 0, "stream": 0, "first_image": 0}
+    sorts = np.arange(IMAGES) % 2, np.repeat([0, 1], 3)
+    forced = lif_network.train_forced_(
+        state, constants, delays, shown, Forcing(0.8, 100, 1.0), images, *sorts, **given
+    )  # fmt: skip
+    return {
+        "exc": spikes.exc,
+        "inh": spikes.inh,
+        "forced": forced,
+        "counts": lif_network.count_spikes(state, constants, delays, shown, images, **given),
+        "trained": lif_network.train_(state, constants, delays, shown, Rule(1.0, -1.0), images, *sorts, **given),
+        "weights": state.weights,
+    }
+
+
+KERNELS: dict[str, Callable[[], Answers]] = {
+    each.__name__: each for each in (coding, layer, decision, leaky, rate_coded)
+}
+
+
+def first_spike_network() -> Answers:
+    """Learn all layers by all rules and decide."""
+    digits = load("digits-sample").train
+    at = np.concatenate([np.flatnonzero(digits.labels == each)[:2] for each in (0, 1)])
+    images, labels, order = digits.images[at], digits.labels[at], np.resize(np.arange(4), 6)
+    network = FirstSpikeNetwork.create(FirstSpikeConfig(), classes=(0, 1), seed=0)
+    bins = network.encode(images)
+    network, _ = learn_layer(network, 1, bins, order, StdpConfig())
+    network, _ = learn_layer(network, 2, network.layer_1_bins(bins), order, StdpConfig())
+    features = network.features(bins)
+    network, _ = rewarded.learn_epoch(network, features, labels, order, RewardStdpConfig().base())
+    network, _ = templates.learn_epoch(network, features, labels, 0, templates.TemplateStdpConfig(), 0)
+    return {"decided": network.predict(images), "weights 1": network.weights_1, "weights 2": network.weights_2}
+
+
+def rate_lif_network() -> Answers:
+    """Learn and count spikes."""
+    images = np.random.default_rng(6).integers(0, 256, (IMAGES, 6, 6), dtype=np.uint8)
+    network = RateLIFNetwork(RATE_LIF, seed=0)
+    return {"learned": network.train(images, np.arange(IMAGES) % 2), "counts": network.count_spikes(images)}
+
+
+def surrogate_network() -> Answers:
+    """Learn two batches and decide."""
+    config = SurrogateConfig(channels=(4,), pool=4, steps=3, coding="constant", neuron=lif_scan.Leaky(threshold=0.1))
+    network = SurrogateNetwork(config, torch_generator(0, "test"))
+    images = torch.rand(6, 28, 28, generator=torch.Generator().manual_seed(0))
+    optimiser = surrogate_gradient.adam(network.parameters(), 1e-2)
+    for _ in range(2):
+        loss = surrogate_gradient.spike_count_loss(network(images), torch.arange(6))
+        surrogate_gradient.step_(loss, optimiser)
+    weights = {name: each.detach().numpy() for name, each in network.named_parameters()}
+    return {"spikes": network(images).sum(0).detach().numpy(), **weights}
+
+
+NETWORKS: dict[str, Callable[[], Answers]] = {
+    each.__name__: each for each in (first_spike_network, rate_lif_network, surrogate_network)
+}
+
+
+def answers(of: dict[str, Callable[[], Answers]]) -> Answers:
+    """Return all that ``of`` answers, by name."""
+    return {f"{name}: {key}": value for name, each in of.items() for key, value in each().items()}
+
+
+def assert_same_bits(found: Answers, expected: Answers) -> None:
+    """Fail unless every array is the same to the bit."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert value.size, name
+        assert found[name].dtype == value.dtype, name
+        np.testing.assert_array_equal(found[name], value, name)
+
+
+def assert_all_same(every: Sequence[Answers], count: int) -> Answers:
+    """Fail unless there are ``count`` equal answers, and return one."""
+    assert len(every) == count
+    for other in every:
+        assert_same_bits(other, every[0])
+    return every[0]
+
+
+def in_threads() -> Answers:
+    """Answer in three threads at once."""
+    every: list[Answers] = []
+    workers = [Thread(target=lambda: every.append(answers(KERNELS))) for _ in range(3)]
+    for each in workers:
+        each.start()
+    for each in workers:
+        each.join()
+    return assert_all_same(every, 3)
+
+
+class _Items(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Answers:
+        return answers(KERNELS)
+
+
+def _in_grandchild(_: int) -> Answers:
+    receiving, sending = get_context("fork").Pipe(duplex=False)
+    child = os.fork()
+    if child == 0:
+        sending.send(answers(KERNELS))
+        os._exit(0)
+    found = receiving.recv()
+    os.waitpid(child, 0)
+    return found
+
+
+def _answers(_: int) -> Answers:
+    torch.set_num_threads(1)  # torch sums in another order in two
+    return answers(KERNELS | NETWORKS)
+
+
+def in_processes() -> Answers:
+    """Answer here, and then in processes of all kinds, torch's workers included."""
+    torch.set_num_threads(2)
+    surrogate_network()  # its threads have begun, too
+    here = _answers(0)
+    with get_context("fork").Pool(2) as pool:
+        assert_all_same([here, *pool.map(_answers, range(2))], 3)
+        kernels = assert_all_same(pool.map(_in_grandchild, range(1)), 1)
+    loader = torch.utils.data.DataLoader(_Items(), batch_size=None, num_workers=2, collate_fn=lambda item: item)
+    assert_all_same([kernels, *loader], 3)
+    assert_all_same([kernels, {name: here[name] for name in kernels}], 2)
+    with get_context("spawn").Pool(1) as pool:
+        assert_all_same([here, *pool.map(_answers, range(1))], 2)
+    return here
+
+
+def _main(way: str, file: str) -> None:
+    ways = {"all": lambda: _answers(0), "threads": in_threads, "processes": in_processes}
+    np.savez(file, allow_pickle=False, **ways[way]())
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

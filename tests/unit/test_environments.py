@@ -1,0 +1,260 @@
+"""Kernels on any processor, in threads and processes of any kind, without a compiler or a place for its files."""
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from numba.core import event
+
+import every_kernel
+from every_kernel import KERNELS, NETWORKS, answers, assert_same_bits
+from spikelore.errors import InputError, SpikeloreError
+from spikelore.kernels import compiled, select
+from spikelore.kernels.lif_network import numba_cpu
+
+DIGESTS = Path(__file__).parent / "kernel_digests.json"
+NOT_EVERYWHERE = "rate_coded: weights"
+"""Its decay is NumPy's exp, whose last digit depends on the instruction set."""
+
+
+@pytest.fixture(scope="module")
+def here() -> every_kernel.Answers:
+    return answers(KERNELS)
+
+
+def in_a_process(tmp_path: Path, way: str, **environment: str) -> every_kernel.Answers:
+    """Return the answers of a process of its own; a hang fails."""
+    file = tmp_path / "answers.npz"
+    done = subprocess.run(
+        [sys.executable, every_kernel.__file__, way, file], env={**os.environ, **environment}, timeout=240,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    with np.load(file) as found:
+        return dict(found)
+
+
+def test_kernels_give_the_same_bits_on_every_processor(here):
+    """Under any NUMBA_CPU_NAME and NPY_DISABLE_CPU_FEATURES too."""
+    digests = {
+        name: hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
+        for name, value in here.items()
+        if name != NOT_EVERYWHERE
+    }
+    assert digests == json.loads(DIGESTS.read_text())
+
+
+@pytest.mark.skipif(not compiled.AVAILABLE, reason="nothing is compiled")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_number_of_threads_changes_no_bit(here, threads):
+    if threads > numba.config.NUMBA_NUM_THREADS:
+        pytest.skip("one core")
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(threads)
+        assert_same_bits(answers(KERNELS), here)
+    finally:
+        numba.set_num_threads(before)
+
+
+def test_the_form_for_one_thread_has_the_same_bits(here, monkeypatch):
+    monkeypatch.setattr(compiled._threads, "lost", True)
+    assert_same_bits(answers(KERNELS), here)
+    assert numba_cpu._count._in_one_thread.stats.cache_path  # it ran, and is kept
+
+
+def test_three_threads_at_once(here):
+    assert_same_bits(every_kernel.in_threads(), here)
+
+
+def test_three_threads_at_once_on_the_layer_that_bears_one(here, tmp_path):
+    assert_same_bits(in_a_process(tmp_path, "threads", NUMBA_THREADING_LAYER="workqueue"), here)
+
+
+def test_forked_and_spawned_processes_and_workers_of_a_data_loader(here, tmp_path):
+    found = in_a_process(tmp_path, "processes")
+    assert_same_bits({name: found[name] for name in here}, here)
+
+
+def test_without_compilation_the_definitions_answer(here, tmp_path):
+    found = in_a_process(tmp_path, "all", NUMBA_DISABLE_JIT="1", NUMBA_CACHE_DIR=str(tmp_path / "unused"))
+    expected = here | answers(NETWORKS)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if value.dtype.kind == "f":
+            np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+        else:
+            np.testing.assert_array_equal(found[name], value, name)
+    assert not (tmp_path / "unused").exists()
+
+
+def test_a_compiled_kernel_asked_for_without_compilation_is_refused(monkeypatch):
+    monkeypatch.setattr("spikelore.kernels.AVAILABLE", False)
+    with pytest.raises(InputError, match=r"^backend 'numba_cpu' has to be compiled, but NUMBA_DISABLE_JIT is set; "):
+        select({"numba_cpu": json, "reference": json}, "numba_cpu")
+    assert select({"reference": json}, "reference") is json
+
+
+def test_a_layer_of_threads_that_is_not_there_is_told(monkeypatch):
+    def fail():
+        raise ValueError("No threading layer could be loaded.\nHINT:\nIntel TBB is required")
+
+    monkeypatch.setattr(compiled.numba, "get_num_threads", fail)
+    monkeypatch.setattr(compiled.config, "THREADING_LAYER", "tbb")
+    with pytest.raises(SpikeloreError, match=r"NUMBA_THREADING_LAYER is 'tbb': No threading .* required; or unset it$"):
+        compiled._Threads().begin()
+
+
+# Where compiled code is kept.
+
+
+def twice(x):
+    return 2 * x
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def hits(function) -> tuple[int, int]:
+    return sum(function.stats.cache_hits.values()), sum(function.stats.cache_misses.values())
+
+
+def files(folder: Path, ending: str) -> list[Path]:
+    return sorted(folder.rglob(f"*{ending}"))
+
+
+def made():
+    function = compiled.compiled()(twice)
+    assert function(21) == 42
+    return function
+
+
+def test_code_is_kept_where_numba_is_told(cache):
+    assert hits(made()) == (0, 1)
+    assert hits(made()) == (1, 0)
+    assert files(cache, ".nbi")
+
+
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
+@pytest.mark.parametrize("left", [0, 10, 200])
+def test_a_file_cut_short_is_made_anew(cache, ending, left):
+    made()
+    (file,) = files(cache, ending)
+    file.write_bytes(file.read_bytes()[:left])
+    assert hits(made()) == (0, 1)
+    assert hits(made()) == (1, 0)
+
+
+def test_a_folder_that_can_no_longer_be_written_fails_nothing(cache):
+    function = compiled.compiled()(twice)
+    (folder,) = cache.iterdir()
+    folder.rmdir()
+    folder.write_text("a file in its place")
+    assert function(21) == 42
+    folder.unlink()
+
+
+def test_a_full_disk_fails_nothing(cache, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    function = compiled.compiled()(twice)
+    monkeypatch.setattr(function._cache._cache_file, "save", full)
+    assert function(21) == 42
+    assert not files(cache, ".nbc")
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """Leave Numba no place but one that it is told."""
+    class_ = compiled.FunctionCache._impl_class
+    first = [each for each in class_._locator_classes if each.__name__ == "UserProvidedCacheLocator"]
+    monkeypatch.setattr(class_, "_locator_classes", first)
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", "")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / f"spikelore-{os.getuid()}"
+
+
+def test_without_a_place_a_folder_of_the_users_own_among_temporary_files_is_taken(nowhere):
+    assert hits(made()) == (0, 1)
+    assert hits(made()) == (1, 0)
+    assert nowhere.stat().st_mode & 0o777 == 0o700
+    assert compiled.config.CACHE_DIR == ""
+
+
+@pytest.mark.parametrize("fault", ["writable by others", "a link", "a file"])
+def test_a_temporary_folder_that_others_can_write_is_not_used(nowhere, fault, tmp_path, caplog):
+    other = tmp_path / "other"
+    other.mkdir()
+    if fault == "a link":
+        nowhere.symlink_to(other)
+    elif fault == "a file":
+        nowhere.touch()
+    else:
+        nowhere.mkdir()
+        nowhere.chmod(0o777)
+    made()
+    assert not files(tmp_path, ".nbi")
+
+
+# What is said meanwhile.
+
+
+@pytest.fixture
+def notice(caplog, monkeypatch):
+    monkeypatch.setattr(compiled._notice, "said", True)
+    caplog.set_level(logging.INFO, "spikelore")
+    one = compiled._Notice()
+    with event.install_listener("numba:compile", one):
+        yield lambda: [record.getMessage() for record in caplog.records]
+
+
+def ours():
+    def triple(x):
+        return 3 * x
+
+    triple.__module__ = "spikelore.kernels.test"
+    return triple
+
+
+def test_the_first_compilation_of_ours_is_told_once(notice, cache):
+    made()  # not ours
+    assert notice() == []
+    first, second = (compiled.compiled()(ours()) for _ in range(2))
+    first(1)
+    assert notice() == ["compiling kernels for this processor (once): some 10 to 60 seconds"]
+    second(1.5)
+    assert len(notice()) == 1
+
+
+def test_nothing_is_told_of_code_that_is_there(notice, cache):
+    compiled.compiled()(twice)(1)
+    assert notice() == []
+
+
+def test_where_nothing_can_be_kept_the_way_out_is_told(notice, nowhere):
+    nowhere.touch()
+    compiled.compiled()(ours())(1)
+    assert notice()[0].startswith("compiling kernels for this processor (each time, as no folder for them can be")
+    assert "NUMBA_CACHE_DIR" in notice()[0]
+
+
+def test_reports_without_a_folder_for_matplotlib_say_nothing(tmp_path):
+    (tmp_path / "file").touch()
+    nowhere = {"MPLCONFIGDIR": str(tmp_path / "file" / "in it"), "TMPDIR": str(tmp_path), "PYTHONOPTIMIZE": "2"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import spikelore.report, spikelore.cli"],
+        env={**os.environ, **nowhere}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
