@@ -305,3 +305,30 @@ def test_a_checkpoint_decides_on_its_own_as_the_run_did(data, tmp_path):
     found = (network.predict(test.images) == test.labels).mean()
     assert found == pytest.approx(accuracy_of(longer(job), tmp_path, "tiny", data, [0, 1, 2, 3, 5]))
     assert set(network.predict(test.images).tolist()) <= {0, 1, 2, 3, 5}
+
+
+def test_the_same_run_is_the_same_bytes_but_for_its_seconds(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
+    config = ReplayExperiment(
+        data="tiny", seeds=2, stream=JOB.stream, network=DRAWN, learner=REPLAY, memory=JOB.memory, preset="own"
+    )
+    for name in ("one", "other"):
+        config_file.execute(config, tmp_path / name, data)
+        config_file.execute(changed(config, {"stream.groups": LONG}), tmp_path / name, data, resume=True)
+    files = [sorted(file.relative_to(each) for file in each.rglob("*") if file.is_file()) for each in (
+        tmp_path / "one", tmp_path / "other"
+    )]  # fmt: skip
+    assert files[0] == files[1]
+    assert len(files[0]) > 10
+    for file in files[0]:
+        mine, theirs = (tmp_path / name / file for name in ("one", "other"))
+        if file.name == "state.safetensors":
+            (arrays, told), (others, also) = load_tensors(mine), load_tensors(theirs)
+            assert all(arrays[name].tobytes() == others[name].tobytes() for name in arrays)
+            found = [json.loads(each["progress"]) for each in (told, also)]
+            for each in found:
+                each["position"]["seconds"] = 0
+            assert found[0] == found[1]
+        else:
+            texts = [re.sub(rb'"seconds": [0-9.]+', b"", each.read_bytes()) for each in (mine, theirs)]
+            assert texts[0] == texts[1], file
