@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spikelore.errors import InputError, SpikeloreError
-from spikelore.experiments import bench, spyketorch_peer, sweep
+from spikelore.experiments import bench, bench_lif, spyketorch_peer, sweep
 
 
 class Echo:
@@ -76,6 +76,8 @@ def test_nothing_is_measured_without_compilation(monkeypatch):
     monkeypatch.setattr("spikelore.kernels.AVAILABLE", False)
     with pytest.raises(InputError, match="NUMBA_DISABLE_JIT is set"):
         bench.first_spike(16, 0)
+    with pytest.raises(InputError, match="NUMBA_DISABLE_JIT is set"):
+        bench_lif.lif(16, 0)
 
 
 def test_rates_take_turns_and_the_best_round_counts(monkeypatch):

@@ -14,6 +14,7 @@ import numpy as np
 from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.run_folder import versions
+from spikelore.kernels import need_compiled
 from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
 
 RECORDED = {"standalone": 17.0, "runtime": 370.0}
@@ -55,11 +56,12 @@ def lif(images: int, seed: int) -> dict[str, Any]:
         seed: of the networks.
 
     Raises:
-        InputError: too few images.
+        InputError: too few images, or Numba must not compile.
         SpikeloreError: the fast kernel's spikes or weights are not those of the reference.
     """
     if images < 16:
         raise InputError(f"--images is {images}; measure at least 16")
+    need_compiled()
     part = load("digits-sample").train.of_classes(_CLASSES)
     sample = part.take(np.random.default_rng(seed).permutation(len(part))[: min(images, len(part))])
     rows = []

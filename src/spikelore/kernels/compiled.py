@@ -10,6 +10,7 @@ import os
 import stat
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import numba as typed_numba
 from numba.core import event
 from numba.core.caching import FunctionCache
+from numba.core.errors import NumbaSystemWarning
 
 from spikelore.errors import SpikeloreError
 
@@ -79,7 +81,7 @@ class _Threads:
     """What parallel kernels may do in this process.
 
     Attributes:
-        lost: the process was forked from one whose threads had begun. GNU OpenMP would end it.
+        lost: the process was forked from one whose threads had begun. GNU OpenMP would end it, and so may others.
         turn: held by a kernel while it runs, once threads have begun; lets one pass at a time where Numba's layer of
             threads bears no more.
     """
@@ -97,7 +99,10 @@ class _Threads:
         with _beginning:
             if self.turn is None:
                 try:
-                    numba.get_num_threads()
+                    with warnings.catch_warnings():
+                        # Numba warns at length without /dev/shm. The lock that it cannot have there is for others.
+                        warnings.simplefilter("ignore", NumbaSystemWarning)
+                        numba.get_num_threads()
                 except ValueError as error:
                     asked = f"NUMBA_THREADING_LAYER is {config.THREADING_LAYER!r}"
                     raise SpikeloreError(f"{asked}: {' '.join(str(error).split())}; or unset it") from None
