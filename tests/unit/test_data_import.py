@@ -260,6 +260,7 @@ def test_what_is_left_out_is_said(tmp_path: Path):
     (root / "cat/copy.png").write_bytes((root / "cat/0.png").read_bytes())
     save(root / "cat/eleven.png", drawing(10))  # a dog's
     save(root / "cat/float.tif", Image.fromarray(GREY.astype(np.float32)))
+    Image.new("L", (9, 9)).save(root / "cat/program.png", "EPS")  # would be read by another program
     (root / "cat/gone.png").symlink_to(tmp_path / "nowhere")
     os.mkfifo(root / "cat/pipe.png")
     for name in (".DS_Store", "cat/Thumbs.db", "cat/.hidden.png", "loose.png"):
@@ -271,7 +272,7 @@ def test_what_is_left_out_is_said(tmp_path: Path):
     told = "\n".join(made.lines)
     assert made.counts["train"][0] + made.counts["test"][0] == 12  # with the one in a folder deeper down
     for part in (
-        "not an image: cat/note.txt", "a broken image: cat/broken.png",
+        "not an image: cat/note.txt, cat/program.png", "a broken image: cat/broken.png",
         "floating-point pixels, whose range is not known: cat/float.tif",
         "the same file as another of its class: cat/copy.png", "1 image is in more than one class",
         "unreadable: cat/gone.png", "no regular file: cat/pipe.png",

@@ -22,6 +22,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,8 @@ _TRAIN, _VALIDATION, _TEST = {"train", "training"}, {"val", "valid", "validation
 _NO_IMAGES = {".ds_store", "thumbs.db", "desktop.ini"}
 _NPZ = ("x_train", "y_train", "x_test", "y_test")
 _MOST_TOLD = 3
+_FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "ICO", "PCX", "SGI")
+"""What is read; Pillow knows others, of which some start programs (EPS) or have no mark to know them by."""
 
 
 @dataclass
@@ -459,7 +462,7 @@ def _read(path: Path, size: tuple[int, int], left: _LeftOut) -> _Read | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a file that can be read after all
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=_formats()) as image:
                 on_white, on_black, visible, opacity = _grey(image, size)
     except _NoRangeError:
         left.add(path, "floating-point pixels, whose range is not known")
@@ -472,6 +475,12 @@ def _read(path: Path, size: tuple[int, int], left: _LeftOut) -> _Read | None:
     else:
         return _Read(on_white, on_black, visible, opacity, hashlib.sha256(content).digest())
     return None
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(one for one in _FORMATS if one in Image.OPEN)
 
 
 class _NoRangeError(ValueError):
