@@ -16,7 +16,7 @@ demo: $(INSTALLED)  ## train a 0-4 and a 5-9 digit network, fuse them, print the
 	$(BIN)/spikelore reproduce fusion --scale quick
 
 test: $(INSTALLED) stale  ## run all tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-portable: $(INSTALLED) stale  ## run the tests of what is learned as on processors with other instructions
 	$(BIN)/python tests/margins.py --check

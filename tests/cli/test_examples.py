@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from commands import run
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -45,3 +48,12 @@ def test_fade_unused_synapses(tmp_path, learned):
     for noise in ("white", "blurred"):
         learned(f"{noise} noise: spikes left", int(faded[noise]) / int(without[noise]), at_most=0.1)
     learned("known digits: spikes left", int(faded["known"]) / int(without["known"]), at_least=0.8)
+
+
+@pytest.mark.learned
+def test_the_quick_run_meets_its_expectations(tmp_path):
+    quick = Path(__file__).parents[2] / "configs" / "fusion_quick.yaml"
+    lines = run("run", quick, "--out", "quick", cwd=tmp_path).stdout.splitlines()
+    told = lines[lines.index(f"expected ({quick.with_suffix('.expected.yaml')}):") + 1 :]
+    assert len(told) >= 5
+    assert [line for line in told if not line.startswith("  holds  ")] == []

@@ -6,8 +6,6 @@ import pytest
 from spikelore.kernels.lif_network import Delays, Events, Plasticity, initial_state, run_
 from spikelore.networks.rate_lif import RateLIFConfig
 
-pytestmark = pytest.mark.xdist_group("brian2")  # its tests share what a fixture made
-
 CASES = ("hold_plain", "hold_decay", "continuous_plain", "continuous_decay")
 TRACED = [0, 11, 25]
 TRACE_MS = 1.0

@@ -8,8 +8,6 @@ import pytest
 from spikelore.coding.rank_order import RankOrderConfig
 from spikelore.kernels import convolution, rank_order, reward_stdp, stdp
 
-pytestmark = pytest.mark.xdist_group("spyketorch")  # its tests share what a fixture made
-
 BINS = 15
 
 

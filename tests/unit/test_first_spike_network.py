@@ -17,8 +17,6 @@ from spikelore.networks.first_spike import (
     FirstSpikeNetwork,
 )
 
-pytestmark = pytest.mark.xdist_group("first_spike_network")  # its tests share what a fixture made
-
 CONFIG = FirstSpikeConfig(
     layer_1=FeatureLayerConfig(4, 3, 1, 2.0, 2, 2, 1),
     layer_2=FeatureLayerConfig(5, 3, 1, 2.0, 2, 2, 1),

@@ -866,6 +866,58 @@ def test_an_exception_in_a_network_is_told_in_a_sentence_and_changes_nothing():
         assert np.isfinite(learner.learn(*batch_of(1, 0), 1))
 
 
+def test_a_fisher_pass_that_fails_adds_nothing():
+    class Fragile(Plain):
+        left = 1000
+
+        def head(self, features):
+            Fragile.left -= 1
+            if Fragile.left < 0:
+                raise ValueError("enough")
+            return super().head(features)
+
+    learner = learner_for(Fragile(), "ewc")
+    teach(learner, 0)
+    learner.begin_task(1, TASKS[1])
+    learner.learn(*batch_of(1, 0), 1)
+    before = {name: each.clone() for name, each in learner.fisher.items()}
+    Fragile.left = 2
+    with pytest.raises(SpikeloreError, match=r"failed on inputs .*ValueError: enough"):
+        learner.end_task(1)
+    assert same(learner.fisher, before)
+    Fragile.left = 1000
+    learner.end_task(1)
+    assert not same(learner.fisher, before)
+
+
+def test_a_convolution_without_a_channel_is_told_how_to_get_one():
+    class Flat(Plain):
+        def __init__(self):
+            super().__init__()
+            self.maps = nn.Conv2d(1, 1, 3, padding=1)
+
+        def currents(self, images):
+            return super().currents(self.maps(images))
+
+    with pytest.raises(SpikeloreError, match=r"RuntimeError: Given groups=1.*unsqueeze\(1\) adds a channel"):
+        learner_for(Flat()).learn(*batch_of(0, 0), 0)
+
+
+def test_lwf_shows_the_new_network_the_images_though_the_old_one_changes_them():
+    class Centring(Plain):
+        def currents(self, images):
+            return super().currents(images.sub_(0.1))
+
+    learner = learner_for(Centring(), "lwf")
+    teach(learner, 0)
+    learner.begin_task(1, TASKS[1])
+    asked = []
+    original = learner.logits
+    learner.logits = lambda inputs: asked.append(inputs.clone()) or original(inputs)
+    learner.learn(*batch_of(1, 0), 1)
+    assert torch.equal(asked[0], asked[1])
+
+
 def test_an_exception_in_the_way_back_is_told():
     class Stuck(Plain):
         def __init__(self):

@@ -10,8 +10,6 @@ from spikelore.errors import InputError
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
 from spikelore.networks.layer_use import LayerUse
 
-pytestmark = pytest.mark.xdist_group("layer_use")  # its tests share what a fixture made
-
 
 def loops(spiked, kernel, padding, image_ms):
     """The definition: for each neuron, for each of its synapses, is there a spike at the other end."""

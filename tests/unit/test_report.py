@@ -15,8 +15,6 @@ from spikelore.report import compare, write
 from spikelore.report.fusion import correlation, project
 from spikelore.report.page import Spread, duration, over_runs, read
 
-pytestmark = pytest.mark.xdist_group("report")  # its tests share what a fixture made
-
 CLASSES = (0, 1, 7)
 UNITS = 6
 FILTERS = [{"size": one.size, "sigma_1": one.sigma_1, "sigma_2": one.sigma_2} for one in RankOrderConfig().filters]

@@ -110,4 +110,5 @@ def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(cli, "_dispatch", refuse)
     assert reproduce(monkeypatch, "fusion") == 1
-    assert capsys.readouterr().err == "spikelore: Permission denied: secret\n"
+    says = "the system refused: Permission denied (secret); mend that and try again, or see more with --debug"
+    assert capsys.readouterr().err == f"spikelore: {says}\n"

@@ -25,7 +25,9 @@ def test_package_data_are_complete():
     package = Path(str(files("spikelore")))
     taken = {path for pattern in patterns for path in package.glob(pattern)}
     data = {
-        path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".nbi", ".nbc")
+        path
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix != ".py" and path.parent.name != "__pycache__"
     }
     assert data == taken
     assert {shipped.FOLDER / f"{name}.yaml" for name in shipped.names()} < taken

@@ -275,6 +275,8 @@ class _Run:
         if self.begun != _Begun.of(self.setting.stream):
             self.learner = _learner_of(self.job, self.begun)
         self.position = _Position(**progress["position"])
+        if row := kept_row(self.folder.path):
+            self.position.seconds = max(self.position.seconds, row["seconds"])
         matrix, untrained = arrays.pop("matrix"), arrays.pop("untrained")
         self.matrix[: len(matrix), : matrix.shape[1]] = matrix
         self.untrained[: len(untrained)] = untrained
@@ -290,8 +292,10 @@ class _Run:
         arrays, facts = self.learner.state_dict()
         _refuse_not_finite(arrays, "values")
         arrays |= {"matrix": self.matrix, "untrained": self.untrained, **self.confusions}
+        at_the_end = self.position.task == len(self.setting.learned)
         progress = {
-            "position": vars(self.position),
+            # Time is no part of what a finished run leaves of itself, so that two leave the same; its row has it.
+            "position": {**vars(self.position), **({"seconds": 0.0} if at_the_end else {})},
             "begun": asdict(self.begun),
             "classes": self.setting.stream.classes,
             "data": self.data,

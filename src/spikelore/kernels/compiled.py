@@ -150,7 +150,7 @@ class _Cache(FunctionCache):
         except ImportError:
             yield
             return
-        with open(Path(self.cache_path) / ".spikelore-lock", "a") as lock:
+        with open(Path(self.cache_path) / ".spikelore-lock", "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -301,7 +301,9 @@ def respond(network: Any, call: Callable[[torch.Tensor], Any], inputs: torch.Ten
         where = getattr(call, "__name__", None)
         name = type(network).__name__ if isinstance(network, nn.Module) else where or "the network"
         part = f"{name}.{where}" if isinstance(network, nn.Module) and where else name
-        raise SpikeloreError(f"{part} failed on inputs {tuple(inputs.shape)}: {reason_of(error)}") from error
+        channel = "; images come as (B,H,W), to which unsqueeze(1) adds a channel" if inputs.dim() == 3 else ""
+        found = f"{part} failed on inputs {tuple(inputs.shape)}: {reason_of(error).rstrip('.')}"
+        raise SpikeloreError(found + channel) from error
 
 
 def over_time(output: Any, like: torch.Tensor, name: str, *, counted: str = "images") -> torch.Tensor:

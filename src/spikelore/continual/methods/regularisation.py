@@ -73,9 +73,10 @@ class ElasticWeightConsolidation(Learner):
         del task
         rows, labels, _ = self.sample.get(np.arange(len(self.sample)))
         images = self.images.unpack(rows)
-        for name, parameter in self.network.named_parameters():
-            self.fisher.setdefault(name, torch.zeros_like(parameter, requires_grad=False))
-            self.anchor[name] = parameter.detach().clone()
+        fisher = {
+            name: self.fisher[name].clone() if name in self.fisher else torch.zeros_like(parameter, requires_grad=False)
+            for name, parameter in self.network.named_parameters()
+        }
         with self.own_draws(), at_rest(self.network, still=True):
             for n in range(len(labels)):
                 self.network.zero_grad(set_to_none=True)
@@ -83,8 +84,10 @@ class ElasticWeightConsolidation(Learner):
                 F.cross_entropy(logits, self.columns(labels[n : n + 1])).backward()
                 for name, parameter in self.network.named_parameters():
                     if parameter.grad is not None:
-                        self.fisher[name] += parameter.grad**2 / len(labels)
+                        fisher[name] += parameter.grad**2 / len(labels)
         self.network.zero_grad(set_to_none=True)
+        self.fisher = fisher
+        self.anchor = {name: parameter.detach().clone() for name, parameter in self.network.named_parameters()}
 
     def network_grew(self) -> None:
         """Drop what belongs to parameters of another shape beside the rest."""
@@ -150,7 +153,7 @@ class LearningWithoutForgetting(Learner):
             return F.cross_entropy(self.logits(inputs), columns)
         heat = self.settings.temperature
         with torch.no_grad(), same_draws(self.network), self.weights(self.old), at_rest(self.network, still=True):
-            old = self.logits(inputs)
+            old = self.logits(inputs.clone())  # a network may change its input in place
         logits = self.logits(inputs)
         now = F.log_softmax(logits[:, self.old_columns] / heat, 1)
         before = F.log_softmax(old[:, self.old_columns] / heat, 1)
