@@ -36,7 +36,7 @@ class Task:
     """One part of a stream.
 
     Attributes:
-        name: for people, such as ``0,1``.
+        name: for people, such as ``0,1``, or the classes' names where the dataset has them.
         classes: the labels that occur in it, in head order.
         train: what is learned.
         validation: held out of the training set, for choices.
@@ -128,10 +128,11 @@ def split_tasks(
         raise InputError(f"the tasks have classes {[*map(list, classes)]}, expected one or more in each")
     tasks = []
     for group in classes:
-        name = ",".join(map(str, group))
+        labels = ",".join(map(str, group))
         if len(set(group)) < len(group):
-            raise InputError(f"task {name!r} names a class twice; name each once")
-        train, validation = _hold_out(dataset.train.of_classes(group), validation_share, seed, name)
+            raise InputError(f"task {labels!r} names a class twice; name each once")
+        train, validation = _hold_out(dataset.train.of_classes(group), validation_share, seed, labels)
+        name = ",".join(dataset.names[label] for label in group)
         tasks.append(Task(name, group, train, validation, dataset.test.of_classes(group)))
     return tuple(tasks)
 
