@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-portable check bench docs clean stale
+.PHONY: demo test test-portable test-minimum check bench docs clean stale
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -20,6 +20,9 @@ test: $(INSTALLED) stale  ## run all tests
 
 test-portable: $(INSTALLED) stale  ## run the tests of what is learned as on processors with other instructions
 	$(BIN)/python tests/margins.py --check
+
+test-minimum:  ## run the core's tests with the least versions that pyproject.toml allows; TORCH=2.13.0 for another torch
+	$(PYTHON) tests/minimum.py $(if $(TORCH),--torch $(TORCH))
 
 check: $(INSTALLED)  ## lint, types, imports between rooms, documentation
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
     python tests/minimum.py [--venv DIR] [--python PYTHON] [--torch VERSION]
 
-The least torch comes with several gigabytes of CUDA; ``--torch 2.13.0+cpu`` takes one at hand instead.
+The least torch comes with several gigabytes of CUDA; ``--torch 2.13.0`` takes another one instead.
 """
 
 import argparse
@@ -17,17 +17,20 @@ ROOT = Path(__file__).parent.parent
 CORE = [
     "tests/properties",
     "tests/unit/test_data_idx.py",
+    "tests/unit/test_files.py",
     "tests/unit/test_first_spike_network.py",
     "tests/unit/test_kernel_memory.py",
     "tests/unit/test_lif_convolution.py",
     "tests/unit/test_lif_kernel.py",
     "tests/unit/test_lif_network.py",
     "tests/unit/test_lif_scan.py",
+    "tests/unit/test_plain_yaml.py",
     "tests/unit/test_run_folder.py",
     "tests/unit/test_streams.py",
     "tests/unit/test_sweep.py",
     "tests/unit/test_tables.py",
     "tests/unit/test_template_stdp.py",
+    "tests/unit/test_typed.py",
 ]
 QUICK_RUN = ["reproduce", "fusion", "--scale", "quick"]
 
