@@ -19,10 +19,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that bound something learned: `pytest -m learned` runs these alone."""
+    """Mark the tests that bound something learned, `pytest -m learned`, and those that the root seed changes."""
     for item in items:
-        if "learned" in getattr(item, "fixturenames", ()):
-            item.add_marker("learned")
+        for name in {"learned", "seed"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(name)
 
 
 @pytest.fixture(scope="session")
