@@ -47,21 +47,10 @@ def environment(processor: str, threads: int) -> dict[str, str]:
     return {**os.environ, **PROCESSORS[processor], **count}
 
 
-def run(processor: str, threads: int, **settings: str) -> int:
-    """Run the sensitive tests; return pytest's exit code."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "learned",
-        "-n",
-        "auto",
-        "-p",
-        "no:cacheprovider",
-        str(TESTS),
-    ]
+def run(processor: str, threads: int, marks: str = "learned", **settings: str) -> int:
+    """Run the tests with these marks; return pytest's exit code."""
+    options = ["-q", "-m", marks, "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
+    command = [sys.executable, "-m", "pytest", *options, str(TESTS)]
     return subprocess.run(command, env={**environment(processor, threads), **settings}, stdout=sys.stderr).returncode
 
 
