@@ -123,6 +123,17 @@ def put_(network: nn.Module, others: Mapping[str, torch.Tensor], *, strict: bool
             mine[name].copy_(value)
 
 
+def weights_are_numbers(network: nn.Module) -> bool:
+    """Return whether no weight is NaN, nor one that learns infinite.
+
+    Neurons hide such weights: a potential that is NaN never spikes, so that the spikes look like those of silence.
+    """
+    for weight in network.parameters():
+        if not bool((weight.isfinite() if weight.requires_grad else ~weight.isnan()).all()):
+            return False
+    return True
+
+
 # Calls --------------------------------------------------------------------------------------------------------------
 
 

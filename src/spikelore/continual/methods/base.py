@@ -30,6 +30,7 @@ from spikelore.networks.foreign import (
     put_,
     respond,
     tensors_of,
+    weights_are_numbers,
 )
 from spikelore.networks.protocol import GrowingModule, LayeredModule, PotentialModule, RandomModule
 from spikelore.networks.readout import SPIKE_FROM, as_input, check_images, drive
@@ -492,14 +493,16 @@ class Learner:
     def scores(self, images: Images, batch: int = 500) -> torch.Tensor:
         """Return the (N,K) logits of (N,H,W) uint8 images, by the network as it stands; see `asked`.
 
-        The network is in evaluation mode meanwhile, and nothing in it moves but its generator.
+        The network is in evaluation mode meanwhile, and nothing in it moves but its generator. They are NaN if a weight
+        is not a finite number.
         """
         check_images(images, self.image_shape)
         if not len(images):
             return torch.zeros(0, len(self.classes))
         with at_rest(self.network, still=True):
             parts = [self.to_input(images[n : n + batch]) for n in range(0, len(images), batch)]
-            return torch.cat([self.logits(part) for part in parts])
+            found = torch.cat([self.logits(part) for part in parts])
+        return found if weights_are_numbers(self.network) else torch.full_like(found, float("nan"))
 
     def decide(self, images: Images, among: tuple[int, ...]) -> Labels:
         """Return the class in ``among`` with the largest logit for each image; on a tie the first of ``classes``.
