@@ -118,7 +118,7 @@ def plasticity(budgets: Sequence[Budget], protected: float) -> NDArray[np.float3
     """
     if not 0 <= protected <= 1:
         raise InputError(f"protected is {protected}, expected 0 to 1; give the share of units to protect")
-    shares = [np.zeros(0)]
+    shares: list[NDArray] = [np.zeros(0)]
     for one in sorted(set().union(*budgets)):
         for budget in budgets:
             units = budget.get(one, 0)

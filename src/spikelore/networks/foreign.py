@@ -59,6 +59,9 @@ def check_network(network: Any) -> None:
 
 def own_generator(network: Any) -> torch.Generator | None:
     """Return the generator that a `RandomModule` draws from; None for any other module, whatever it calls so."""
+    declared = getattr(type(network), "generator", None)
+    if isinstance(declared, property) and declared.fset is None:
+        return None  # cannot be replaced
     found = getattr(network, "generator", None)
     return found if isinstance(found, torch.Generator) else None
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
@@ -199,7 +199,7 @@ class RateLIFConfig:
                 if value is not None and value < 0:
                     raise InputError(f"{field.name} is {value}, expected 0 or more; give None for one rate")
             elif field.name != "classes":
-                if not isinstance(value, Real) or not math.isfinite(value):
+                if not isinstance(value, float | int | np.number) or not math.isfinite(value):
                     raise InputError(f"{field.name} is {value!r}, expected a finite number; correct it")
                 if field.name in _TIME_CONSTANTS and not value > 0:
                     raise InputError(f"{field.name} is {value}, expected more than 0; choose a time constant")
