@@ -1,5 +1,6 @@
 """The errors that users see: one sentence that names the value, what was expected and what to do."""
 
+from numbers import Integral
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
@@ -18,6 +19,16 @@ class InputError(SpikeloreError, ValueError):
 def printable(text: str) -> str:
     """Return ``text`` with what no terminal can show, such as an escape in a file's name, replaced."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def check_whole(name: str, value: Any, least: int = 0) -> None:
+    """Refuse what is no whole number of ``least`` or more.
+
+    Raises:
+        InputError: such a value.
+    """
+    if not isinstance(value, Integral) or int(value) < least:
+        raise InputError(f"{name} is {value!r}, expected a whole number of {least} or more; choose another number")
 
 
 def check_choices(settings: Any, prefix: str = "") -> None:

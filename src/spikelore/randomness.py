@@ -1,6 +1,7 @@
 """One root seed, any number of independent named generators."""
 
 import hashlib
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,7 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
         >>> bool(generator(0, "weights").normal() == generator(0, "order").normal())
         False
     """
-    if seed < 0:
+    if not isinstance(seed, Integral) or seed < 0:
         raise InputError(f"seed is {seed}, expected 0 or more; choose another seed")
     digest = hashlib.sha256("\0".join(str(name) for name in names).encode()).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest[:16], np.uint32).tolist()])

@@ -132,6 +132,37 @@ def as_labels(values: ArrayLike, count: int | None = None, what: str = "labels",
     return np.ascontiguousarray(array, np.int64)
 
 
+def as_order(values: ArrayLike, count: int) -> NDArray[np.int64]:
+    """Return which of ``count`` images comes when, (M,) int64 in 0 .. count - 1, M at least 1.
+
+    Raises:
+        InputError: a mask, no image, one that is not there, or what `as_labels` does not take.
+    """
+    order = as_labels(values, what="image numbers", least=-(2**63))
+    if _as_array(values, "order").dtype == np.bool_:
+        raise InputError("order is a mask, expected the numbers of images; take them with np.flatnonzero")
+    outside = order[(order < 0) | (order >= count)]
+    if len(outside) or not len(order):
+        found = f"holds {outside[0]}" if len(outside) else "is empty"
+        raise InputError(f"order {found}, expected numbers of {count} images, 0 to {count - 1}; correct it")
+    return order
+
+
+def as_shares(values: ArrayLike, count: int, what: str) -> NDArray[np.float32]:
+    """Return ``values`` as (count,) float32 in 0..1.
+
+    Raises:
+        InputError: another shape, no numbers, or one beyond 0..1.
+    """
+    array = _as_array(values, what)
+    if array.shape != (count,) or array.dtype.kind not in "biuf":
+        raise InputError(f"{what} is {array.dtype} of shape {array.shape}, expected ({count},) numbers; give one each")
+    outside = array[~((array >= 0) & (array <= 1))]
+    if len(outside):
+        raise InputError(f"{what} holds {outside[0]}, expected 0 to 1; correct it")
+    return np.ascontiguousarray(array, np.float32)
+
+
 def _as_array(values: ArrayLike, what: str) -> NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise InputError(f"{what} have {np.ma.count_masked(values)} masked values, expected none; fill them first")

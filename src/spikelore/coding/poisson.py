@@ -23,6 +23,8 @@ def level_probabilities(rate_hz_per_level: float, dt_ms: float) -> NDArray[np.fl
     """
     if not (math.isfinite(rate_hz_per_level) and rate_hz_per_level >= 0):
         raise InputError(f"rate_hz_per_level is {rate_hz_per_level}, expected 0 or more; 0.25 is the published rate")
+    if not (math.isfinite(dt_ms) and dt_ms > 0):
+        raise InputError(f"dt_ms is {dt_ms}, expected a time greater than 0; 0.1 is the published step")
     if 255 * rate_hz_per_level * dt_ms > 1000:
         raise InputError(
             f"rate_hz_per_level {rate_hz_per_level} at dt_ms {dt_ms} means more than one spike a step at "

@@ -5,10 +5,11 @@ Written against `spikelore.networks.protocol.OutputUnits`. Source: Antonov & Suk
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import fcluster, ward
 
 from spikelore.continual import importance as ranking
@@ -32,7 +33,7 @@ def _centred(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 SCORES: dict[str, Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]] = {
     "raw": lambda rows: (np.ones(len(rows)), np.zeros(len(rows))),
-    "over sum": lambda rows: (1 / rows.sum(axis=1), np.zeros(len(rows))),
+    "over sum": lambda rows: (1 / np.maximum(rows.sum(axis=1), np.finfo(np.float32).eps), np.zeros(len(rows))),
     "over norm": lambda rows: (1 / _norms(rows), np.zeros(len(rows))),
     "centred": lambda rows: (np.ones(len(rows)), rows.mean(axis=1)),
     "centred over root norm": lambda rows: (_norms(_centred(rows)) ** -0.5, rows.mean(axis=1)),
@@ -55,9 +56,14 @@ def scaled(network: Network, score: str) -> Network:
 
 
 def check_fusible(networks: Sequence[OutputUnits]) -> None:
-    """Raise `InputError` unless there are two networks or more with the same features and unit shape."""
+    """Raise `InputError` unless there are two networks or more with the same features and unit shape, all finite."""
     if len(networks) < 2:
         raise InputError(f"fusion got {len(networks)} network; it needs two or more")
+    for n, network in enumerate(networks, start=1):
+        if not hasattr(network, "unit_weights"):
+            raise InputError(f"network {n} is a {type(network).__name__}, which has no output units; give networks")
+        if not np.isfinite(network.unit_weights).all():
+            raise InputError(f"network {n} has unit weights that are not finite numbers; train it again")
     first = networks[0]
     for n, other in enumerate(networks[1:], start=2):
         if other.unit_weights.shape[1:] != first.unit_weights.shape[1:]:
@@ -106,8 +112,13 @@ def plasticity(budgets: Sequence[Budget], protected: float) -> NDArray[np.float3
     Args:
         budgets: what the network was fused with.
         protected: 0..1.
+
+    Raises:
+        InputError: the share is not 0 to 1.
     """
-    shares = []
+    if not 0 <= protected <= 1:
+        raise InputError(f"protected is {protected}, expected 0 to 1; give the share of units to protect")
+    shares: list[NDArray] = [np.zeros(0)]
     for one in sorted(set().union(*budgets)):
         for budget in budgets:
             units = budget.get(one, 0)
@@ -119,12 +130,16 @@ def _check_budgets(networks: Sequence[OutputUnits], budgets: Sequence[Budget]) -
     if len(budgets) != len(networks):
         raise InputError(f"there are {len(budgets)} budgets for {len(networks)} networks; give one each")
     for n, (network, budget) in enumerate(zip(networks, budgets, strict=True), start=1):
+        if not isinstance(budget, Mapping) or not all(isinstance(units, Integral) for units in budget.values()):
+            raise InputError(f"budget of network {n} is {budget!r}, expected class: whole number of units; correct it")
         for one, units in budget.items():
             have = int((network.unit_classes == one).sum())
             if not 0 <= units <= have:
                 raise InputError(
                     f"budget of network {n} asks for {units} units of class {one}; it has {have} of that class"
                 )
+    if not any(any(budget.values()) for budget in budgets):
+        raise InputError(f"the budgets are {list(budgets)}, expected at least one unit in all; keep some")
 
 
 def select(network: OutputUnits, importance: NDArray[np.float64], budget: Budget) -> NDArray[np.int64]:
@@ -134,6 +149,17 @@ def select(network: OutputUnits, importance: NDArray[np.float64], budget: Budget
         units = np.flatnonzero(network.unit_classes == one)
         kept.append(units[np.argsort(-importance[units], kind="stable")[: budget[one]]])
     return np.concatenate(kept) if kept else np.empty(0, np.int64)
+
+
+def _checked_importances(networks: Sequence[OutputUnits], given: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:
+    importances = [np.asarray(each, np.float64) for each in given]
+    shapes = [(len(network.unit_classes),) for network in networks]
+    if [each.shape for each in importances] != shapes or any(np.isnan(each).any() for each in importances):
+        raise InputError(
+            f"importances have shapes {[each.shape for each in importances]}, expected {shapes}, numbers that are not "
+            "NaN; give each unit of each network one"
+        )
+    return importances
 
 
 def _join(networks: Sequence[Network], kept: Sequence[NDArray[np.int64]], score: str) -> Network:
@@ -181,6 +207,7 @@ def fuse(
     if budgets is None:
         budgets = equal_budgets(networks, len(networks[0].unit_weights) if size is None else size)
     _check_budgets(networks, budgets)
+    importances = _checked_importances(networks, importances)
     kept = [select(*each) for each in zip(networks, importances, budgets, strict=True)]
     return _join(networks, kept, score)
 
@@ -236,7 +263,7 @@ def merge(
     _check_budgets(networks, budgets)
     weights, classes = [], []
     for network, budget in zip(networks, budgets, strict=True):
-        for one in sorted(budget):
+        for one in sorted(one for one, units in budget.items() if units):
             means = _merged(network.unit_weights[network.unit_classes == one], budget[one])
             weights.append(means)
             classes.append(np.full(len(means), one, np.int64))

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from spikelore.errors import InputError
+
 Weights = NDArray[np.float32]
 Importance = NDArray[np.float64]
 
@@ -37,8 +39,13 @@ def full_sum(weights: Weights) -> Importance:
 def top_fraction(weights: Weights, fraction: float = 0.1) -> Importance:
     """Sum of the largest ``fraction`` of the incoming weights (625 of 6250 as published).
 
+    Raises:
+        InputError: the fraction is not above 0 and at most 1.
+
     Source: Antonov & Sukhov 2022 (doi 10.1109/ITNT55410.2022.9848660), section 3.
     """
+    if not 0 < fraction <= 1:
+        raise InputError(f"fraction is {fraction}, expected above 0 and at most 1; 0.1 is the published one")
     rows = _rows(weights)
     count = max(1, int(rows.shape[1] * fraction))
     return np.partition(rows, -count, axis=1)[:, -count:].sum(axis=1)

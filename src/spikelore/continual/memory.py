@@ -11,7 +11,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_whole
 from spikelore.shapes import Images, Labels
 
 Policy = Literal["reservoir", "class-balanced", "ring"]
@@ -128,6 +128,8 @@ class Budget:
                 f"the memory has a budget of {self.images} images and {self.bytes} bytes, expected one of them "
                 "above 0 and the other 0; set memory.images or memory.bytes"
             )
+        check_whole("memory.images", self.images)
+        check_whole("memory.bytes", self.bytes)
 
     def examples(self, example_bytes: int, classes: int) -> int:
         """Return how many examples of ``example_bytes`` fit.

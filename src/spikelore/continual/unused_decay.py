@@ -15,6 +15,7 @@ Everything here is written against `FadingSynapses`, not against one network.
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Protocol
 
 import numpy as np
@@ -65,7 +66,10 @@ def kept_share(idle_ms: NDArray[np.float64], tau_prune_ms: float, strength: floa
     """
     _require_positive("tau_prune_ms", tau_prune_ms)
     _require_not_negative("strength", strength)
-    return exponential(-strength * (np.asarray(idle_ms, np.float64) / tau_prune_ms) ** 2)
+    idle = np.asarray(idle_ms, np.float64)
+    if np.isnan(idle).any():
+        raise InputError("idle_ms holds NaN, expected times; leave these synapses out")
+    return exponential(-strength * (idle / tau_prune_ms) ** 2)
 
 
 def decay_unused_(network: FadingSynapses, *, tau_prune_ms: float, strength: float = 1.0) -> None:
@@ -83,7 +87,7 @@ def decay_unused_(network: FadingSynapses, *, tau_prune_ms: float, strength: flo
         InputError: as `kept_share`.
     """
     idle = network.now_ms - network.last_presynaptic_spike_ms
-    _scale_(network.weights, kept_share(idle, tau_prune_ms, strength))
+    _scale_(_weights(network), kept_share(idle, tau_prune_ms, strength))
 
 
 class _Ticking:
@@ -149,7 +153,7 @@ class OnlineDecay(_Ticking):
         last = network.last_presynaptic_spike_ms
         idle, charged = now - last, self.last_tick_ms - last
         owed = np.where(charged >= 0, idle**2 - charged**2, 0.0)
-        _scale_(network.weights, exponential(-self.strength * owed / self.tau_prune_ms**2))
+        _scale_(_weights(network), exponential(-self.strength * owed / self.tau_prune_ms**2))
         self.last_tick_ms = now
 
 
@@ -171,12 +175,18 @@ class WeightDecay(_Ticking):
     def tick_(self, network: FadingSynapses) -> None:
         """Shrink the weights for the time since the last tick, in place."""
         now = network.now_ms
-        network.weights[...] *= exponential(-(now - self.last_tick_ms) / self.tau_ms)
+        _weights(network)[...] *= exponential(-(now - self.last_tick_ms) / self.tau_ms)
         self.last_tick_ms = now
 
 
 def faded_share(weights: NDArray[np.floating], weight_max: float) -> float:
     """Return the share of weights below `FADED` of the largest possible one, pruned ones included."""
+    if not weight_max > 0:
+        raise InputError(f"weight_max is {weight_max}, expected more than 0; give the largest possible weight")
+    if not np.size(weights) or not np.isfinite(weights).all():
+        raise InputError(
+            "weights are none or hold NaN or infinite values, expected finite ones; train the network again"
+        )
     return float((np.abs(weights) < FADED * weight_max).mean())
 
 
@@ -186,7 +196,7 @@ def prune_smallest_(network: FadingSynapses, share: float) -> None:
     Raises:
         InputError: the share is not 0 to 1.
     """
-    weights = network.weights
+    weights = _weights(network)
     order = np.argsort(np.abs(weights), axis=None, kind="stable")
     _zero_(weights, order[: _number(share, weights.size)])
 
@@ -197,8 +207,18 @@ def prune_random_(network: FadingSynapses, share: float, generator: np.random.Ge
     Raises:
         InputError: the share is not 0 to 1.
     """
-    weights = network.weights
+    weights = _weights(network)
     _zero_(weights, generator.permutation(weights.size)[: _number(share, weights.size)])
+
+
+def _weights(network: FadingSynapses) -> NDArray[np.floating]:
+    weights = network.weights
+    if not isinstance(weights, np.ndarray) or weights.dtype.kind != "f" or not weights.flags.writeable:
+        kind = f"a {weights.dtype} array" if isinstance(weights, np.ndarray) else f"a {type(weights).__name__}"
+        raise InputError(f"weights are {kind}, expected a NumPy array of floats that may be written; give such a one")
+    if not np.isfinite(weights).all():
+        raise InputError("weights hold NaN or infinite values, expected finite ones; train the network again")
+    return weights
 
 
 def _zero_(weights: NDArray[np.floating], flat: NDArray[np.int64]) -> None:
@@ -206,7 +226,7 @@ def _zero_(weights: NDArray[np.floating], flat: NDArray[np.int64]) -> None:
 
 
 def _number(share: float, size: int) -> int:
-    if not 0 <= share <= 1:
+    if not isinstance(share, Real) or not 0 <= share <= 1:
         raise InputError(f"share is {share}, expected 0 to 1; give the share of weights to prune")
     return round(share * size)
 
@@ -216,10 +236,10 @@ def _scale_(weights: NDArray[np.floating], factor: NDArray[np.float64]) -> None:
 
 
 def _require_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
+    if not (isinstance(value, Real) and math.isfinite(value) and value > 0):
         raise InputError(f"{name} is {value}, expected a time greater than 0; 7500 is the published tau_prune")
 
 
 def _require_not_negative(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value >= 0):
+    if not (isinstance(value, Real) and math.isfinite(value) and value >= 0):
         raise InputError(f"{name} is {value}, expected 0 or more; 1 is the published strength")

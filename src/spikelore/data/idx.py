@@ -133,7 +133,7 @@ def read_idx(path: Path) -> np.ndarray:
         ...     read_idx(Path(folder) / "labels.gz").tolist()
         [3, 1, 4]
     """
-    with _content(path) as file:
+    with _content(Path(path)) as file:
         header = _read_header(path, file)
         values = bytearray()
         while len(values) <= header.data_bytes and (chunk := file.read(_CHUNK_BYTES)):
@@ -160,6 +160,7 @@ def write_idx(path: Path, array: np.ndarray) -> None:
         InputError: IDX has no such type, or the array has no axis.
         SpikeloreError: the file cannot be written.
     """
+    path, array = Path(path), np.asarray(array)
     dtype = array.dtype.newbyteorder(">")
     codes = {known: code for code, known in _TYPES.items()}
     if dtype not in codes or array.ndim == 0:

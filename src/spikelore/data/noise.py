@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from spikelore.data.registry import LabelledImages
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_whole
 from spikelore.randomness import generator
 from spikelore.shapes import Images
 
@@ -48,7 +48,7 @@ def blurred_noise(
     Raises:
         InputError: as `white_noise`, or the standard deviation is not positive.
     """
-    if not sigma_px > 0:
+    if not 0 < sigma_px < np.inf:
         raise InputError(f"sigma_px is {sigma_px}, expected more than 0; 2 is the published blur")
     noise = gaussian_filter(_uniform(count, height, width, mean, rng), (0, sigma_px, sigma_px), mode="reflect")
     return at_mean(noise - noise.min(), mean)
@@ -108,6 +108,7 @@ def four_test_sets(
     both = sorted(set(known) & set(unknown))
     if both:
         raise InputError(f"class {both[0]} is both known and unknown, expected one of them; name it once")
+    check_whole("count", count, 1)
     drawn: dict[TestSetName, LabelledImages] = {
         "known": _drawn(test, known, count, mean, generator(seed, "noise", "known"))
     }
@@ -136,6 +137,8 @@ def _drawn(
 def _uniform(count: int, height: int, width: int, mean: float, rng: np.random.Generator) -> NDArray[np.float64]:
     if count < 1:
         raise InputError(f"count is {count}, expected at least 1 image; ask for more")
+    for name, value in (("count", count), ("height", height), ("width", width)):
+        check_whole(name, value, 1)
     if not 0 < mean <= 127.5:
         raise InputError(f"mean is {mean}, expected more than 0 and at most 127.5; give the training set's mean")
     return rng.random((count, height, width))

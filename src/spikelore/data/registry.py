@@ -82,7 +82,17 @@ class LabelledImages:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "LabelledImages":
-        """Return the images at ``indices``, in their order; an index may come more than once."""
+        """Return the images at ``indices``, in their order; an index may come more than once.
+
+        Raises:
+            InputError: there is no such image.
+        """
+        try:
+            self.labels[indices]
+        except (IndexError, TypeError, ValueError) as error:
+            raise InputError(
+                f"these images of {len(self)} cannot be taken ({error}); give whole numbers below that, or a mask"
+            ) from None
         return LabelledImages(self.images[indices], self.labels[indices])
 
     def of_classes(self, classes: Iterable[int]) -> "LabelledImages":

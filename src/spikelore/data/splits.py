@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikelore.data.registry import Dataset, LabelledImages
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_whole
 from spikelore.randomness import generator
 
 
@@ -60,8 +60,7 @@ def split(
         "test_per_class": test_per_class or 0,
     }
     for option, size in sizes.items():
-        if size < 0:
-            raise InputError(f"{option} is {size}, expected 0 or more; choose another number")
+        check_whole(option, size)
     train, validation, test = [], [], []
     for label in kept:
         pool = _permuted(dataset.train, label, seed, "train")

@@ -585,8 +585,7 @@ def run_job(
             no folder behind.
         SpikeloreError: a loss that is not a finite number; the state before it is kept.
     """
-    import numba
-    import torch
+    from spikelore.experiments.threads import one_thread
 
     with RunFolder(path, json.loads(json.dumps(asdict(job))), resume=True, lengthens=lengthens) as folder:
         if row := finished(job, path):
@@ -596,14 +595,8 @@ def run_job(
                 f"{path} has no checkpoints/state.safetensors, which a run goes on from (earlier versions deleted it "
                 "at the end); learn the longer stream from the start in another --out"
             )
-        threads = torch.get_num_threads(), numba.get_num_threads()
-        torch.set_num_threads(1)
-        numba.set_num_threads(1)
-        try:
+        with one_thread():
             row = _Run(job, folder, data_dir, tick).run()
-        finally:
-            torch.set_num_threads(threads[0])
-            numba.set_num_threads(threads[1])
         folder.write_results(row)
         if job.learner.method == "joint":  # nothing can follow
             folder.drop_state()

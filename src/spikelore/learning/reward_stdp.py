@@ -9,7 +9,7 @@ from spikelore.kernels import DEFAULT_BACKEND, reward_stdp
 from spikelore.kernels.reward_stdp import Rates, SpikeLists
 from spikelore.metrics import accuracy, silence
 from spikelore.networks.first_spike import FirstSpikeNetwork
-from spikelore.shapes import Labels, as_labels
+from spikelore.shapes import Labels, as_labels, as_order, as_shares
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,12 @@ def learn_epoch(
         backend: ``numba_cpu`` or ``reference``.
 
     Raises:
-        InputError: not one label an image.
+        InputError: not one label an image, an order of images that are not there, or no plasticity as above.
     """
-    labels = as_labels(labels, len(features))
+    network.check()
+    labels, order = as_labels(labels, len(features)), as_order(order, len(features))
+    if plasticity is not None:
+        plasticity = as_shares(plasticity, len(network.unit_classes), "plasticity")
     decision = network.config.decision
     weights, winners, _ = reward_stdp.train(
         features, order, labels, network.unit_weights, network.unit_classes, padding=decision.padding,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spikelore.errors import InputError
 from spikelore.kernels import DEFAULT_BACKEND, stdp
 from spikelore.networks.first_spike import FirstSpikeNetwork, checked_bins
-from spikelore.shapes import FirstSpikeBins
+from spikelore.shapes import FirstSpikeBins, as_order
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,10 @@ class StdpConfig:
     ltd_ratio: float = -0.75
 
     def __post_init__(self) -> None:
-        if self.double_every < 1:
-            raise InputError(f"stdp.double_every is {self.double_every}; it must be at least 1 image")
+        if self.double_every < 1 or self.double_every % 1:
+            raise InputError(
+                f"stdp.double_every is {self.double_every}; it must be a whole number of images, 1 or more"
+            )
         if not (0 < self.ltp <= self.ltp_limit and self.ltd <= 0 and self.ltd_ratio <= 0):
             raise InputError("stdp rates need 0 < ltp <= ltp_limit, ltd <= 0 and ltd_ratio <= 0")
 
@@ -72,11 +74,18 @@ def learn_layer(
         backend: ``numba_cpu`` or ``reference``.
 
     Raises:
-        InputError: the input is not (N,C,H,W) int8 of as many channels as the layer has.
+        InputError: another layer, input that is not (N,C,H,W) int8 of as many channels as the layer has, an order of
+            images that are not there, or a negative number of images seen.
     """
+    if layer not in (1, 2):
+        raise InputError(f"layer is {layer!r}, expected 1 or 2, the feature layers; choose one")
+    if seen < 0:
+        raise InputError(f"seen is {seen}, expected 0 or more; give the number of images it learned from")
+    network.check()
     settings = network.config.layer_1 if layer == 1 else network.config.layer_2
     name = "weights_1" if layer == 1 else "weights_2"
-    bins = checked_bins(bins, getattr(network, name))
+    bins = checked_bins(bins, getattr(network, name), network.config.coding.total_bins)
+    order = as_order(order, len(bins))
     ltp, ltd = config.rates(seen, len(order))
     weights, winners = stdp.train(
         bins, order, getattr(network, name), padding=settings.padding, threshold=settings.threshold,

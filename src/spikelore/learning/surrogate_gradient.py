@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.errors import InputError, SpikeloreError
-from spikelore.networks.foreign import check_order, decided, kind_of, over_time, reason_of, respond
+from spikelore.networks.foreign import check_order, decided, kind_of, over_time, reason_of, respond, weights_are_numbers
 from spikelore.networks.protocol import SpikingModule
 
 
@@ -33,6 +33,8 @@ def _check_images(images: torch.Tensor) -> None:
     """Refuse what is no tensor of images."""
     if not isinstance(images, torch.Tensor) or images.dim() < 2:
         raise InputError(f"images are {kind_of(images)}, expected a tensor (N,H,W) of floats in 0 to 1; convert them")
+    if images.is_floating_point() and bool(images.isnan().any()):
+        raise InputError("images hold NaN, expected numbers in 0 to 1; mend or leave out these images")
 
 
 def _checked(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -179,8 +181,8 @@ def _check_first(network: Callable[[torch.Tensor], torch.Tensor], outputs: Any, 
 def predict(network: SpikingModule, images: torch.Tensor, batch: int = 256) -> torch.Tensor:
     """Return the output neuron that spikes most for each image, (N,) int64; on a tie the lowest.
 
-    It is -1 where an output is not a finite number. A module is asked in evaluation mode, each batch from rest, and
-    nothing in it moves.
+    It is -1 where an output is not a finite number, and everywhere if a weight is not. A module is asked in evaluation
+    mode, each batch from rest, and nothing in it moves.
 
     Raises:
         InputError: outputs that are not (T,B,K).
@@ -195,4 +197,6 @@ def predict(network: SpikingModule, images: torch.Tensor, batch: int = 256) -> t
         if len(found) == 1:
             _check_first(network, spikes, part)
         found.append(decided(spikes.sum(0)))
-    return torch.cat(found)
+    labels = torch.cat(found)
+    known = not isinstance(network, torch.nn.Module) or weights_are_numbers(network)
+    return labels if known else torch.full_like(labels, -1)

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_whole
 from spikelore.kernels import DEFAULT_BACKEND, template_stdp
 from spikelore.kernels.reward_stdp import SpikeLists
 from spikelore.kernels.template_stdp.correlation import competing, gains_and_centres
 from spikelore.networks.first_spike import FirstSpikeNetwork
 from spikelore.randomness import generator
-from spikelore.shapes import Labels, as_labels
+from spikelore.shapes import Labels, as_labels, as_shares
 
 _GATHER_EPOCHS = 2
 _LEAST_REWARDS = 5
@@ -43,8 +43,11 @@ class TemplateStdpConfig:
     nested: tuple[float, ...] = (0.5, 0.5, 1.0)
 
     def __post_init__(self) -> None:
+        check_whole("consolidation.epochs", self.epochs)
         if self.epochs <= _GATHER_EPOCHS:
             raise InputError(f"consolidation.epochs is {self.epochs}; it must be above {_GATHER_EPOCHS}")
+        if not self.margin >= 0:
+            raise InputError(f"consolidation.margin is {self.margin}; it must be 0 or more")
         if not 0 < self.rate <= 1:
             raise InputError(f"consolidation.rate is {self.rate}; it must be above 0 and at most 1")
         if not self.nested or not all(0 < share <= 1 for share in self.nested):
@@ -81,6 +84,8 @@ def learn_epoch(
         InputError: not one label an image, or one that no unit stands for.
     """
     labels = _known(labels, features, network)
+    if not 0 <= epoch < config.epochs:
+        raise InputError(f"epoch is {epoch}, expected one of {config.epochs}, 0 first; choose another number")
     rng = generator(seed, "consolidation", epoch)
     order = rng.permutation(len(labels))
     ranks = _ranks(network.unit_classes)
@@ -149,9 +154,12 @@ def learn_more(
         backend: ``numba_cpu`` or ``reference``.
 
     Raises:
-        InputError: not one label an image, or one that no unit stands for.
+        InputError: not one label an image, or one that no unit stands for, or no plasticity as above.
     """
     labels = _known(labels, features, network)
+    check_whole("epochs", epochs)
+    if plasticity is not None:
+        plasticity = as_shares(plasticity, len(network.unit_classes), "plasticity")
     for epoch in range(epochs):
         order = generator(seed, "learning on", epoch).permutation(len(labels))
         result = template_stdp.train(
@@ -165,6 +173,7 @@ def learn_more(
 
 
 def _known(labels: Labels, features: SpikeLists, network: FirstSpikeNetwork) -> Labels:
+    network.check()
     labels = as_labels(labels, len(features))
     unknown = np.setdiff1d(labels, network.unit_classes)
     if len(unknown):

@@ -11,8 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from spikelore.errors import InputError
 
 
+def _numbers(values: ArrayLike, what: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, np.float64)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{what} is no array of numbers, expected shares and NaN; give accuracies") from error
+
+
 def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    matrix = np.asarray(matrix, np.float64)
+    matrix = _numbers(matrix, "the accuracy matrix")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise InputError(f"the accuracy matrix has shape {matrix.shape}, expected (tasks, tasks); measure all tasks")
     return matrix
@@ -76,6 +83,9 @@ def forward_transfer(matrix: NDArray[np.float64], untrained: NDArray[np.float64]
         matrix: R, measured one place above the diagonal as well.
         untrained: b, (K,): the accuracy of the network before all learning.
 
+    Raises:
+        InputError: not one accuracy a task.
+
     0 for a single task. Source: Lopez-Paz & Ranzato 2017 (arXiv 1706.08840), equation 4.
 
     Example:
@@ -83,5 +93,7 @@ def forward_transfer(matrix: NDArray[np.float64], untrained: NDArray[np.float64]
         >>> forward_transfer(np.array([[1.0, 0.75], [0.5, 0.9]]), np.array([0.5, 0.5]))
         0.25
     """
-    matrix = _square(matrix)
+    matrix, untrained = _square(matrix), _numbers(untrained, "untrained")
+    if untrained.shape != (len(matrix),):
+        raise InputError(f"untrained has shape {untrained.shape}, expected ({len(matrix)},); give each task's accuracy")
     return _mean([matrix[j - 1, j] - untrained[j] for j in range(1, len(matrix))]) if len(matrix) > 1 else 0.0

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_whole
 
 
 def convolution_operations(spiked: NDArray[np.bool_], *, features: int, kernel: int, padding: int) -> NDArray[np.int64]:
@@ -35,6 +35,10 @@ def convolution_operations(spiked: NDArray[np.bool_], *, features: int, kernel: 
         >>> convolution_operations(one_spike, features=10, kernel=3, padding=0).tolist()
         [40]
     """
+    check_whole("kernel", kernel, 1)
+    check_whole("padding", padding)
+    check_whole("features", features)
+    spiked = np.asarray(spiked)
     if spiked.ndim != 4 or min(spiked.shape[2:]) + 2 * padding < kernel:
         raise InputError(
             f"spikes have shape {spiked.shape}, expected (images, channels, rows, columns) with rows and columns of at "

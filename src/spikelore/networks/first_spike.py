@@ -119,17 +119,24 @@ def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
         yield slice(start, min(count, start + size))
 
 
-def checked_bins(bins: FirstSpikeBins, weights: Weights) -> FirstSpikeBins:
+def checked_bins(bins: FirstSpikeBins, weights: Weights, total_bins: int) -> FirstSpikeBins:
     """Return ``bins`` in C order.
 
     Raises:
-        InputError: they are not (N,C,H,W) int8 of the channels that ``weights`` (F,C,K,K) take, or none.
+        InputError: they are not (N,C,H,W) int8 of the channels that ``weights`` (F,C,K,K) take, or none, or beyond 0
+            to ``total_bins``.
     """
-    channels = weights.shape[1]
+    channels, bins = weights.shape[1], np.asarray(bins)
     if bins.ndim != 4 or bins.dtype != np.int8 or bins.shape[1] != channels or not len(bins):
         raise InputError(
             f"bins are {bins.dtype} of shape {bins.shape}, expected int8 of shape (images, {channels}, rows, columns); "
             "give what `encode` returns to layer 1, what `layer_1_bins` returns to layer 2"
+        )
+    low, high = bins.min(), bins.max()
+    if low < 0 or high > total_bins:
+        raise InputError(
+            f"bins are {low} to {high}, expected 0 to {total_bins}, which means never; give what `encode` of a network "
+            "of this coding returns"
         )
     return np.ascontiguousarray(bins)
 
@@ -288,7 +295,8 @@ class FirstSpikeNetwork:
 
     def layer_1_bins(self, bins: FirstSpikeBins, *, backend: str = DEFAULT_BACKEND) -> FirstSpikeBins:
         """Return layer 1's pooled wave, the input that layer 2 learns from."""
-        layer, bins = self.config.layer_1, checked_bins(bins, self.weights_1)
+        self.check()
+        layer, bins = self.config.layer_1, checked_bins(bins, self.weights_1, self.config.coding.total_bins)
         parts = [
             convolution.first_spike_bins(
                 bins[part], self.weights_1, padding=layer.padding, threshold=layer.threshold,
@@ -305,7 +313,8 @@ class FirstSpikeNetwork:
             bins: (N,C,H,W) int8 from `encode`.
             backend: ``numba_cpu`` or ``reference``.
         """
-        parts, bins = [], checked_bins(bins, self.weights_1)
+        self.check()
+        parts, bins = [], checked_bins(bins, self.weights_1, self.config.coding.total_bins)
         for part in chunks(len(bins)):
             spiked = bins[part] < self.config.coding.total_bins
             for layer, weights in (
@@ -331,6 +340,7 @@ class FirstSpikeNetwork:
         without the competition that they learn by, as when they are frozen. The difference-of-Gaussians
         filters, the ranking of their responses and the comparison of decision units are not counted.
         """
+        self.check()
         images = _some(images, "count the spikes of")
         fired, done = np.zeros(3, np.int64), np.zeros(3, np.int64)
         for part in chunks(len(images)):
@@ -360,6 +370,7 @@ class FirstSpikeNetwork:
 
     def scores(self, features: SpikeLists, *, backend: str = DEFAULT_BACKEND) -> NDArray[np.float32]:
         """Return each decision feature's largest score over its places, (N,F) float32."""
+        self.check()
         padding = self.config.decision.padding
         return reward_stdp.feature_potentials(features, self.competing_weights(), padding=padding, backend=backend)
 
@@ -393,6 +404,8 @@ class FirstSpikeNetwork:
             images: (N,H,W) uint8, in the order in which they pass.
             image_ms: time an image takes.
         """
+        if layer not in (1, 2, 3):
+            raise InputError(f"layer is {layer!r}, expected 1, 2 or 3; choose one")
         images, never = as_images(images), self.config.coding.total_bins
         weights, settings = (
             (self.weights_1, self.config.layer_1),
@@ -415,7 +428,9 @@ class FirstSpikeNetwork:
         Raises:
             InputError: the shape differs.
         """
-        name = ("weights_1", "weights_2", "unit_weights")[layer - 1]
+        if layer not in (1, 2, 3):
+            raise InputError(f"layer is {layer!r}, expected 1, 2 or 3; choose one")
+        name, weights = ("weights_1", "weights_2", "unit_weights")[layer - 1], np.asarray(weights)
         shape = getattr(self, name).shape
         if weights.shape != shape:
             raise InputError(f"weights of layer {layer} have shape {weights.shape}, expected {shape}")
@@ -452,10 +467,19 @@ class FirstSpikeNetwork:
             network = cls(config=_config_from_json(metadata["config"]), **tensors)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"checkpoint {path} does not describe a first-spike network: {error}") from error
-        network._check(path)
+        network.check(f"checkpoint {path}: ")
         return network
 
-    def _check(self, path: Path) -> None:
+    def check(self, where: str = "") -> None:
+        """Refuse arrays that the kernels cannot take; all that decides or learns asks first.
+
+        Args:
+            where: what stands before the sentence.
+
+        Raises:
+            InputError: shapes or types other than the configuration says, numbers that are not finite, or a negative
+                class.
+        """
         config = self.config
         one, two, decision = config.layer_1, config.layer_2, config.decision
         expected = {
@@ -467,14 +491,14 @@ class FirstSpikeNetwork:
             "unit_centres": (decision.features,),
         }
         for name, array in self.state_dict().items():
+            if not isinstance(array, np.ndarray):
+                raise InputError(f"{where}{name} is a {type(array).__name__}; expected a NumPy array")
             kind = np.int64 if name == "unit_classes" else np.float32
             if array.dtype != kind:
-                raise InputError(f"checkpoint {path}: {name} is of type {array.dtype}; expected {np.dtype(kind)}")
+                raise InputError(f"{where}{name} is of type {array.dtype}; expected {np.dtype(kind)}")
             if array.shape != expected[name]:
-                raise InputError(
-                    f"checkpoint {path}: {name} has shape {array.shape}, but its configuration says {expected[name]}"
-                )
+                raise InputError(f"{where}{name} has shape {array.shape}, but its configuration says {expected[name]}")
             if not np.isfinite(array).all():
-                raise InputError(f"checkpoint {path}: {name} holds NaN or infinite values; train it again")
+                raise InputError(f"{where}{name} holds NaN or infinite values; train it again")
         if self.unit_classes.min(initial=0) < 0:
-            raise InputError(f"checkpoint {path}: unit_classes holds {self.unit_classes.min()}; a class is 0 or more")
+            raise InputError(f"{where}unit_classes holds {self.unit_classes.min()}; a class is 0 or more")

@@ -59,6 +59,9 @@ def check_network(network: Any) -> None:
 
 def own_generator(network: Any) -> torch.Generator | None:
     """Return the generator that a `RandomModule` draws from; None for any other module, whatever it calls so."""
+    declared = getattr(type(network), "generator", None)
+    if isinstance(declared, property) and declared.fset is None:
+        return None  # cannot be replaced
     found = getattr(network, "generator", None)
     return found if isinstance(found, torch.Generator) else None
 
@@ -121,6 +124,17 @@ def put_(network: nn.Module, others: Mapping[str, torch.Tensor], *, strict: bool
     for name, value in others.items():
         if name in mine and mine[name].shape == value.shape:
             mine[name].copy_(value)
+
+
+def weights_are_numbers(network: nn.Module) -> bool:
+    """Return whether no weight is NaN, nor one that learns infinite.
+
+    Neurons hide such weights: a potential that is NaN never spikes, so that the spikes look like those of silence.
+    """
+    for weight in network.parameters():
+        if not bool((weight.isfinite() if weight.requires_grad else ~weight.isnan()).all()):
+            return False
+    return True
 
 
 # Calls --------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.coding.poisson import level_probabilities, poisson_spikes, stream_key
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_whole
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.kernels.lif_network import (
@@ -171,6 +172,7 @@ class RateLIFConfig:
         for name in ("neurons_per_class", "height", "width"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least 1; choose a larger number")
+            check_whole(name, getattr(self, name), 1)
         shortest = min((getattr(self, name), name) for name in _TIME_CONSTANTS)
         if not 0 < self.dt_ms <= shortest[0]:
             raise InputError(
@@ -197,8 +199,8 @@ class RateLIFConfig:
                 if value is not None and value < 0:
                     raise InputError(f"{field.name} is {value}, expected 0 or more; give None for one rate")
             elif field.name != "classes":
-                if not math.isfinite(value):
-                    raise InputError(f"{field.name} is {value}, expected a finite number; correct it")
+                if not isinstance(value, float | int | np.number) or not math.isfinite(value):
+                    raise InputError(f"{field.name} is {value!r}, expected a finite number; correct it")
                 if field.name in _TIME_CONSTANTS and not value > 0:
                     raise InputError(f"{field.name} is {value}, expected more than 0; choose a time constant")
                 if not field.name.endswith("_mv") and value < 0:
@@ -377,8 +379,8 @@ class RateLIFNetwork:
     """
 
     def __init__(self, config: RateLIFConfig, *, seed: int, backend: str = DEFAULT_BACKEND) -> None:
-        if seed < 0:
-            raise InputError(f"seed is {seed}, expected 0 or more; choose another seed")
+        if not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+            raise InputError(f"seed is {seed}, expected 0 or more, below 2^63; choose another seed")
         self.config = config
         self.seed = seed
         self.images_seen = 0
@@ -439,12 +441,13 @@ class RateLIFNetwork:
             progress: called with the number of images done and M.
 
         Raises:
-            InputError: images of another size or type, or a label that is not one of the classes.
+            InputError: images of another size or type, a label that is not one of the classes, or weights that are not
+                finite numbers.
         """
         images = self._as_images(images)
         targets = self._class_indices(labels, len(images))
-        if every_images < 1:
-            raise InputError(f"every_images is {every_images}, expected at least 1; choose a larger number")
+        check_whole("every_images", every_images, 1)
+        self._check_weights()
         counts = np.zeros((len(images), self.config.neurons), np.int64)
         done = 0
         while done < len(images):
@@ -466,11 +469,13 @@ class RateLIFNetwork:
         of it.) Image m has the spike train of index ``first_image + m`` whatever its neighbours.
 
         Raises:
-            InputError: images of another size or type, or none.
+            InputError: images of another size or type, or none, or weights that are not finite numbers.
         """
         images = self._as_images(images)
         if not len(images):
             raise InputError("there are no images to show; give at least one")
+        check_whole("first_image", first_image)
+        self._check_weights()
         return count_spikes(
             self._testing_state(),
             self._constants,
@@ -487,6 +492,9 @@ class RateLIFNetwork:
         """Return the class whose neurons fired most, (M,), from spikes (M,N); -1 = none fired.
 
         Of equal classes the one that comes first in the configuration wins.
+
+        Raises:
+            InputError: not a column for each neuron.
         """
         votes = self._votes(counts)
         winners = np.array(self.config.classes, np.int64)[votes.argmax(1)]
@@ -577,8 +585,9 @@ class RateLIFNetwork:
                     f"{name} of the checkpoint is {given.dtype} of shape {given.shape}, expected {own.dtype} "
                     f"of shape {own.shape}; load it into a network of its own configuration"
                 )
-            if np.isnan(given).any():
-                raise InputError(f"{name} of the checkpoint holds NaN; take another copy or train it again")
+            if np.isnan(given).any() or (name == "weights" and np.isinf(given).any()):
+                kind = "NaN" if np.isnan(given).any() else "infinite values"
+                raise InputError(f"{name} of the checkpoint holds {kind}; take another copy or train it again")
             loaded[name] = given
         self.seed = int(loaded.pop("seed")[0])
         self.images_seen = int(loaded.pop("images_seen")[0])
@@ -652,7 +661,17 @@ class RateLIFNetwork:
         return Events(*poisson_spikes(probabilities, self._presentation.active_steps, key))
 
     def _votes(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        return counts.reshape(len(counts), len(self.config.classes), -1).sum(2)
+        counts, config = np.asarray(counts), self.config
+        if counts.ndim != 2 or counts.shape[1] != config.neurons:
+            raise InputError(
+                f"counts have shape {counts.shape}, expected (images, {config.neurons}), a column for each neuron; "
+                "give what count_spikes returns"
+            )
+        return counts.reshape(len(counts), len(config.classes), config.neurons_per_class).sum(2)
+
+    def _check_weights(self) -> None:
+        if not np.isfinite(self._state.weights).all():
+            raise InputError("the network's weights hold NaN or infinite values; train it again")
 
     def _as_images(self, images: Images) -> Images:
         found, expected = as_images(images), (self.config.height, self.config.width)

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_choices
 from spikelore.shapes import Images
 
 Input = Literal["grey", "spikes"]
@@ -24,12 +24,23 @@ class Decision:
         among: labels that are decided among.
         readout: ``spikes``: their count is a class's logit; ``drive``: see `drive`.
         input: see `as_input`.
+
+    Raises:
+        InputError: a class twice, a label to decide among that is none of them, or no such readout or input.
     """
 
     classes: tuple[int, ...]
     among: tuple[int, ...]
     readout: Readout = "spikes"
     input: Input = "grey"
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) < len(self.classes) or not set(self.among) <= set(self.classes):
+            raise InputError(
+                f"a decision among {list(self.among)} of classes {list(self.classes)}, expected each class once and "
+                "some of them; correct it"
+            )
+        check_choices(self, "decision.")
 
 
 def check_images(images: Images, shape: tuple[int, int] | None = None) -> None:

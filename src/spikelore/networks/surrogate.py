@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from inspect import getclosurevars
 from itertools import pairwise
+from numbers import Integral
 from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any, Self
@@ -23,10 +24,10 @@ from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.kernels.lif_convolution import LARGEST_WINDOW
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
-from spikelore.networks.foreign import at_rest, decided, kind_of
+from spikelore.networks.foreign import at_rest, decided, kind_of, weights_are_numbers
 from spikelore.networks.readout import Decision, as_input, drive
 from spikelore.networks.surrogate_config import SurrogateConfig
-from spikelore.shapes import Images, Labels
+from spikelore.shapes import Images, Labels, as_images, as_labels
 
 _FORMAT = "spikelore surrogate network 1"
 _DECIDED_AT_ONCE = 500
@@ -168,7 +169,7 @@ class SurrogateNetwork(nn.Module):
 
         An optimiser made before does not know its weights.
         """
-        if classes < 1:
+        if not isinstance(classes, Integral) or classes < 1:
             raise InputError(f"a head of {classes} classes was asked for; it needs at least 1")
         head = nn.Linear(_size(self.config.shapes()[-1]), classes)
         self._initialise_(head)
@@ -210,6 +211,8 @@ class SurrogateNetwork(nn.Module):
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Return the input signal, (T,B,C,H,W) or (1,B,C,H,W), of (B,H,W) or (B,C,H,W) images in 0..1."""
+        if not isinstance(images, torch.Tensor):
+            raise InputError(f"images are {kind_of(images)}, expected a float32 tensor (B,H,W); use torch.as_tensor")
         if images.dim() == 3:
             images = images.unsqueeze(1)
         if tuple(images.shape[1:]) != self.config.image:
@@ -366,10 +369,12 @@ class SurrogateNetwork(nn.Module):
     def class_scores(self, images: Images) -> NDArray[np.float32]:
         """Return the (N,K) logits of (N,H,W) uint8 images, columns in the order of ``decision.classes``.
 
+        They are NaN where a weight is not a finite number.
+
         Raises:
-            InputError: images of another kind, or ``decision`` is not set.
+            InputError: images of another kind, or ``decision`` is not set or names more classes than there are outputs.
         """
-        decision = self._known_decision()
+        decision, images = self._known_decision(), as_images(images)
         found = [np.zeros((0, sum(self.head_sizes)), np.float32)]
         with torch.no_grad():
             for n in range(0, len(images), _DECIDED_AT_ONCE):
@@ -379,7 +384,8 @@ class SurrogateNetwork(nn.Module):
                 else:
                     logits = self(inputs).sum(0)
                 found.append(logits.numpy())
-        return np.concatenate(found)
+        scores = np.concatenate(found)
+        return scores if weights_are_numbers(self) else np.full_like(scores, np.nan)
 
     def predict(self, images: Images, among: Sequence[int] = ()) -> Labels:
         """Return the class with the largest score for each of (N,H,W) uint8 images, (N,) int64; on a tie the first.
@@ -394,7 +400,12 @@ class SurrogateNetwork(nn.Module):
             InputError: as `class_scores`.
         """
         decision = self._known_decision()
-        asked = set(among or decision.among)
+        asked = set(as_labels(among, what="classes").tolist()) or set(decision.among)
+        if not asked or not asked <= set(decision.classes):
+            raise InputError(
+                f"classes to decide among are {sorted(asked)}, expected some of the network's "
+                f"{list(decision.classes)}; name some of these"
+            )
         columns = [column for column, label in enumerate(decision.classes) if label in asked]
         best = decided(torch.from_numpy(self.class_scores(images)[:, columns])).numpy()
         return np.where(best < 0, -1, np.array(decision.classes, np.int64)[columns][best])
@@ -404,6 +415,11 @@ class SurrogateNetwork(nn.Module):
             raise InputError(
                 "the network does not know what its outputs stand for, expected its decision to be set; set it to a "
                 "spikelore.networks.readout.Decision with the class of each output"
+            )
+        if len(self.decision.classes) > sum(self.head_sizes):
+            raise InputError(
+                f"the network's decision names {len(self.decision.classes)} classes, expected at most one for each of "
+                f"its {sum(self.head_sizes)} outputs; name the class of each output"
             )
         return self.decision
 

@@ -1,6 +1,7 @@
 """Configuration of the surrogate-gradient network; imports no torch, so that reading one is quick."""
 
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Literal, Self
 
 from spikelore.errors import InputError, check_choices
@@ -40,6 +41,13 @@ class SurrogateConfig:
     split: int = 1
 
     def __post_init__(self) -> None:
+        whole = ("kernel", "pool", "steps", "classes", "split")
+        for name in (*whole, "image", "channels", "hidden"):
+            value = getattr(self, name)
+            sizes = (value,) if name in whole else value
+            if not isinstance(sizes, tuple | list) or not all(isinstance(size, Integral) for size in sizes):
+                kind = "a whole number" if name in whole else "a tuple of whole numbers"
+                raise InputError(f"network.{name} is {value!r}; it must be {kind}")
         for name, least in (("kernel", 1), ("pool", 1), ("steps", 1), ("classes", 0), ("split", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"network.{name} is {getattr(self, name)}; it must be at least {least}")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,15 @@ from spikelore.networks.foreign import (
     over_time,
     own_generator,
     put_,
+    reason_of,
     respond,
     tensors_of,
+    weights_are_numbers,
 )
 from spikelore.networks.protocol import GrowingModule, LayeredModule, PotentialModule, RandomModule
 from spikelore.networks.readout import SPIKE_FROM, as_input, check_images, drive
 from spikelore.randomness import generator, torch_generator
-from spikelore.shapes import Images, Labels
+from spikelore.shapes import Images, Labels, as_labels
 
 _HIDDEN = -1e4
 
@@ -73,7 +76,8 @@ def checked_labels(labels: Any, count: int) -> Labels:
 
 
 def _checked_shape(shape: Any) -> tuple[int, int]:
-    if not isinstance(shape, tuple | list) or len(shape) != 2 or not all(int(side) > 0 for side in shape):
+    whole = isinstance(shape, tuple | list) and all(isinstance(side, Integral) and int(side) > 0 for side in shape)
+    if not whole or len(shape) != 2:
         raise InputError(f"image_shape is {shape!r}, expected rows and columns (H,W); give both")
     return int(shape[0]), int(shape[1])
 
@@ -117,6 +121,7 @@ class Learner:
         tasks: int = 1,
     ) -> None:
         check_network(network)
+        classes = tuple(as_labels(classes, what="classes").tolist())
         if not classes or len(set(classes)) < len(classes):
             raise InputError(f"classes are {list(classes)}, expected at least one and each once; name each label once")
         self.network = network
@@ -492,14 +497,16 @@ class Learner:
     def scores(self, images: Images, batch: int = 500) -> torch.Tensor:
         """Return the (N,K) logits of (N,H,W) uint8 images, by the network as it stands; see `asked`.
 
-        The network is in evaluation mode meanwhile, and nothing in it moves but its generator.
+        The network is in evaluation mode meanwhile, and nothing in it moves but its generator. They are NaN if a weight
+        is not a finite number.
         """
         check_images(images, self.image_shape)
         if not len(images):
             return torch.zeros(0, len(self.classes))
         with at_rest(self.network, still=True):
             parts = [self.to_input(images[n : n + batch]) for n in range(0, len(images), batch)]
-            return torch.cat([self.logits(part) for part in parts])
+            found = torch.cat([self.logits(part) for part in parts])
+        return found if weights_are_numbers(self.network) else torch.full_like(found, float("nan"))
 
     def decide(self, images: Images, among: tuple[int, ...]) -> Labels:
         """Return the class in ``among`` with the largest logit for each image; on a tie the first of ``classes``.
@@ -579,8 +586,12 @@ class Learner:
     def facts(self) -> dict[str, Any]:
         """Return the part of the state that is no array, as plain values."""
         found: dict[str, Any] = {
-            "growth": self.growth, "seen": self.seen, "questions": self.questions, "steps": self.steps
-        }  # fmt: skip
+            "method": self.settings.method,
+            "growth": self.growth,
+            "seen": self.seen,
+            "questions": self.questions,
+            "steps": self.steps,
+        }
         if self.memory is not None:
             found["memory generator"] = self.memory.rng.bit_generator.state
         return found
@@ -613,8 +624,11 @@ class Learner:
         """Take over a network's weights alone, to decide with them.
 
         Raises:
-            InputError: they are of another network.
+            InputError: they are of another network, or not numbers.
         """
+        for name, _ in self.network.named_parameters(remove_duplicate=False):
+            if name in arrays and np.isnan(arrays[name]).any():
+                raise InputError(f"{name} of the saved network holds NaN; train it again")
         try:
             put_(self.network, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, strict=True)
         except InputError as error:
@@ -627,8 +641,28 @@ class Learner:
         return {name: tensor.to(mine[name].dtype) if name in mine else tensor for name, tensor in found.items()}
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
-        """Take over what `state_dict` returned for a learner that was made with the same arguments."""
-        self.load_facts(json.loads(facts))
+        """Take over what `state_dict` returned for a learner that was made with the same arguments.
+
+        Raises:
+            InputError: a state of another method, network or memory, or no such state.
+        """
+        try:
+            self._load(arrays, json.loads(facts))
+        except SpikeloreError:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            raise InputError(
+                f"the saved state is not of such a learner ({reason_of(error)}); make the learner as that one was made"
+            ) from error
+
+    def _load(self, arrays: Mapping[str, NDArray], facts: Any) -> None:
+        method = facts.get("method", self.settings.method)
+        if method != self.settings.method:
+            raise InputError(
+                f"the saved state is of the method {method!r}, expected {self.settings.method!r}; make the learner as "
+                "that one was made"
+            )
+        self.load_facts(facts)
         self.load_network(arrays_under("network", arrays))
         for title, optimiser in self.optimisers().items():
             state: dict[int, dict[str, torch.Tensor]] = {}

@@ -221,7 +221,8 @@ class PublishedReplay(Learner):
         """Return the class of the output that spikes most; the code decides among all outputs there are."""
         del among
         scores = self.scores(images)
-        return self.labels_at(list(range(scores.shape[1])), scores)
+        columns = list(range(min(scores.shape[1], len(self.classes))))
+        return self.labels_at(columns, scores[:, columns])
 
     def rehearse(self) -> None:
         """Take the saved network, if the code's fault is kept."""

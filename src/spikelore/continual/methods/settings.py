@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 from spikelore.continual.memory import Budget, Policy
-from spikelore.errors import InputError, check_choices
+from spikelore.errors import InputError, check_choices, check_whole
 
 Method = Literal[
     "naive", "joint", "experience replay", "published replay", "gdumb", "der++", "latent replay", "ewc", "lwf"
@@ -141,6 +141,7 @@ class LearnerSettings:
         for name in ("epochs", "batch", "replay_batch", "fisher_images", "freeze_after"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least 1; choose another number")
+            check_whole(name, getattr(self, name), 1)
         for name in ("learning_rate", "rehearsal_learning_rate", "replay_learning_rate", "temperature"):
             if not 0 < getattr(self, name) <= _LARGEST:
                 raise InputError(
@@ -149,6 +150,8 @@ class LearnerSettings:
         for name in ("strength", "replay_strength", "rehearsal_steps", "stored_batches"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}, expected 0 or more; choose another number")
+        for name in ("rehearsal_steps", "stored_batches"):
+            check_whole(name, getattr(self, name))
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging is {self.averaging}, expected 0 or more and below 1; 0.98 is usual")
         unknown = [fault for fault in self.faults if fault not in FAULTS]

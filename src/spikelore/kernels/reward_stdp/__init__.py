@@ -41,12 +41,13 @@ def feature_potentials(
 
 
 def decide(potentials: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return the winning feature of each image, (N,) int64, -1 where every potential is 0 (no spike).
+    """Return the winning feature of each image, (N,) int64, -1 where all are 0 (no spike) or one is not finite.
 
     Args:
         potentials: (N,F) as from `feature_potentials`.
     """
-    return np.where(potentials.any(axis=1), potentials.argmax(axis=1), -1)
+    decides = potentials.any(axis=1) & np.isfinite(potentials).all(axis=1)
+    return np.where(decides, potentials.argmax(axis=1), -1)
 
 
 def train(
