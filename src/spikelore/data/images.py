@@ -122,13 +122,12 @@ def import_images(
         _check_source(source)
     name = unicodedata.normalize("NFC", _own_name(source) if name is None else name)
     _check_name(name)
-    root = data_folder(data_dir)
-    folder = (root / name).resolve()
+    folder = (data_folder(data_dir) / name).resolve()
     earlier = _earlier(folder)
     settings = _settings(earlier, folder, size, invert, test_share, seed)
     found = _of_arrays(source, settings) if of_arrays else _of_files(source, settings, earlier, say)
     written = {**vars(settings), "inverted": found.imported.inverted, "held": found.held}
-    _install(root, folder, found, written)
+    _install(folder, found, written)
     found.imported.path = folder
     return found.imported
 
@@ -539,7 +538,7 @@ def _imported(
     return Imported(Path(), names, counts, inverted, [*classes, *lines])
 
 
-def _install(root: Path, folder: Path, found: _Found, record: dict[str, Any]) -> None:
+def _install(folder: Path, found: _Found, record: dict[str, Any]) -> None:
     """Write the dataset beside its place, then move it there; what else lies in the folder goes with it."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ from spikelore.data.streams import (
 from spikelore.errors import InputError, SpikeloreError, check_choices
 from spikelore.experiments.run_folder import RunFolder, read_results
 from spikelore.experiments.stream_settings import TASKS_IN, StreamSettings, sides
+from spikelore.experiments.typed import plain
 from spikelore.files import load_tensors
 from spikelore.metrics import confusion_matrix
 from spikelore.metrics.continual import average_accuracies, backward_transfer, forgetting, forward_transfer
@@ -588,7 +589,7 @@ def run_job(
     import numba
     import torch
 
-    with RunFolder(path, json.loads(json.dumps(asdict(job))), resume=True, lengthens=lengthens) as folder:
+    with RunFolder(path, plain(job), resume=True, lengthens=lengthens) as folder:
         if row := finished(job, path):
             return row
         if kept_row(path) and not folder.checkpoint("state").exists():
