@@ -14,8 +14,8 @@ from spikelore.errors import InputError
 from spikelore.experiments import config_file, continual_run, parallel
 from spikelore.experiments.continual_run import Job, accuracy_of, run_job, work
 from spikelore.experiments.reproduce.replay import ReplayExperiment, evaluate
-from spikelore.experiments.typed import changed
 from spikelore.experiments.stream_settings import StreamSettings
+from spikelore.experiments.typed import changed
 from spikelore.files import load_tensors
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks import checkpoint as checkpoint_file
