@@ -16,9 +16,11 @@ from spikelore.continual.methods.published import PublishedReplay
 from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import config_file, continual_run, typed
-from spikelore.experiments.continual_run import Job, StreamSettings, accuracy_of, run_job
+from spikelore.experiments.continual_run import accuracy_of, run_job
+from spikelore.experiments.job import Job
 from spikelore.experiments.reproduce import replay
 from spikelore.experiments.reproduce.replay import ReplayExperiment, part_names
+from spikelore.experiments.stream_settings import StreamSettings
 from spikelore.files import load_tensors
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks import checkpoint as checkpoint_file

@@ -21,9 +21,7 @@ from spikelore.continual.methods import FAULTS, LearnerSettings, MemorySettings
 from spikelore.data import findings, load
 from spikelore.data.streams import Stream
 from spikelore.errors import InputError
-from spikelore.experiments import continual_run
 from spikelore.experiments.continual_run import (
-    Job,
     accuracy_of,
     finished,
     kept_row,
@@ -35,6 +33,8 @@ from spikelore.experiments.continual_run import (
     work,
 )
 from spikelore.experiments.findings import named, per_class, told
+from spikelore.experiments.job import Job
+from spikelore.experiments.job import lengthens as job_lengthens
 from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
@@ -165,7 +165,7 @@ def lengthens(old: ReplayExperiment, new: ReplayExperiment) -> bool:
     if [_named(part) for part in before] != [_named(part) for part in after]:
         return False
     pairs = [(plain(one.job), plain(other.job)) for one, other in zip(before, after, strict=True)]
-    return any(a != b for a, b in pairs) and all(a == b or continual_run.lengthens(a, b) for a, b in pairs)
+    return any(a != b for a, b in pairs) and all(a == b or job_lengthens(a, b) for a, b in pairs)
 
 
 def _named(part: "Part") -> tuple[str, str]:
