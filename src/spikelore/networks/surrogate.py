@@ -23,7 +23,7 @@ from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.kernels.lif_convolution import LARGEST_WINDOW
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
-from spikelore.networks.foreign import at_rest, decided, kind_of
+from spikelore.networks.foreign import at_rest, decided_label, kind_of
 from spikelore.networks.readout import Decision, as_input, drive
 from spikelore.networks.surrogate_config import SurrogateConfig
 from spikelore.shapes import Images, Labels
@@ -396,8 +396,8 @@ class SurrogateNetwork(nn.Module):
         decision = self._known_decision()
         asked = set(among or decision.among)
         columns = [column for column, label in enumerate(decision.classes) if label in asked]
-        best = decided(torch.from_numpy(self.class_scores(images)[:, columns])).numpy()
-        return np.where(best < 0, -1, np.array(decision.classes, np.int64)[columns][best])
+        scores = torch.from_numpy(self.class_scores(images)[:, columns])
+        return decided_label(scores, [decision.classes[column] for column in columns])
 
     def _known_decision(self) -> Decision:
         if self.decision is None:
