@@ -396,7 +396,7 @@ def _config_parser(action: str) -> _ConfigParser:
 
 
 def _config(words: Sequence[str]) -> int:
-    from spikelore.experiments import config_file, explained, shipped
+    from spikelore.experiments import config_file, explained, shipped, typed
 
     action = next((word for word in words if not word.startswith("-")), "")
     rest = list(words)
@@ -412,7 +412,7 @@ def _config(words: Sequence[str]) -> int:
     named = arguments.config
     if named in config_file.KINDS and not user_path(named).is_file():
         start = config_file.KINDS[named].start()
-        config = config_file.build(named, config_file.plain(start), overrides)
+        config = config_file.build(named, typed.plain(start), overrides)
     else:
         config = config_file.read(shipped.find(named), overrides)
     print(explained.explained(config), end="")

@@ -6,7 +6,8 @@ Axis order is fixed everywhere: ``N`` images, ``T`` time bins or steps, ``C`` in
 A spike wave is kept as first-spike bins, (N,C,H,W) int8: bin ``b`` in ``0 .. T-1`` is the time of the
 neuron's one spike and ``T`` means that it never fires.
 
-`as_images` and `as_labels` are the one rule by which every public function takes images and labels.
+`as_images` and `as_labels` are the one rule by which datasets, coding, networks and metrics take images and labels;
+`spikelore.continual.methods` and networks of torch take what they return and convert nothing.
 """
 
 from numbers import Integral

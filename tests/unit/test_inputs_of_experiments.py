@@ -74,7 +74,10 @@ def run(kind: str, values: dict[str, Any], folder: Path, data: Path) -> tuple[di
 LARGE = [2147483600 + n for n in range(4)]
 
 
-def test_fusion_on_images_that_are_not_square_with_large_labels_and_names(data: Path, tmp_path: Path, capsys):
+def test_fusion_on_images_that_are_not_square_with_large_labels_and_names(
+    data: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SPIKELORE_QUIET", "1")  # no line of progress where kernels are compiled first
     results, page = run("fusion", fusion("flat", LARGE[0]), tmp_path / "run", data)
     assert results["images_per_class"] == [
         {"data": f"flat {one},{two}", "train": 20, "validation": 2, "test": 8,

@@ -12,9 +12,11 @@ from spikelore.continual.methods import Augmentation, LearnerSettings, MemorySet
 from spikelore.data import write_idx
 from spikelore.errors import InputError
 from spikelore.experiments import config_file, continual_run, parallel
-from spikelore.experiments.continual_run import Job, accuracy_of, run_job, work
-from spikelore.experiments.reproduce.replay import ReplayExperiment, changed, evaluate
+from spikelore.experiments.continual_run import accuracy_of, run_job, work
+from spikelore.experiments.job import Job
+from spikelore.experiments.reproduce.replay import ReplayExperiment, evaluate
 from spikelore.experiments.stream_settings import StreamSettings
+from spikelore.experiments.typed import changed
 from spikelore.files import load_tensors
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks import checkpoint as checkpoint_file

@@ -15,10 +15,12 @@ from spikelore.continual.methods.base import Learner
 from spikelore.continual.methods.published import PublishedReplay
 from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
-from spikelore.experiments import config_file, continual_run
-from spikelore.experiments.continual_run import Job, StreamSettings, accuracy_of, run_job
+from spikelore.experiments import config_file, continual_run, typed
+from spikelore.experiments.continual_run import accuracy_of, run_job
+from spikelore.experiments.job import Job
 from spikelore.experiments.reproduce import replay
-from spikelore.experiments.reproduce.replay import ReplayExperiment, changed, part_names
+from spikelore.experiments.reproduce.replay import ReplayExperiment, part_names
+from spikelore.experiments.stream_settings import StreamSettings
 from spikelore.files import load_tensors
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks import checkpoint as checkpoint_file
@@ -247,7 +249,7 @@ def test_a_part_refused_in_a_worker_leaves_no_folder(tmp_path):
 )
 def test_a_configuration_is_refused_in_plain_words(values, overrides, sentence):
     with pytest.raises(InputError, match=sentence):
-        config_file.build("replay", {**config_file.plain(BASE), **values}, overrides)
+        config_file.build("replay", {**typed.plain(BASE), **values}, overrides)
 
 
 def test_overrides_give_values_sections_and_lists():
@@ -290,13 +292,13 @@ def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_learned(values, sentence, tmp_path):
     with pytest.raises(InputError, match=sentence):
-        config_file.execute(changed(BASE, values), tmp_path / "run", None)
+        config_file.execute(typed.changed(BASE, values), tmp_path / "run", None)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("values", [{"memory.images": 3}, {"memory.images": 0, "memory.bytes": 900}])
 def test_a_part_that_cannot_be_run_leaves_no_folder(values, tmp_path):
-    (part,) = changed(BASE, values).jobs()
+    (part,) = typed.changed(BASE, values).jobs()
     with pytest.raises(InputError, match="fewer than the 4 classes"):
         run_job(part.job, tmp_path / "part", None)
     assert not (tmp_path / "part").exists()
@@ -321,7 +323,7 @@ def test_a_part_that_cannot_be_run_leaves_no_folder(values, tmp_path):
 )
 def test_a_variant_is_checked_like_a_file(values, sentence):
     with pytest.raises(InputError, match=sentence) as raised:
-        config_file.build("replay", {**config_file.plain(BASE), "variants": [{}, values]})
+        config_file.build("replay", {**typed.plain(BASE), "variants": [{}, values]})
     assert "\n" not in str(raised.value)
 
 
@@ -346,9 +348,9 @@ def test_variants_take_the_types_of_a_file():
 )
 def test_the_published_learner_is_refused_outside_its_own_scenarios(values, sentence):
     with pytest.raises(InputError, match=sentence):
-        changed(PUBLISHED, values)
+        typed.changed(PUBLISHED, values)
     free = {"stream.scenario": "task-free", "learner.grow_heads": False}
-    assert changed(PUBLISHED, {**free, "learner.faults": (), "stream.validation_share": 0.0}).jobs()
+    assert typed.changed(PUBLISHED, {**free, "learner.faults": (), "stream.validation_share": 0.0}).jobs()
 
 
 def test_variants_become_rows_reports_and_networks_that_can_be_asked_again(tmp_path):

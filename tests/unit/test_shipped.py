@@ -93,7 +93,7 @@ def test_an_explained_configuration_reads_back_equal(name, tmp_path):
     assert config_file.read(tmp_path / "it.yaml") == config
     # as does what a run folder keeps
     (tmp_path / "it.yaml").write_text(
-        plain_yaml.dump({"experiment": config_file.kind_of(config), **config_file.plain(config)})
+        plain_yaml.dump({"experiment": config_file.kind_of(config), **typed.plain(config)})
     )
     assert config_file.read(tmp_path / "it.yaml") == config
 

@@ -8,7 +8,7 @@ import pytest
 
 from spikelore import folders, plain_yaml, report
 from spikelore.errors import InputError
-from spikelore.experiments import config_file, sweep
+from spikelore.experiments import config_file, sweep, typed
 from spikelore.folders import Writer
 
 
@@ -230,7 +230,7 @@ def test_runs_of_another_configuration_are_not_taken_for_those_of_the_sweep(tmp_
     done = out / "memory.images=9" / "seed1"
     done.mkdir(parents=True)
     config = config_file.read(file, ["--memory.images=9", "--seed=1"])
-    (done / "config.yaml").write_text(plain_yaml.dump({"experiment": "replay", **config_file.plain(config)}))
+    (done / "config.yaml").write_text(plain_yaml.dump({"experiment": "replay", **typed.plain(config)}))
     (done / "results.json").write_text("{}")
     begun = []
     monkeypatch.setattr(sweep, "_one", lambda path, words, folder, data_dir: begun.append(folder.name))

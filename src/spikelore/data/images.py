@@ -15,27 +15,24 @@ import hashlib
 import json
 import re
 import shutil
-import stat
 import tempfile
 import unicodedata
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
+from spikelore.data import pictures
 from spikelore.data.download import STEMS, data_folder, find_files
 from spikelore.data.idx import write_idx
+from spikelore.data.pictures import Picture, Pixels
 from spikelore.data.registry import CLASS_NAMES, KNOWN, LabelledImages, class_counts
 from spikelore.errors import InputError, SpikeloreError, printable
 from spikelore.files import write_json_atomic
-from spikelore.shapes import Images, as_images, as_labels
+from spikelore.shapes import as_images, as_labels
 
 Invert = Literal["auto", "yes", "no"]
 Part = Literal["train", "test"]
@@ -48,8 +45,6 @@ _TRAIN, _VALIDATION, _TEST = {"train", "training"}, {"val", "valid", "validation
 _NO_IMAGES = {".ds_store", "thumbs.db", "desktop.ini"}
 _NPZ = ("x_train", "y_train", "x_test", "y_test")
 _MOST_TOLD = 3
-_FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "ICO", "PCX", "SGI")
-"""What is read; Pillow knows others, of which some start programs (EPS) or have no mark to know them by."""
 
 
 @dataclass
@@ -81,21 +76,6 @@ class Imported:
     counts: dict[Part, dict[int, int]]
     inverted: bool
     lines: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Read:
-    """One file's pixels at their final scale, not yet padded or inverted.
-
-    ``on_black`` differs from ``on_white`` where the file has transparent parts.
-    """
-
-    on_white: Images
-    on_black: Images
-    visible: float
-    """Sum over pixels of grey level times opacity; and below, of opacity. 0 where nothing is transparent."""
-    opacity: float
-    digest: bytes
 
 
 def import_images(
@@ -142,13 +122,12 @@ def import_images(
         _check_source(source)
     name = unicodedata.normalize("NFC", _own_name(source) if name is None else name)
     _check_name(name)
-    root = data_folder(data_dir)
-    folder = (root / name).resolve()
+    folder = (data_folder(data_dir) / name).resolve()
     earlier = _earlier(folder)
     settings = _settings(earlier, folder, size, invert, test_share, seed)
     found = _of_arrays(source, settings) if of_arrays else _of_files(source, settings, earlier, say)
     written = {**vars(settings), "inverted": found.imported.inverted, "held": found.held}
-    _install(root, folder, found, written)
+    _install(folder, found, written)
     found.imported.path = folder
     return found.imported
 
@@ -245,10 +224,10 @@ def _of_files(source: Path, settings: _Settings, earlier: Mapping[str, Any], say
     labels = _numbers(names, earlier.get("labels", {}))
     total = sum(len(files) for classes in parts.values() for files in classes.values())
     say(f"reading {total} files in {len(names)} classes ...")
-    reads: dict[Part, list[tuple[int, _Read]]] = {"train": [], "test": []}
+    reads: dict[Part, list[tuple[int, Picture]]] = {"train": [], "test": []}
     held, left = dict(earlier.get("held", {})), _LeftOut()
     for name in sorted(names, key=labels.__getitem__):
-        read: dict[str, list[_Read]] = {}
+        read: dict[str, list[Picture]] = {}
         for part, classes in parts.items():
             read[part] = list(_distinct(classes.get(name, []), settings.size, left))
         if "all" in read:
@@ -262,10 +241,10 @@ def _of_files(source: Path, settings: _Settings, earlier: Mapping[str, Any], say
                 )
             reads[part] += [(labels[name], one) for one in read[part]]
     everything = [one for pairs in reads.values() for _, one in pairs]
-    settings.background = background = settings.background or _transparent_background(everything)
-    greys = {part: [(label, _laid(one, background)) for label, one in pairs] for part, pairs in reads.items()}
-    border = float(np.median([np.median(_border(grey)) for pairs in greys.values() for _, grey in pairs]))
-    inverted = settings.invert == "yes" or (settings.invert == "auto" and border > 127)
+    settings.background = background = settings.background or pictures.transparent_background(everything)
+    greys = {part: [(label, one.laid_on(background)) for label, one in pairs] for part, pairs in reads.items()}
+    border = pictures.border_level(grey for pairs in greys.values() for _, grey in pairs)
+    inverted = _is_inverted(settings.invert, border)
     train, test = (_stacked(greys[part], settings.size, inverted) for part in ("train", "test"))
     rows, columns = settings.size
     lines = [
@@ -280,7 +259,7 @@ def _of_files(source: Path, settings: _Settings, earlier: Mapping[str, Any], say
     return _Found(train, test, _imported(numbered, train, test, inverted, lines), held)
 
 
-def _shared(reads: Mapping[Part, list[tuple[int, _Read]]]) -> list[str]:
+def _shared(reads: Mapping[Part, list[tuple[int, Picture]]]) -> list[str]:
     """Say how many images are in more than one class."""
     classes: dict[bytes, set[int]] = {}
     for label, one in (pair for pairs in reads.values() for pair in pairs):
@@ -435,12 +414,13 @@ class _LeftOut:
         return f" ({self.lines()[0]})" if self.reasons else ""
 
 
-def _distinct(files: list[Path], size: tuple[int, int], left: _LeftOut) -> Iterator[_Read]:
+def _distinct(files: list[Path], size: tuple[int, int], left: _LeftOut) -> Iterator[Picture]:
     """Yield what can be read, each content once."""
     seen: set[bytes] = set()
     for path in files:
-        read = _read(path, size, left)
-        if read is None:
+        read = pictures.read(path, size)
+        if isinstance(read, str):
+            left.add(path, read)
             continue
         if read.digest in seen:
             left.add(path, "the same file as another of its class")
@@ -449,102 +429,15 @@ def _distinct(files: list[Path], size: tuple[int, int], left: _LeftOut) -> Itera
         yield read
 
 
-def _read(path: Path, size: tuple[int, int], left: _LeftOut) -> _Read | None:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            left.add(path, "no regular file")
-            return None
-        content = path.read_bytes()
-    except OSError:
-        left.add(path, "unreadable")
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a file that can be read after all
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_formats()) as image:
-                on_white, on_black, visible, opacity = _grey(image, size)
-    except _NoRangeError:
-        left.add(path, "floating-point pixels, whose range is not known")
-    except Image.UnidentifiedImageError:
-        left.add(path, "not an image")
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        left.add(path, "too many pixels")
-    except Exception:  # each decoder of Pillow has errors of its own for a broken file
-        left.add(path, "a broken image")
-    else:
-        return _Read(on_white, on_black, visible, opacity, hashlib.sha256(content).digest())
-    return None
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(one for one in _FORMATS if one in Image.OPEN)
-
-
-class _NoRangeError(ValueError):
-    """Pixels whose largest value is not known."""
-
-
-def _grey(image: Image.Image, size: tuple[int, int]) -> tuple[Images, Images, float, float]:
-    """Return the scaled grey image on white and on black, and the sums that `_Read` keeps."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        levels = np.asarray(image, np.float64)
-        image = Image.fromarray(np.rint(np.clip(levels / 257, 0, 255)).astype(np.uint8))
-    elif image.mode == "F":
-        raise _NoRangeError
-    scaled = _scaled_size(image.size, size)
-    if not image.has_transparency_data:
-        grey = image if image.mode == "L" else image.convert("RGB").convert("L")
-        pixels = np.asarray(_resized(grey, scaled))
-        return pixels, pixels, 0.0, 0.0
-    full = image.convert("RGBA")
-    alpha = np.asarray(full.getchannel("A"), np.float64) / 255
-    grey = np.asarray(full.convert("RGB").convert("L"), np.float64)
-    both = []
-    for background in (255, 0):
-        laid = np.rint(grey * alpha + background * (1 - alpha)).astype(np.uint8)
-        both.append(np.asarray(_resized(Image.fromarray(laid), scaled)))
-    return both[0], both[1], float((grey * alpha).sum()), float(alpha.sum())
-
-
-def _scaled_size(found: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """Return (columns, rows) of an image of ``found`` (columns, rows) that fits ``size`` (rows, columns)."""
-    factor = min(size[1] / found[0], size[0] / found[1])
-    return max(1, round(found[0] * factor)), max(1, round(found[1] * factor))
-
-
-def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
-
-
-def _transparent_background(reads: list[_Read]) -> str:
-    """Return ``white`` or ``black``, against which the visible parts stand out, or nothing without transparency."""
-    opacity = sum(one.opacity for one in reads)
-    if all(one.on_white is one.on_black for one in reads):
-        return ""
-    return "white" if not opacity or sum(one.visible for one in reads) / opacity < 128 else "black"
-
-
-def _laid(read: _Read, background: str) -> Images:
-    return read.on_black if background == "black" else read.on_white
-
-
-def _border(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the border pixels of an image (H,W)."""
-    return np.concatenate([images[0], images[-1], images[1:-1, 0], images[1:-1, -1]])
-
-
-def _stacked(greys: list[tuple[int, Images]], size: tuple[int, int], inverted: bool) -> LabelledImages:
+def _stacked(greys: list[tuple[int, Pixels]], size: tuple[int, int], inverted: bool) -> LabelledImages:
     images = np.empty((len(greys), *size), np.uint8)
-    for frame, (_, pixels) in zip(images, greys, strict=True):
-        grey = 255 - pixels if inverted else pixels
-        frame[:] = np.median(_border(grey))
-        top, left = ((whole - part) // 2 for whole, part in zip(size, grey.shape, strict=True))
-        frame[top : top + grey.shape[0], left : left + grey.shape[1]] = grey
+    for frame, (_, grey) in zip(images, greys, strict=True):
+        frame[:] = pictures.framed(255 - grey if inverted else grey, size)
     return LabelledImages(images, np.array([label for label, _ in greys], np.int64))
+
+
+def _is_inverted(asked: Invert, border: float) -> bool:
+    return asked == "yes" or (asked == "auto" and border > 127)
 
 
 def _told_inversion(inverted: bool, asked: Invert, border: float, again: bool) -> str:
@@ -555,20 +448,22 @@ def _told_inversion(inverted: bool, asked: Invert, border: float, again: bool) -
 
 
 def _divided(
-    name: str, reads: list[_Read], settings: _Settings, held: dict[str, dict[str, Part]]
-) -> dict[str, list[_Read]]:
+    name: str, reads: list[Picture], settings: _Settings, held: dict[str, dict[str, Part]]
+) -> dict[str, list[Picture]]:
     """Return train and test images of a class by a hash of their content; what a small class needs is remembered."""
     mine = held.get(name, {})
 
-    def place(one: _Read) -> float:
+    def place(one: Picture) -> float:
         digest = hashlib.sha256(f"{settings.seed} ".encode() + one.digest).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
 
-    def part(one: _Read) -> Part:
+    def part(one: Picture) -> Part:
         drawn: Part = "test" if place(one) < settings.test_share else "train"
         return mine.get(one.digest.hex(), drawn)
 
-    divided: dict[str, list[_Read]] = {each: [one for one in reads if part(one) == each] for each in ("train", "test")}
+    divided: dict[str, list[Picture]] = {
+        each: [one for one in reads if part(one) == each] for each in ("train", "test")
+    }
     if len(reads) > 1:
         parts: tuple[tuple[Part, Part, Callable], ...] = (("test", "train", min), ("train", "test", max))
         for wanted, other, nearest in parts:
@@ -593,9 +488,9 @@ def _of_arrays(source: Path, settings: _Settings) -> _Found:
                     f"{', '.join(_NPZ)}; save the four with np.savez"
                 )
             arrays = {key: file[key] for key in _NPZ}
+    except InputError:
+        raise
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(
             f"{source} cannot be read as .npz ({error}), expected arrays without pickle; save it again"
         ) from error
@@ -606,8 +501,8 @@ def _of_arrays(source: Path, settings: _Settings) -> _Found:
     if settings.size:
         parts = {part: _rescaled(each, settings.size) for part, each in parts.items()}
     everything = np.concatenate([each.images for each in parts.values()])
-    border = float(np.median([np.median(_border(image)) for image in everything])) if len(everything) else 0.0
-    inverted = settings.invert == "yes" or (settings.invert == "auto" and border > 127)
+    border = pictures.border_level(everything)
+    inverted = _is_inverted(settings.invert, border)
     if inverted:
         parts = {part: LabelledImages(255 - each.images, each.labels) for part, each in parts.items()}
     train, test = parts["train"], parts["test"]
@@ -625,11 +520,8 @@ def _of_arrays(source: Path, settings: _Settings) -> _Found:
 
 
 def _rescaled(images: LabelledImages, size: tuple[int, int]) -> LabelledImages:
-    greys = []
-    for image, label in zip(images.images, images.labels, strict=True):
-        scaled = _scaled_size((image.shape[1], image.shape[0]), size)
-        greys.append((int(label), np.asarray(_resized(Image.fromarray(image), scaled))))
-    return _stacked(greys, size, False)
+    pairs = zip(images.images, images.labels.tolist(), strict=True)
+    return _stacked([(label, pictures.scaled(image, size)) for image, label in pairs], size, False)
 
 
 # Writing ----------------------------------------------------------------------------------------------------------
@@ -646,7 +538,7 @@ def _imported(
     return Imported(Path(), names, counts, inverted, [*classes, *lines])
 
 
-def _install(root: Path, folder: Path, found: _Found, record: dict[str, Any]) -> None:
+def _install(folder: Path, found: _Found, record: dict[str, Any]) -> None:
     """Write the dataset beside its place, then move it there; what else lies in the folder goes with it."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Experiments as YAML: which kinds there are, reading one with overrides, and running it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,20 +84,6 @@ PUBLISHED = {name: kind for name, kind in KINDS.items() if isinstance(kind, Publ
 """What ``spikelore reproduce`` offers, in the order of ``all``."""
 
 
-def plain(config: Any) -> dict[str, Any]:
-    """Return a configuration dataclass as plain values, tuples as lists."""
-    return plain_value(asdict(config))
-
-
-def plain_value(value: Any) -> Any:
-    """Return a value of a configuration as plain values, tuples as lists."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain_value(asdict(value))
-    if isinstance(value, Mapping):
-        return {key: plain_value(each) for key, each in value.items()}
-    return [plain_value(each) for each in value] if isinstance(value, list | tuple) else value
-
-
 def kind_of(config: Any) -> str:
     """Return the name of a configuration's kind."""
     return next(name for name, kind in KINDS.items() if isinstance(config, kind.config))
@@ -150,7 +136,7 @@ def refuse_another(config: Any, folder: Path) -> None:
         InputError: it does.
     """
     if (folder / "config.yaml").exists():
-        run_folder.refuse_another(folder, {"experiment": kind_of(config), **plain(config)})
+        run_folder.refuse_another(folder, {"experiment": kind_of(config), **typed.plain(config)})
 
 
 def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = False) -> dict[str, Any]:
@@ -170,7 +156,7 @@ def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = Fal
             return False
         return judge(before, build(kind, new))
 
-    with RunFolder(out, {"experiment": kind, **plain(config)}, resume=resume, lengthens=lengthens) as folder:
+    with RunFolder(out, {"experiment": kind, **typed.plain(config)}, resume=resume, lengthens=lengthens) as folder:
         results = KINDS[kind].run(config, folder, data_dir)
         folder.write_results(results)
     return results

@@ -52,7 +52,7 @@ def _lines(config: Any, defaults: dict[str, Any], indent: str) -> Iterator[str]:
             ]
             for line in each:
                 yield from _comment(line, indent)
-        written = config_file.plain_value(value)
+        written = typed.plain(value)
         text = plain_yaml.dump({name: written}, short=isinstance(written, list | dict))
         yield from textwrap.indent(text, indent).splitlines()
 
@@ -77,5 +77,5 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(config_file.plain_value(value), ensure_ascii=False)
+    text = json.dumps(typed.plain(value), ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -4,10 +4,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from spikelore.coding.rank_order import RankOrderConfig, encode
-from spikelore.data import Dataset, LabelledImages, findings
+from spikelore.data import Dataset, LabelledImages, class_counts, findings
 from spikelore.data.findings import sample
 from spikelore.networks.rate_lif import RateLIFConfig
 from spikelore.shapes import Images
@@ -66,5 +64,4 @@ def named(dataset: Dataset) -> dict[str, Any]:
 
 def per_class(images: LabelledImages) -> dict[str, int]:
     """Return how many images each class has: label, as text, to count."""
-    values, counts = np.unique(images.labels, return_counts=True)
-    return {str(label): count for label, count in zip(values.tolist(), counts.tolist(), strict=True)}
+    return {str(label): count for label, count in class_counts(images.labels).items()}

@@ -125,8 +125,6 @@ class RunFolder:
         looked into in the same way. What cannot be deleted stays. A configuration that was replaced comes back.
         """
         with suppress(OSError, SpikeloreError):
-            if self._replaced is not None:
-                write_text_atomic(self.path / "config.yaml", self._replaced)
             new = {*os.listdir(self.path)} - self._before if self._before is not None else set()
             parts = self.path / "parts"
             within = [file for file in parts.rglob("*") if not file.is_dir()] if "parts" in new else []

@@ -3,13 +3,22 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from spikelore import plain_yaml
 from spikelore.errors import InputError
+
+
+def plain(value: Any) -> Any:
+    """Return a configuration dataclass, or a value of one, as plain values: tuples as lists, sections as dicts."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def made(config: type, values: Mapping[str, Any]) -> Any:
@@ -40,11 +49,8 @@ def _made(hint: Any, value: Any, default: Any = None) -> Any:
     if value is None:
         return None
     if section is not None:
-        if is_dataclass(default) and not isinstance(default, type):
-            usual = {one.name: getattr(default, one.name) for one in fields(section)}
-            named = {name: _made(hints_of(section)[name], each, usual[name]) for name, each in value.items()}
-            return replace(default, **named)
-        return made(section, value)
+        given = is_dataclass(default) and not isinstance(default, type)
+        return _with(default, value) if given else made(section, value)
     (hint,) = [one for one in _types(hint) if one is not NoneType]
     inner = get_args(hint)
     if get_origin(hint) is tuple:
@@ -53,6 +59,23 @@ def _made(hint: Any, value: Any, default: Any = None) -> Any:
     if isinstance(value, str) and hint in _NUMBERS:
         value = plain_yaml.parse(value, repr(value))
     return float(value) if hint is float else value
+
+
+def changed(config: Any, values: Mapping[str, Any]) -> Any:
+    """Return a configuration with other values, nested or named by dotted paths such as ``memory.images``.
+
+    Raises:
+        InputError: a name that the configuration does not have, a value of another type, or one that the class refuses.
+    """
+    check_values(type(config), values)
+    return _with(config, nested(type(config), values))
+
+
+def _with(config: Any, values: Mapping[str, Any]) -> Any:
+    """Return a configuration dataclass with other nested plain values."""
+    hints = hints_of(type(config))
+    # All at once, since some values have a sense only together.
+    return replace(config, **{name: _made(hints[name], each, getattr(config, name)) for name, each in values.items()})
 
 
 def check_values(config: type, values: Mapping[Any, Any], prefix: str = "") -> None:
@@ -76,13 +99,10 @@ def nested(config: type, values: Mapping[Any, Any], prefix: str = "") -> dict[st
     Raises:
         InputError: an unknown name, a section that is something else, or a name given twice, one way and the other.
     """
-    hints = hints_of(config)
     found: dict[str, Any] = {}
     for path, value in values.items():
-        name, _, rest = str(path).partition(".")
-        section = section_of(hints[name]) if name in hints else None
-        if name not in hints or (rest and section is None):
-            raise InputError(f"{prefix}{path} is not known, expected one of {', '.join(hints)}; correct the name")
+        name, rest, hint = _first(config, str(path), prefix)
+        section = section_of(hint)
         if section is None or (value is None and not rest):
             if name in found:
                 raise InputError(f"{prefix}{name} is given twice; join them")
@@ -159,17 +179,6 @@ def _read(hint: Any, text: str, name: str) -> Any:
     return plain_yaml.parse(text, f"{name} {text!r}")
 
 
-def checked(config: type, path: str, value: Any) -> Any:
-    """Return a value as the type that a configuration class gives it, such as a tuple for a list.
-
-    Args:
-        config: a dataclass, maybe of dataclasses.
-        path: the value's name with dots, such as ``memory.images``; the class has it.
-        value: plain; `check_values` has passed it.
-    """
-    return _made(_hint(config, path), value)
-
-
 @cache
 def hints_of(config: type) -> dict[str, Any]:
     """Return the type of each value of a configuration dataclass, in order."""
@@ -183,17 +192,21 @@ def _hint(config: type, path: str) -> Any:
     Raises:
         InputError: the class has no such value.
     """
-    within, name = "--", path
+    within = "--"
     while True:
-        hints = hints_of(config)
-        head, _, rest = name.partition(".")
-        section = section_of(hints[head]) if head in hints else None
-        if head not in hints or (rest and section is None):
-            raise InputError(f"{within}{name} is not known, expected one of {', '.join(hints)}; correct the name")
+        name, rest, hint = _first(config, path, within)
         if not rest:
-            return hints[head]
-        assert section is not None
-        config, name, within = section, rest, f"{within}{head}."
+            return hint
+        config, path, within = section_of(hint), rest, f"{within}{name}."
+
+
+def _first(config: type, path: str, prefix: str) -> tuple[str, str, Any]:
+    """Return the first name of a dotted path, the rest, which is of a section, and the type of what it names."""
+    hints = hints_of(config)
+    name, _, rest = path.partition(".")
+    if name not in hints or (rest and section_of(hints[name]) is None):
+        raise InputError(f"{prefix}{path} is not known, expected one of {', '.join(hints)}; correct the name")
+    return name, rest, hints[name]
 
 
 def _types(hint: Any) -> tuple[Any, ...]:

@@ -19,7 +19,8 @@ def accuracy(decisions: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         InputError: not one decision a label, nothing decided, or no whole numbers.
     """
-    decided, truth = _pair(decisions, labels)
+    decided = _decisions(decisions)
+    truth = as_labels(labels, len(decided), least=-1)
     return float((decided == truth).mean())
 
 
@@ -37,11 +38,6 @@ def _decisions(decisions: ArrayLike) -> Labels:
     if not len(decided):
         raise InputError("there are no decisions, expected at least one; give some images")
     return decided
-
-
-def _pair(decisions: ArrayLike, labels: ArrayLike) -> tuple[Labels, Labels]:
-    decided = _decisions(decisions)
-    return decided, as_labels(labels, len(decided), least=-1)
 
 
 def confusion_matrix(decisions: ArrayLike, labels: ArrayLike, classes: Sequence[int]) -> NDArray[np.int64]:

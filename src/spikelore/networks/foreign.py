@@ -5,14 +5,16 @@ libraries whose neurons keep their state from call to call, snnTorch and Spiking
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.shapes import Labels
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _DEEPEST = 3
@@ -380,3 +382,9 @@ def check_order(network: nn.Module, call: Callable[[torch.Tensor], Any], inputs:
 def decided(scores: torch.Tensor) -> torch.Tensor:
     """Return the column of the largest of (N,K) scores, (N,) int64; -1 where one is not a finite number."""
     return torch.where(scores.isfinite().all(1), scores.argmax(1), -1)
+
+
+def decided_label(scores: torch.Tensor, labels: Sequence[int]) -> Labels:
+    """Return the label of the largest of (N,K) scores, of which each column has one; -1 as in `decided`."""
+    best = decided(scores).numpy()
+    return np.where(best < 0, -1, np.array(labels, np.int64)[best])

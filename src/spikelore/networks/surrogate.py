@@ -24,7 +24,7 @@ from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.kernels.lif_convolution import LARGEST_WINDOW
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
-from spikelore.networks.foreign import at_rest, decided, kind_of, weights_are_numbers
+from spikelore.networks.foreign import at_rest, decided_label, kind_of, weights_are_numbers
 from spikelore.networks.readout import Decision, as_input, drive
 from spikelore.networks.surrogate_config import SurrogateConfig
 from spikelore.shapes import Images, Labels, as_images, as_labels
@@ -407,8 +407,8 @@ class SurrogateNetwork(nn.Module):
                 f"{list(decision.classes)}; name some of these"
             )
         columns = [column for column, label in enumerate(decision.classes) if label in asked]
-        best = decided(torch.from_numpy(self.class_scores(images)[:, columns])).numpy()
-        return np.where(best < 0, -1, np.array(decision.classes, np.int64)[columns][best])
+        scores = torch.from_numpy(self.class_scores(images)[:, columns])
+        return decided_label(scores, [decision.classes[column] for column in columns])
 
     def _known_decision(self) -> Decision:
         if self.decision is None:

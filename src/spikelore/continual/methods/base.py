@@ -21,7 +21,7 @@ from spikelore.networks.foreign import (
     at_rest,
     check_network,
     check_order,
-    decided,
+    decided_label,
     has_methods,
     kind_of,
     modes_kept,
@@ -516,12 +516,7 @@ class Learner:
         columns = sorted(self.columns(checked_labels(list(among), len(among))).tolist())
         if not columns:
             raise InputError("there is no class to decide among, expected at least one; name some of the classes")
-        return self.labels_at(columns, self.scores(images)[:, columns])
-
-    def labels_at(self, columns: list[int], scores: torch.Tensor) -> Labels:
-        """Return the class of the largest of (N,K) scores whose columns are these; -1 where one is not finite."""
-        best = decided(scores).numpy()
-        return np.where(best < 0, -1, np.array(self.classes, np.int64)[np.array(columns)[best]])
+        return decided_label(self.scores(images)[:, columns], [self.classes[column] for column in columns])
 
     @contextmanager
     def asked(self) -> Iterator[None]:

@@ -37,7 +37,7 @@ from spikelore.continual.memory import PackedSpikes, example_bytes
 from spikelore.continual.methods.base import Learner, array_of
 from spikelore.errors import InputError
 from spikelore.learning.surrogate_gradient import adam, step_
-from spikelore.networks.foreign import decided, has_methods, put_, tensors_of
+from spikelore.networks.foreign import decided_label, has_methods, put_, tensors_of
 from spikelore.networks.protocol import HeadedModule
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
@@ -220,9 +220,7 @@ class PublishedReplay(Learner):
     def decide(self, images: Images, among: tuple[int, ...]) -> Labels:
         """Return the class of the output that spikes most; the code decides among all outputs there are."""
         del among
-        scores = self.scores(images)
-        columns = list(range(min(scores.shape[1], len(self.classes))))
-        return self.labels_at(columns, scores[:, columns])
+        return decided_label(self.scores(images)[:, : len(self.classes)], self.classes)
 
     def rehearse(self) -> None:
         """Take the saved network, if the code's fault is kept."""
@@ -233,8 +231,7 @@ class PublishedReplay(Learner):
         """Return the class that the task's own head gives: what the code reports for the task just learned."""
         if not self.settings.grow_heads:
             return self.decide(images, self.classes)
-        best = decided(self.scores(images)[:, self._growing.head_columns(task)]).numpy()
-        return np.where(best < 0, -1, np.array(self.heads[task], np.int64)[best])
+        return decided_label(self.scores(images)[:, self._growing.head_columns(task)], self.heads[task])
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Return both optimisers."""

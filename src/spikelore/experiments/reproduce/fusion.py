@@ -175,10 +175,8 @@ def _load(source: Source, config: FusionExperiment, data_dir: Path | None) -> _D
                 f"{source.data} ({name}): {len(blank)} blank image(s), the first with label "
                 f"{images.labels[blank[0]]}; an image without a lit pixel makes no spike, so remove it"
             )
-    name, notes = (
-        source.label(),
-        [*findings(dataset), *of_first_spikes(source.data, drawn.train, config.network.coding)],
-    )
+    name = source.label()
+    notes = [*findings(dataset), *of_first_spikes(source.data, drawn.train, config.network.coding)]
     if train < config.train_per_class:
         notes.append(
             f"{name}: class {smallest} has {available} training images, so its network trains on {train} of each class "

@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +21,7 @@ from spikelore.continual.methods import FAULTS, LearnerSettings, MemorySettings
 from spikelore.data import findings, load
 from spikelore.data.streams import Stream
 from spikelore.errors import InputError
-from spikelore.experiments import continual_run
 from spikelore.experiments.continual_run import (
-    Job,
     accuracy_of,
     finished,
     kept_row,
@@ -35,11 +33,13 @@ from spikelore.experiments.continual_run import (
     work,
 )
 from spikelore.experiments.findings import named, per_class, told
+from spikelore.experiments.job import Job
+from spikelore.experiments.job import lengthens as job_lengthens
 from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stream_settings import StreamSettings
-from spikelore.experiments.typed import check_values, checked
+from spikelore.experiments.typed import changed, plain
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
 from spikelore.progress import shown
@@ -124,31 +124,6 @@ class Part:
     job: Job
 
 
-def changed(config: Any, values: Mapping[str, Any]) -> Any:
-    """Return a configuration with other values, named by dotted paths such as ``memory.images``.
-
-    Raises:
-        InputError: a name that the configuration does not have, or a value of another type.
-    """
-    check_values(type(config), values)
-    return _changed(config, values, type(config), "")
-
-
-def _changed(config: Any, values: Mapping[str, Any], whole: type, prefix: str) -> Any:
-    """Return a part of the configuration ``whole``, whose names begin with ``prefix``, with other values."""
-    inner: dict[str, dict[str, Any]] = {}
-    new: dict[str, Any] = {}
-    for path, value in values.items():
-        name, _, rest = path.partition(".")
-        if is_dataclass(getattr(config, name)):
-            inner.setdefault(name, {}).update({rest: value} if rest else value)
-        else:
-            new[name] = checked(whole, prefix + path, value)
-    # All at once, since some values have a sense only together.
-    parts = {name: _changed(getattr(config, name), each, whole, f"{prefix}{name}.") for name, each in inner.items()}
-    return replace(config, **new, **parts)
-
-
 def _differences(old: Any, new: Any, prefix: str = "") -> dict[str, Any]:
     """Return the values that turn one configuration into another, by dotted path."""
     found: dict[str, Any] = {}
@@ -189,16 +164,12 @@ def lengthens(old: ReplayExperiment, new: ReplayExperiment) -> bool:
     before, after = old.jobs(), new.jobs()
     if [_named(part) for part in before] != [_named(part) for part in after]:
         return False
-    pairs = [(_plain(one.job), _plain(other.job)) for one, other in zip(before, after, strict=True)]
-    return any(a != b for a, b in pairs) and all(a == b or continual_run.lengthens(a, b) for a, b in pairs)
+    pairs = [(plain(one.job), plain(other.job)) for one, other in zip(before, after, strict=True)]
+    return any(a != b for a, b in pairs) and all(a == b or job_lengthens(a, b) for a, b in pairs)
 
 
 def _named(part: "Part") -> tuple[str, str]:
     return part.preset, part.label
-
-
-def _plain(job: Job) -> dict[str, Any]:
-    return json.loads(json.dumps(asdict(job)))
 
 
 def check(config: ReplayExperiment, data_dir: Path | None, folder: Path | None = None) -> None:
