@@ -1,9 +1,10 @@
 """Plain values against the types of a configuration class: one check for files, command lines and variants."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -79,10 +80,10 @@ def nested(config: type, values: Mapping[Any, Any], prefix: str = "") -> dict[st
     hints = hints_of(config)
     found: dict[str, Any] = {}
     for path, value in values.items():
-        name, _, rest = str(path).partition(".")
+        name, dot, rest = str(path).partition(".")
         section = section_of(hints[name]) if name in hints else None
-        if name not in hints or (rest and section is None):
-            raise InputError(f"{prefix}{path} is not known, expected one of {', '.join(hints)}; correct the name")
+        if name not in hints or (dot and (section is None or not rest)):
+            raise _unknown(prefix, str(path), hints)
         if section is None or (value is None and not rest):
             if name in found:
                 raise InputError(f"{prefix}{name} is given twice; join them")
@@ -186,14 +187,20 @@ def _hint(config: type, path: str) -> Any:
     within, name = "--", path
     while True:
         hints = hints_of(config)
-        head, _, rest = name.partition(".")
+        head, dot, rest = name.partition(".")
         section = section_of(hints[head]) if head in hints else None
-        if head not in hints or (rest and section is None):
-            raise InputError(f"{within}{name} is not known, expected one of {', '.join(hints)}; correct the name")
+        if head not in hints or (dot and (section is None or not rest)):
+            raise _unknown(within, name, hints)
         if not rest:
             return hints[head]
         assert section is not None
         config, name, within = section, rest, f"{within}{head}."
+
+
+def _unknown(prefix: str, path: str, names: Iterable[str]) -> InputError:
+    alike = get_close_matches(path.partition(".")[0].lower(), names, n=1)
+    remedy = f"did you mean {alike[0]}?" if alike else "correct the name"
+    return InputError(f"{prefix}{path} is not known, expected one of {', '.join(names)}; {remedy}")
 
 
 def _types(hint: Any) -> tuple[Any, ...]:
