@@ -157,7 +157,7 @@ def test_the_module_is_the_command():
         (["reproduce", "decay", "--seed", str(2**63)], f"seed is {2**63}, expected at most {2**63 - 1}"),
         (["sweep", "r.yaml", "--seeds", "1.5"], "--seeds: '1.5' is no whole number"),
         (["run", "r.yaml", "--netwrok.steps", "3"], "did you mean network?"),
-        (["run", "r.yaml", "--stream.groups", "[]"], "stream.groups is empty, expected the classes of one task or more"),
+        (["run", "r.yaml", "--stream.groups", "[]"], "stream.groups is empty, expected the classes of one"),
         (["run", "r.yaml", "--seed.", "3"], "--seed. is not known"),
         (["bench", "lif", "--device", "cpu"], "unrecognized arguments: --device cpu"),
         (["evaluate", "x", "--classes", "1", "--classes", "2"], "--classes is given twice"),
