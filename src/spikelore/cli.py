@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,11 +24,32 @@ if TYPE_CHECKING:
     from spikelore.experiments.config_file import Published
 
 
-def _path(text: str) -> Path:
+def _path(text: str | Path) -> Path:
     try:
         return user_path(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _whole(text: str | int) -> int:  # a number, too: the parser asks again what it has been given
+    if not re.fullmatch(r"[-+]?[0-9]{1,1000}", str(text).strip()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, expected one such as 3")
+    return int(text)
+
+
+def _seed(text: str | int) -> int:
+    from spikelore.randomness import check_seed
+
+    try:
+        return check_seed(_whole(text))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _say(sentence: str) -> None:
+    """Write to stderr, if anybody reads it: the exit code counts."""
+    with suppress(OSError):
+        print(f"spikelore: {sentence}", file=sys.stderr, flush=True)
 
 
 class _OneLineParser(ArgumentParser):
@@ -34,7 +57,7 @@ class _OneLineParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         del ex
-        sys.stderr.write(f"spikelore: {' '.join(message.split())} (see: {self.prog} --help)\n")
+        _say(f"{' '.join(message.split())} (see: {self.prog} --help)")
         raise SystemExit(2)
 
 
@@ -70,7 +93,7 @@ def _parser(description: str) -> _OneLineParser:
 def _add_common(parser: ArgumentParser, *, seed: bool = True, out: str | None = None) -> None:
     parser.add_argument("--data-dir", type=_path, help="folder of datasets (else SPIKELORE_DATA, else the cache)")
     if seed:
-        parser.add_argument("--seed", type=int, default=0, help="root seed (default: 0)")
+        parser.add_argument("--seed", type=_seed, default=0, help="root seed (default: 0)")
     if out:
         parser.add_argument("--out", type=_path, help=out)
     parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
@@ -125,7 +148,7 @@ def _data_parser() -> _OneLineParser:
     importing.add_argument("--invert", choices=["auto", "yes", "no"], help="auto: if the border is bright (default)")
     importing.add_argument("--test-share", type=float, help="share for testing if there is no test/ (default: 0.2)")
     _add_common(importing, seed=False)
-    importing.add_argument("--seed", type=int, help="seed of the division into train and test (default: 0)")
+    importing.add_argument("--seed", type=_seed, help="seed of the division into train and test (default: 0)")
     commands.add_subcommand("import", importing, help="make a dataset of a folder of images")
     importing.prog = "spikelore data import"
     return parser
@@ -190,8 +213,8 @@ def _data(arguments: Namespace) -> int:
 _EXPERIMENT_OPTIONS: dict[str, dict[str, Any]] = {
     "data_a": {"type": str, "help": "dataset of network a (a folder name or a known one)"},
     "data_b": {"type": str, "help": "dataset of network b"},
-    "classes": {"type": int, "nargs": "+", "help": "classes to learn (default: 7 4 6)"},
-    "unknown": {"type": int, "nargs": "*", "help": "classes to ask about that it never learns (default: 9 2 1)"},
+    "classes": {"type": _whole, "nargs": "+", "help": "classes to learn (default: 7 4 6)"},
+    "unknown": {"type": _whole, "nargs": "*", "help": "classes to ask about that it never learns (default: 9 2 1)"},
     "preset": {"choices": ["published", "best"], "help": "run the rows of one preset only (default: both)"},
 }
 """Options of `reproduce` that an experiment has if its ``at_scale`` has a parameter of that name."""
@@ -289,7 +312,7 @@ def _fuse_parser() -> _OneLineParser:
         default="correlation",
         help="how units compete; raw as published (default: correlation)",
     )
-    parser.add_argument("--size", type=int, help="units of the fused network (default: as the first)")
+    parser.add_argument("--size", type=_whole, help="units of the fused network (default: as the first)")
     parser.add_argument(
         "--budget", action="append", default=[], metavar="N:CLASS=UNITS",
         help="units to keep of a class of network N (1, 2 ...); repeat for each; if given, all must be",
@@ -423,7 +446,7 @@ def _evaluate_parser() -> _OneLineParser:
     parser = _parser("Measure a checkpoint, or every checkpoint of a run, on a dataset's test set.")
     parser.add_argument("run", type=_path, help="a run folder or a checkpoint (.safetensors)")
     parser.add_argument("--data", type=str, help="dataset name (a replay run: by default its own)")
-    parser.add_argument("--classes", type=int, nargs="+", help="only images of these classes (default: all)")
+    parser.add_argument("--classes", type=_whole, nargs="+", help="only images of these classes (default: all)")
     _add_common(parser, seed=False)
     return parser
 
@@ -478,7 +501,7 @@ def _sweep_parser() -> _OneLineParser:
         help="values of one name, those that are lists in brackets, as in network.channels=[4,8],[8,16]; may be "
         "repeated",
     )  # fmt: skip
-    parser.add_argument("--seeds", type=int, default=1, help="seeds 0 .. SEEDS-1 (default: 1)")
+    parser.add_argument("--seeds", type=_whole, default=1, help="seeds 0 .. SEEDS-1 (default: 1)")
     parser.add_argument("--ray", type=str, help="spread runs with Ray: local, or the address of a cluster")
     parser.add_argument("--resume", action="store_true", help="go on: finished runs are kept")
     _add_common(parser, seed=False, out="folder of the runs (default: a new one under runs/)")
@@ -519,7 +542,7 @@ def _report(arguments: Namespace) -> int:
 def _bench_parser() -> _OneLineParser:
     parser = _parser("Measure speed, checking results in the same run; prints JSON.")
     parser.add_argument("what", choices=["first-spike", "lif", "surrogate"], help="which network")
-    parser.add_argument("--images", type=int, default=512, help="images a measurement (default: 512)")
+    parser.add_argument("--images", type=_whole, default=512, help="images a measurement (default: 512)")
     _add_common(parser)
     return parser
 
@@ -568,7 +591,7 @@ def _usage() -> str:
 
 def _dispatch(words: list[str]) -> int:
     if words[:1] == ["help"]:
-        words = [*words[1:], "--help"]
+        words = [*([] if words[1:2] == ["help"] else words[1:]), "--help"]
     if not words or words[0] in ("-h", "--help"):
         print(_usage())
         return 0 if words else 2
@@ -620,6 +643,9 @@ def main() -> None:
     """Run the command; one line on stderr and exit code 1 or 2 when it fails."""
     words = sys.argv[1:]
     command = words[0] if words else ""
+    if sys.stdout is None or sys.stderr is None:  # closed by who started this, as by >&-
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lasts
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what the terminal cannot show is shown by its number
             stream.reconfigure(errors="backslashreplace")
@@ -631,12 +657,12 @@ def main() -> None:
         code = 0
     except KeyboardInterrupt:
         remedy = "; go on with the same command and --resume" if command in _RESUMABLE else ""
-        sys.stderr.write(f"spikelore: interrupted{remedy}\n")
+        _say(f"interrupted{remedy}")
         code = 130
     except Exception as error:
         if "--debug" in words:
             raise
         ours = isinstance(error, SpikeloreError)
-        sys.stderr.write(f"spikelore: {error if ours else _fault(error, command)}\n")
+        _say(str(error) if ours else _fault(error, command))
         code = error.exit_code if ours else 1
     sys.exit(code)

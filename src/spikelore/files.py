@@ -49,15 +49,19 @@ def cannot_write(path: Path, error: OSError, kept: str = "") -> SpikeloreError:
     """
     reason = error.strerror or str(error)
     advice = _ADVICE.get(error.errno or 0, "choose another --out")
+    if path.is_symlink() and not path.exists():
+        advice = f"it is a link to {os.readlink(path)}, which is not there; make that, or choose another --out"
     return SpikeloreError("; ".join(filter(None, (f"could not write {path}: {reason}", kept, advice))))
 
 
-def user_path(text: str) -> Path:
+def user_path(text: str | Path) -> Path:
     """Return the path that a user means, with ``~`` for a home folder.
 
     Raises:
-        InputError: there is no such home.
+        InputError: there is no such home, or the text is empty, as an unset variable of a shell is.
     """
+    if not str(text).strip():
+        raise InputError("the path is empty, expected one of a file or a folder; write it in full")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

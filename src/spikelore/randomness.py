@@ -12,6 +12,21 @@ if TYPE_CHECKING:
     import torch
 
 
+_SEEDS = 2**63
+
+
+def check_seed(seed: int) -> int:
+    """Return a root seed.
+
+    Raises:
+        InputError: it is negative, or does not fit the 64 bits that saved states and libraries have for it.
+    """
+    if not isinstance(seed, Integral) or not 0 <= seed < _SEEDS:
+        expected = f"at most {_SEEDS - 1}" if isinstance(seed, Integral) and seed > 0 else "0 or more"
+        raise InputError(f"seed is {seed}, expected {expected}; choose another seed")
+    return seed
+
+
 def generator(seed: int, *names: str | int) -> np.random.Generator:
     """Return the generator that belongs to ``names`` under the root ``seed``.
 
@@ -24,7 +39,7 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
         names: what the numbers are for, e.g. ``"layer 3", "weights"``.
 
     Raises:
-        InputError: the seed is negative.
+        InputError: as `check_seed` says.
 
     Example:
         >>> from spikelore.randomness import generator
@@ -33,8 +48,7 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
         >>> bool(generator(0, "weights").normal() == generator(0, "order").normal())
         False
     """
-    if not isinstance(seed, Integral) or seed < 0:
-        raise InputError(f"seed is {seed}, expected 0 or more; choose another seed")
+    check_seed(seed)
     digest = hashlib.sha256("\0".join(str(name) for name in names).encode()).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest[:16], np.uint32).tolist()])
 

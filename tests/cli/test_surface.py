@@ -1,8 +1,10 @@
 """What a user types and reads, command by command, in this process."""
 
 import errno
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,34 @@ def test_help_of_a_command(typed, command):
     assert command in ("config", "data", "reproduce") or "--debug" in out
 
 
+def test_help_on_help_is_the_usage(typed):
+    assert typed("help", "help") == typed("help") == typed("help", "help", "run")
+
+
+def test_closed_streams_change_no_exit_code(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for words, code in ((["config", "list"], 0), (["nothing"], 2), (["sweep"], 2)):
+        monkeypatch.setattr(sys, "argv", ["spikelore", *words])
+        monkeypatch.setattr(sys, "stdout", None)
+        monkeypatch.setattr(sys, "stderr", None)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == code
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w", buffering=1) as broken:
+        monkeypatch.setattr(sys, "argv", ["spikelore", "config", "list"])
+        monkeypatch.setattr(sys, "stdout", broken)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 0
+        with suppress(BrokenPipeError):
+            broken.close()
+
+
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "spikelore", "-V"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"{spikelore.__version__}\n")
@@ -120,6 +150,15 @@ def test_the_module_is_the_command():
         (["run", "r.yaml", "--out", "~nobody1/x"], "~nobody1/x begins with a home folder that is not known; write the"),
         (["data", "list", "--data-dir", "~nobody1/x"], "~nobody1/x begins with a home folder that is not known"),
         (["data", "import", "~nobody1/x", "--name", "mine"], "~nobody1/x begins with a home folder that is not known"),
+        (["run", "r.yaml", "--out="], "the path is empty, expected one of a file or a folder"),
+        (["data", "list", "--data-dir", ""], "the path is empty, expected one of a file or a folder"),
+        (["run", ""], "the path is empty"),
+        (["bench", "lif", "--seed", "-1"], "seed is -1, expected 0 or more"),
+        (["reproduce", "decay", "--seed", str(2**63)], f"seed is {2**63}, expected at most {2**63 - 1}"),
+        (["sweep", "r.yaml", "--seeds", "1.5"], "--seeds: '1.5' is no whole number"),
+        (["run", "r.yaml", "--netwrok.steps", "3"], "did you mean network?"),
+        (["run", "r.yaml", "--stream.groups", "[]"], "stream.groups is empty, expected the classes of one"),
+        (["run", "r.yaml", "--seed.", "3"], "--seed. is not known"),
         (["bench", "lif", "--device", "cpu"], "unrecognized arguments: --device cpu"),
         (["evaluate", "x", "--classes", "1", "--classes", "2"], "--classes is given twice"),
         (["sweep", "replay_quik"], "did you mean replay_quick"),

@@ -157,3 +157,10 @@ def test_new_folders_are_had_by_one_alone(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SpikeloreError, match="a file stands where a folder is needed"):
         make_first([tmp_path / "file" / "new"])
+
+
+def test_a_link_that_leads_nowhere_is_called_so(tmp_path):
+    (tmp_path / "link").symlink_to("gone")
+    with pytest.raises(SpikeloreError, match="it is a link to gone, which is not there; make that, or choose another"):
+        Writer(tmp_path / "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]

@@ -287,3 +287,11 @@ def test_results_and_states_of_another_form_get_a_sentence(tmp_path):
             save_tensors(folder.checkpoint("state"), {}, metadata)
             with pytest.raises(InputError, match=r"state\.safetensors holds no state of a run"):
                 folder.load_state()
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "5\n"])
+def test_a_saved_configuration_that_is_none_is_called_so(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"config\.yaml holds no configuration; restore it"):
+        RunFolder(tmp_path, {"seed": 0}, resume=True)
+    assert (tmp_path / "config.yaml").read_text() == text

@@ -225,10 +225,12 @@ def refuse_another(
     """
     saved = path / "config.yaml"
     old, new = _read(saved), plain_yaml.parse(plain_yaml.dump(dict(config)), str(saved))
+    if not isinstance(old, dict):
+        raise InputError(f"{saved} holds no configuration; restore it, or choose another --out")
     changed = _difference(old, new)
     if not changed:
         return False
-    if isinstance(old, dict) and lengthens(old, new):
+    if lengthens(old, new):
         return True
     raise InputError(
         f"{path} was run with another configuration ({changed}); resume with the same one, or choose another --out"

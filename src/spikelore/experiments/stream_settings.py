@@ -53,6 +53,10 @@ class StreamSettings:
 
     def __post_init__(self) -> None:
         check_choices(self, "stream.")
+        if self.kind == "split" and not self.groups:
+            raise InputError(
+                "stream.groups is empty, expected the classes of one task or more; write it as [[0, 1], ...]"
+            )
         if self.kind != "split" and self.scenario != "domain-incremental":
             raise InputError(
                 f"a stream of kind {self.kind!r} has all classes in each task, expected the scenario "

@@ -44,6 +44,13 @@ def _text(value: Any, fraction: bool) -> str:
     return "" if value is None else str(value)
 
 
+class _Output(Console):
+    """Leaves it to the command what a reader that has gone means; Rich ends the process with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def print_table(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "", *, console: Console | None = None
 ) -> None:
@@ -59,7 +66,7 @@ def print_table(
         title: a line above.
         console: where to print; standard output if not given.
     """
-    console = console or Console(highlight=False)
+    console = console or _Output(highlight=False)
     every = [_Column.of(name, rows) for name in columns]
     same = [column for column in every if len(rows) > 1 and len(set(column.cells)) == 1]
     shown = [column for column in every if column not in same]

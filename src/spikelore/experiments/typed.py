@@ -1,9 +1,10 @@
 """Plain values against the types of a configuration class: one check for files, command lines and variants."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, asdict, fields, is_dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -203,10 +204,16 @@ def _hint(config: type, path: str) -> Any:
 def _first(config: type, path: str, prefix: str) -> tuple[str, str, Any]:
     """Return the first name of a dotted path, the rest, which is of a section, and the type of what it names."""
     hints = hints_of(config)
-    name, _, rest = path.partition(".")
-    if name not in hints or (rest and section_of(hints[name]) is None):
-        raise InputError(f"{prefix}{path} is not known, expected one of {', '.join(hints)}; correct the name")
+    name, dot, rest = path.partition(".")
+    if name not in hints or (dot and (section_of(hints[name]) is None or not rest)):
+        raise _unknown(prefix, path, hints)
     return name, rest, hints[name]
+
+
+def _unknown(prefix: str, path: str, names: Iterable[str]) -> InputError:
+    alike = get_close_matches(path.partition(".")[0].lower(), names, n=1)
+    remedy = f"did you mean {alike[0]}?" if alike else "correct the name"
+    return InputError(f"{prefix}{path} is not known, expected one of {', '.join(names)}; {remedy}")
 
 
 def _types(hint: Any) -> tuple[Any, ...]:
