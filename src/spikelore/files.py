@@ -49,7 +49,7 @@ def cannot_write(path: Path, error: OSError, kept: str = "") -> SpikeloreError:
     """
     reason = error.strerror or str(error)
     advice = _ADVICE.get(error.errno or 0, "choose another --out")
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):  # which a name too long does not stop
         advice = f"it is a link to {os.readlink(path)}, which is not there; make that, or choose another --out"
     return SpikeloreError("; ".join(filter(None, (f"could not write {path}: {reason}", kept, advice))))
 
