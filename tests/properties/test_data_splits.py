@@ -101,7 +101,7 @@ def test_what_is_drawn_of_a_class_depends_on_neither_the_others_nor_the_training
         ({"classes": [4], "train_per_class": 0, "validation_per_class": 0}, "class 4 of 'toy' has 0 images"),
         ({"classes": [2, 2]}, r"classes are \[2, 2\]"),
         ({"classes": []}, r"classes are \[\]"),
-        ({"validation_per_class": -1}, "validation_per_class is -1, expected 0 or more"),
+        ({"validation_per_class": -1}, "validation_per_class is -1, expected a whole number of 0 or more"),
         ({"test_per_class": -1}, "test_per_class is -1"),
     ],
 )
