@@ -58,7 +58,8 @@ def check() -> int:
     """Run them on every processor and number of threads but as `make test` does; return 1 if any failed."""
     failed = []
     for processor in PROCESSORS:
-        for threads in THREADS if processor != "native" else (1,):
+        # A plain processor is slow, so it runs on one number of threads.
+        for threads in {"native": (1,), "plain": (2,)}.get(processor, THREADS):
             print(f"== {processor}, {threads} thread(s)", file=sys.stderr, flush=True)
             if run(processor, threads):
                 failed.append(f"{processor} with {threads} thread(s)")
@@ -66,26 +67,34 @@ def check() -> int:
     return len(failed) > 0
 
 
-def measure(seeds: int) -> int:
-    """Print the table; return 1 if a bound is nearer to what was measured than the measured values are apart."""
-    found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    bounds: dict[tuple[str, str], tuple[float | None, float | None]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for processor in PROCESSORS:
-            for threads in THREADS:
-                for seed in range(seeds):
-                    record = Path(folder) / f"{processor}{threads}{seed}"
+def measure(seeds: int, folder: Path) -> None:
+    """Run them over seeds, processors and threads; leave what each run found in a file of the folder."""
+    for processor in PROCESSORS:
+        for threads in THREADS:
+            for seed in range(seeds):
+                record = folder / f"{processor}, {threads} thread(s), seed {seed}"
+                if not record.exists():
                     marks = "learned and seed" if seed else "learned"
                     run(processor, threads, marks, SPIKELORE_MARGINS=str(record), SPIKELORE_TEST_SEED=str(seed))
-                    for line in map(json.loads, record.read_text(encoding="utf-8").splitlines()):
-                        key = line["test"].partition("tests/")[2] or line["test"], line["name"]
-                        found[key][processor].append(line["value"])
-                        bounds[key] = line["at_least"], line["at_most"]
+
+
+def table(folder: Path) -> int:
+    """Print what runs found; return 1 if a bound is nearer to it than the values are apart."""
+    found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    bounds: dict[tuple[str, str], tuple[float | None, float | None]] = {}
+    records = sorted(path.name for path in folder.iterdir())
+    for name in records:
+        for line in map(json.loads, (folder / name).read_text(encoding="utf-8").splitlines()):
+            key = line["test"].removeprefix("tests/"), line["name"]
+            found[key][name.partition(",")[0]].append(line["value"])
+            bounds[key] = line["at_least"], line["at_most"]
     print(
-        f"# Margins of what is learned\n\nMeasured over {seeds} seeds, instruction sets and {THREADS} threads by "
-        "`python tests/margins.py`. A bound lies at least as far outside as the measured values lie apart.\n\n"
-        f"| test | value | {' | '.join(PROCESSORS)} | bound | |\n|{' --- |' * (4 + len(PROCESSORS))}"
+        "# Margins of what is learned\n\nLeast and greatest value by `python tests/margins.py`. A bound lies at least "
+        "as far outside as they lie apart.\n\nRuns:\n"
     )
+    print(*(f"- {name}" for name in records), sep="\n")
+    processors = [one for one in PROCESSORS if any(name.startswith(f"{one},") for name in records)]
+    print(f"\n| test | value | {' | '.join(processors)} | bound |\n|{' --- |' * (3 + len(processors))}")
     tight = False
     for (test, name), per in sorted(found.items()):
         values = [value for each in per.values() for value in each]
@@ -95,15 +104,21 @@ def measure(seeds: int) -> int:
             at_most is not None and at_most < high + (high - low)
         )
         tight |= near
-        shown = " | ".join(f"{min(per[one]):.4g} to {max(per[one]):.4g}" for one in PROCESSORS)
+        shown = " | ".join(f"{min(per[one]):.4g} to {max(per[one]):.4g}" for one in processors if per[one])
         bound = f"at least {at_least:g}" if at_least is not None else f"at most {at_most:g}"
-        print(f"| {test} | {name} | {shown} | {bound} | {'too near' if near else ''} |")
+        print(f"| {test} | {name} | {shown} | {bound}{', too near' if near else ''} |")
     return tight
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only run the tests on each processor, with their bounds")
     parser.add_argument("--seeds", type=int, default=5, help="seeds to measure over")
+    parser.add_argument("--folder", type=Path, help="where runs leave what they found; those there are not run again")
     arguments = parser.parse_args()
-    sys.exit(check() if arguments.check else measure(arguments.seeds))
+    if arguments.check:
+        sys.exit(check())
+    with tempfile.TemporaryDirectory() as temporary:
+        where = arguments.folder or Path(temporary)
+        measure(arguments.seeds, where)
+        sys.exit(table(where))

@@ -17,4 +17,4 @@ def test_a_model_of_another_library_learns(library, tmp_path, learned):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (share,) = re.findall(r"([\d.]+) %", done.stdout)
-    learned("accuracy", float(share), at_least=80)
+    learned("accuracy", float(share), at_least=75)

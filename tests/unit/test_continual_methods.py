@@ -138,7 +138,7 @@ def accuracy_on(learner, task: int) -> float:
 @pytest.mark.parametrize("method", REPLAYING)
 def test_replay_keeps_what_naive_learning_forgets(method, learned, seed):
     naive = learner_for(settings_for("naive", readout="drive"), MemorySettings(), seed)
-    settings = settings_for(method, readout="drive", rehearsal_steps=40 if method == "gdumb" else 0)
+    settings = settings_for(method, readout="drive", rehearsal_steps=120 if method == "gdumb" else 0)
     kept = learner_for(settings, seed=seed)
     for learner in (naive, kept):
         for task in (0, 1):
