@@ -10,41 +10,22 @@ the network learns: applied at every presynaptic spike the formula drives all we
 pause between two spikes of a synapse in full use costs it something that nothing gives back. The baselines
 `WeightDecay`, `prune_smallest_` and `prune_random_` take away as much without looking at use.
 
-Everything here is written against `FadingSynapses`, not against one network.
+Everything here is written against `spikelore.networks.protocol.FadingSynapses`, not against one network.
 """
 
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.errors import InputError
 from spikelore.kernels.exponential import exponential
+from spikelore.networks.protocol import FadingSynapses
 
 FADED = 0.01
 """A weight counts as faded below this share of the largest possible weight."""
-
-
-class FadingSynapses(Protocol):
-    """What decay needs to know of a network, or of one layer of it."""
-
-    @property
-    def weights(self) -> NDArray[np.floating]:
-        """The weights themselves, of any shape, not a copy."""
-        ...
-
-    @property
-    def last_presynaptic_spike_ms(self) -> NDArray[np.float64]:
-        """When each synapse's input last spiked, in a shape that broadcasts to that of the weights."""
-        ...
-
-    @property
-    def now_ms(self) -> float:
-        """The time that the network has lived."""
-        ...
 
 
 def kept_share(idle_ms: NDArray[np.float64], tau_prune_ms: float, strength: float = 1.0) -> NDArray[np.float64]:

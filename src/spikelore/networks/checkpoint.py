@@ -4,10 +4,10 @@ from pathlib import Path
 
 from spikelore.errors import InputError
 from spikelore.files import load_tensors
-from spikelore.networks.protocol import Classifier
+from spikelore.networks.protocol import Network
 
 
-def load(path: Path) -> Classifier:
+def load(path: Path) -> Network:
     """Return the network of a checkpoint, of any kind.
 
     Raises:

@@ -1,6 +1,21 @@
-"""What methods may ask of a network, so that a method is written once and not per network."""
+"""The contract between networks and methods, so that a method is written once and not per network.
 
-from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+Every network answers `Network`. What a method needs beyond that is a *capability*, a small protocol of its own:
+
+============================ ======================================================================================
+`Differentiable`             a torch module from images to spikes over time, and how it learns by gradients
+`Features`                   spikes of layers that have stopped learning, to store, learn and decide from
+`Units`                      output units, each with a class and its incoming weights
+`Synapses`                   each layer's weights, with the last presynaptic spike of each synapse and a clock
+============================ ======================================================================================
+
+A network of one's own needs to inherit from nothing: what it has, it can.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,23 +25,149 @@ from spikelore.shapes import Images, Labels
 if TYPE_CHECKING:
     import torch
 
+    from spikelore.data.streams import Stream
+    from spikelore.networks.gradient_learning import GradientLearning
 
-class Classifier(Protocol):
-    """A network that decides."""
 
-    def class_scores(self, images: Images) -> NDArray[np.float32]:
-        """Return (N, classes) scores, columns in the order of ``classes``; a silent image has zeros."""
+@dataclass(frozen=True)
+class Cost:
+    """What deciding an input costs, means per input.
+
+    Attributes:
+        spikes: of all neurons over all steps, those of the input too.
+        accumulates: additions of a weight to a neuron's input, one for each synapse that a spike reaches.
+        multiply_accumulates: the same for inputs that are numbers and no spikes.
+
+    Source: synaptic operations as NeuroBench counts them (Yik et al. 2023, arXiv 2304.04640).
+    """
+
+    spikes: float
+    accumulates: float
+    multiply_accumulates: float = 0.0
+
+    @property
+    def synaptic_operations(self) -> float:
+        """Accumulates and multiply-accumulates together."""
+        return self.accumulates + self.multiply_accumulates
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A network that learns batch after batch and decides.
+
+    Attributes:
+        name: the kind of network, in tables.
+    """
+
+    name: str
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The labels that it can decide, in the order of the scores' columns; kept in its checkpoint."""
         ...
 
-    def predict(self, images: Images) -> Labels:
-        """Return the decided class of each image, (N,) int64, -1 where the network stays silent."""
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input: rows and columns of an image."""
+        ...
+
+    @classmethod
+    def for_stream(cls, stream: "Stream", seed: int = 0, **changes: Any) -> Self:
+        """Return an untrained network for a stream's classes and inputs; ``changes`` are those of its configuration."""
+        ...
+
+    def learn_(self, inputs: Images, labels: Labels) -> None:
+        """Learn from a batch, in its order, once."""
+        ...
+
+    def class_scores(self, inputs: Images) -> NDArray[np.float32]:
+        """Return (N, classes) scores, columns in the order of `classes`, the same whatever the inputs are cut into."""
+        ...
+
+    def predict(self, inputs: Images, among: Sequence[int] = ()) -> Labels:
+        """Return the decided class of each input, (N,) int64, of those in ``among`` if given; -1 for no decision.
+
+        It is the same whatever the inputs are cut into.
+        """
+        ...
+
+    def cost(self, inputs: Images) -> Cost:
+        """Return what deciding these inputs costs."""
+        ...
+
+    def copy(self) -> Self:
+        """Return an equal network that shares no state with this one."""
+        ...
+
+    def grow_(self, classes: Sequence[int]) -> None:
+        """Make room for further classes, after those there are; what was learned stays."""
+        ...
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return everything that decides how it goes on, arrays by name."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> Any:
+        """Go on from what `state_dict` of such a network returned."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, with its classes in it; nothing is pickled."""
+        ...
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a checkpoint that `save` wrote."""
         ...
 
 
-class OutputUnits(Protocol):
-    """A network whose output units each stand for a class and read the same frozen features.
+@runtime_checkable
+class Differentiable(Protocol):
+    """A network that gradients can teach: replay with its own loss, distillation, penalties on weights."""
 
-    What fusion needs: units can be taken from one network and put into another that shares its features.
+    @property
+    def module(self) -> "torch.nn.Module":
+        """The `SpikingModule` with its weights: what a method's optimiser changes, the network decides with."""
+        ...
+
+    @property
+    def learning(self) -> "GradientLearning":
+        """How it learns by gradients: learning rate, input, readout."""
+        ...
+
+
+@runtime_checkable
+class Features(Protocol):
+    """A network whose lower layers stop learning: their spikes can be stored in place of inputs.
+
+    Spikes are boolean arrays (N, *feature_shape).
+    """
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of one input's spikes."""
+        ...
+
+    @property
+    def features_frozen(self) -> bool:
+        """Whether the layers below the spikes have stopped learning; stored spikes are out of date before that."""
+        ...
+
+    def encode_features(self, inputs: Images) -> NDArray[np.bool_]:
+        """Return the spikes of inputs."""
+        ...
+
+    def learn_features_(self, features: NDArray[np.bool_], labels: Labels) -> None:
+        """Learn from spikes in place of inputs, in order."""
+        ...
+
+
+@runtime_checkable
+class Units(Protocol):
+    """A network whose output units each stand for a class and read the same features.
+
+    What fusion and protection need: units can be taken from one network and put into another that shares its features;
+    a class may have any number of them.
     """
 
     @property
@@ -50,6 +191,14 @@ class OutputUnits(Protocol):
         ...
 
     @property
+    def unit_plasticity(self) -> NDArray[np.float32]:
+        """(F,) share of its rates that each unit learns with; 0 protects it. It can be set."""
+        ...
+
+    @unit_plasticity.setter
+    def unit_plasticity(self, value: NDArray[np.float32]) -> None: ...
+
+    @property
     def features_digest(self) -> str:
         """Hash of everything below the output units; equal digests mean equal features."""
         ...
@@ -61,7 +210,43 @@ class OutputUnits(Protocol):
         gains: NDArray[np.float32] | None = None,
         centres: NDArray[np.float32] | None = None,
     ) -> Self:
-        """Return the same network with other output units."""
+        """Return the same network with other output units, of ascending classes."""
+        ...
+
+    def with_fresh_units(self, classes: Sequence[int], seed: int) -> Self:
+        """Return a network of the same frozen features with as many untrained units in all, for these classes."""
+        ...
+
+
+class FadingSynapses(Protocol):
+    """What decay needs to know of a layer of synapses."""
+
+    @property
+    def weights(self) -> NDArray[np.floating]:
+        """The weights themselves, of any shape, not a copy."""
+        ...
+
+    @property
+    def last_presynaptic_spike_ms(self) -> NDArray[np.float64]:
+        """When each synapse's input last spiked, in a shape that broadcasts to that of the weights."""
+        ...
+
+    @property
+    def now_ms(self) -> float:
+        """The time that the network has lived."""
+        ...
+
+
+@runtime_checkable
+class Synapses(Protocol):
+    """A network whose synapses know when they were last used."""
+
+    def synapses(self) -> Mapping[str, FadingSynapses]:
+        """Return each learning layer's synapses by name, from input to output; changing weights changes the network."""
+        ...
+
+    def use_(self, inputs: Images) -> None:
+        """Let the clocks run on by inputs that were just learned; does nothing where learning itself moves them."""
         ...
 
 
