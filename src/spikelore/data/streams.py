@@ -17,12 +17,13 @@ The first three are van de Ven & Tolias 2019 (arXiv 1904.07734).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from scipy.ndimage import rotate
 
-from spikelore.data.registry import Dataset, LabelledImages
+from spikelore.data.registry import Dataset, LabelledImages, load
 from spikelore.errors import InputError
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels, as_labels
@@ -57,10 +58,12 @@ class Stream:
     Attributes:
         scenario: what the learner is told and must decide; see the module's table.
         tasks: in order of arrival.
+        name: for tables.
     """
 
     scenario: Scenario
     tasks: tuple[Task, ...]
+    name: str = ""
 
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIOS:
@@ -135,6 +138,39 @@ def split_tasks(
         name = ",".join(dataset.names[label] for label in group)
         tasks.append(Task(name, group, train, validation, dataset.test.of_classes(group)))
     return tuple(tasks)
+
+
+def split_stream(
+    data: str,
+    groups: Sequence[Sequence[int]],
+    *,
+    scenario: Scenario = "class-incremental",
+    validation_share: float = 0.1,
+    seed: int = 0,
+    data_dir: Path | None = None,
+) -> Stream:
+    """Return the stream of a named dataset whose tasks are groups of its classes.
+
+    Args:
+        data: name of a dataset; see `spikelore.data.load`.
+        groups: classes of each task.
+        scenario: see the module's table; in a domain-incremental one labels are positions in their group.
+        validation_share: share of each task's training images that is held out, for choices.
+        seed: of what is held out.
+        data_dir: folder of datasets; the usual one if not given.
+
+    Raises:
+        InputError: no such dataset or class, an empty group, or a class in two groups.
+
+    Example:
+        >>> stream = split_stream("digits-sample", [(0, 1), (2, 3)])
+        >>> stream.classes, len(stream.tasks)
+        ((0, 1, 2, 3), 2)
+    """
+    tasks = split_tasks(load(data, data_dir), groups, validation_share=validation_share, seed=seed)
+    if scenario == "domain-incremental":
+        tasks = domain_labels(tasks)
+    return Stream(scenario, tasks, f"{data}, {'; '.join(task.name for task in tasks)}")
 
 
 def domain_labels(tasks: Sequence[Task]) -> tuple[Task, ...]:

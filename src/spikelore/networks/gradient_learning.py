@@ -7,6 +7,8 @@ from spikelore.errors import InputError, check_choices
 
 Input = Literal["grey", "spikes"]
 Readout = Literal["spikes", "drive"]
+SPIKE_FROM = 128
+"""A pixel of this value or more is a spike."""
 _LARGEST = 1e30
 
 

@@ -1,18 +1,13 @@
 """What a differentiable network sees of a grey image, and how its output becomes one number a class."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
 from spikelore.errors import InputError, check_choices
+from spikelore.networks.gradient_learning import SPIKE_FROM, Input, Readout
 from spikelore.shapes import Images
-
-Input = Literal["grey", "spikes"]
-Readout = Literal["spikes", "drive"]
-SPIKE_FROM = 128
-"""A pixel of this value or more is a spike."""
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,9 @@ from spikelore.networks.foreign import (
     tensors_of,
     weights_are_numbers,
 )
+from spikelore.networks.gradient_learning import SPIKE_FROM
 from spikelore.networks.protocol import GrowingModule, LayeredModule, PotentialModule, RandomModule
-from spikelore.networks.readout import SPIKE_FROM, as_input, check_images, drive
+from spikelore.networks.readout import as_input, check_images, drive
 from spikelore.randomness import generator, torch_generator
 from spikelore.shapes import Images, Labels, as_labels
 
