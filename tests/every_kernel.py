@@ -121,7 +121,7 @@ def rate_coded() -> Answers:
     when, which = np.nonzero(rng.random((200, 36)) < 0.1)
     events = Events(np.searchsorted(when, np.arange(201)), which.astype(np.int32))
     state = initial_state(rng.uniform(0, 0.4, (36, 6)), constants, delays, (-80.0, -80.0))
-    spikes = lif_network.run_(state, constants, delays, events, Plasticity(np.ones(6), np.ones(6)))
+    spikes = lif_network.run_(state, constants, delays, events, Plasticity(*np.ones((3, 6))))
     given = {"seed": 0, "stream": 0, "first_image": 0}
     sorts = np.arange(IMAGES) % 2, np.repeat([0, 1], 3)
     forced = lif_network.train_forced_(
@@ -131,7 +131,9 @@ def rate_coded() -> Answers:
         "exc": spikes.exc,
         "inh": spikes.inh,
         "forced": forced,
-        "counts": lif_network.count_spikes(state, constants, delays, shown, images, **given),
+        "counts": lif_network.count_spikes(
+            state, constants, delays, shown, images, seed=0, stream=0, indices=np.arange(IMAGES)
+        ).exc,
         "trained": lif_network.train_(state, constants, delays, shown, Rule(1.0, -1.0), images, *sorts, **given),
         "weights": state.weights,
     }

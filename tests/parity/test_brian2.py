@@ -44,7 +44,7 @@ def simulate(golden, case, backend):
         trained = float(image < n_train)
         state.firing_threshold[:] = state.adaptive_threshold if trained else config.threshold_rest_mv
         signs = np.where(neuron_classes == label, 1.0, -1.0)
-        plasticity = Plasticity(np.full(neurons, trained), trained * signs)
+        plasticity = Plasticity(np.full(neurons, trained), trained * signs, np.ones(neurons))
         for start in range(image * steps, (image + 1) * steps, stride):
             traces.append(
                 [

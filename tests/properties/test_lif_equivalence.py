@@ -27,7 +27,8 @@ def networks(draw):
     spiking = rng.random((300, config.inputs)) < draw(st.sampled_from([0.0, 0.02, 0.2]))
     when, which = np.nonzero(spiking)
     events = Events(np.searchsorted(when, np.arange(301)), which.astype(np.int32))
-    plasticity = Plasticity(rng.integers(0, 2, n).astype(float), rng.integers(-1, 2, n).astype(float))
+    rates = [rng.integers(low, 2, n).astype(float) for low in (0, -1)]
+    plasticity = Plasticity(*rates, rng.choice([0.0, 0.3, 1.0], n))
     return config, delays, weights, events, plasticity
 
 

@@ -26,7 +26,7 @@ def spike_at(steps, *times):
 
 def rates(state, pre=1.0, post=1.0):
     n = len(state.exc_potential)
-    return Plasticity(np.full(n, pre), np.full(n, post))
+    return Plasticity(np.full(n, pre), np.full(n, post), np.ones(n))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -133,7 +133,7 @@ def test_backends_agree_on_a_busy_network_cut_anywhere():
     start = initial_state(rng.uniform(0, 0.6, (25, 9)), constants, delays, (-80.0, -80.0))
     p = rng.uniform(0, 0.012, 25)
     trains = poisson_spikes(p, 6000, stream_key(0, 0, 0))
-    plasticity = Plasticity(np.ones(9), np.repeat([1.0, -1.0, -1.0], 3))
+    plasticity = Plasticity(np.ones(9), np.repeat([1.0, -1.0, -1.0], 3), np.ones(9))
     states, spikes = {}, {}
     for backend, cuts in (("reference", (0, 6000)), ("numba_cpu", (0, 1, 700, 701, 4000, 6000))):
         state = start.copy()

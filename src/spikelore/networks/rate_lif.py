@@ -1,32 +1,31 @@
 """The rate-coded network of leaky integrate-and-fire neurons that learns by STDP and all-LTD.
 
 One group of excitatory neurons a class, each with an inhibitory partner that inhibits all others. The group
-that fires most names the class. The operation itself is `spikelore.kernels.lif_network`.
+that fires most names the class. The operation itself is `spikelore.kernels.lif_network`, the constants are in
+`spikelore.networks.rate_lif_config`.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, replace
 from functools import partial
 from numbers import Integral
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from spikelore.coding.poisson import level_probabilities, poisson_spikes, stream_key
+from spikelore.coding.poisson import image_indices, poisson_spikes, stream_key
 from spikelore.errors import InputError, check_whole
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.kernels.lif_network import (
-    Constants,
+    Counts,
     Delays,
     Events,
     Forcing,
     Plasticity,
-    Presentation,
     Rule,
     Spikes,
     State,
@@ -36,306 +35,19 @@ from spikelore.kernels.lif_network import (
     train_,
     train_forced_,
 )
+from spikelore.networks.protocol import Cost
+from spikelore.networks.rate_lif_config import MOST_CLASSES_ALL_LTD, RateLIFConfig, Teacher
 from spikelore.randomness import generator
-from spikelore.shapes import Images, Labels, as_images, as_labels
+from spikelore.shapes import Images, Labels, as_images, as_labels, as_shares
 from spikelore.units import ms_to_steps
+
+if TYPE_CHECKING:
+    from spikelore.data.streams import Stream
+
+__all__ = ["MOST_CLASSES_ALL_LTD", "RateLIFConfig", "RateLIFNetwork", "Recording", "Teacher"]
 
 _FORMAT = "spikelore rate-coded LIF network 1"
 _TRAINING, _TESTING = 0, 1  # streams of spike trains
-
-
-Teacher = Literal["none", "forced"]
-"""Whether a teacher chooses who may fire in training."""
-
-MOST_CLASSES_ALL_LTD = 4
-"""With more classes `RateLIFConfig.best` takes a teacher."""
-
-
-@dataclass(frozen=True)
-class RateLIFConfig:
-    """Every constant of the network; the defaults are the published ones.
-
-    Sources: the public code of Antonov and Sukhov 2024 ("Weight regularization in spiking neural networks",
-    Neuroinformatics); constants marked D are those of Diehl and Cook 2015 (doi 10.3389/fncom.2015.00099).
-
-    Attributes:
-        classes: labels of the classes, in the order of their groups of neurons.
-        neurons_per_class: excitatory neurons a class (10).
-        height: rows of an image.
-        width: columns of an image.
-        dt_ms: time step; larger steps are another, coarser network with other spikes, not a faster same one.
-        rate_hz_per_level: input rate of a pixel by grey level 0 to 255, so 255 means 63.75 Hz (D).
-        active_ms: how long an image is shown (D).
-        silent_ms: pause after it in training (D).
-        threshold_mode: ``hold`` fixes the firing threshold at each image's start to the adaptive one's value,
-            and in testing to its rest, as the published code does; ``continuous`` follows it always, as the
-            published text says.
-        exc_start_mv: excitatory and inhibitory potentials before training, 20 mV below rest.
-        exc_rest_mv: resting potential of excitatory neurons (D: -65).
-        exc_reset_mv: their potential after a spike (D).
-        exc_tau_ms: their membrane time constant (D).
-        exc_refractory_ms: time after a spike in which they cannot fire (D).
-        exc_reversal_mv: reversal potential of excitatory conductances (D).
-        inh_reversal_mv: reversal potential of inhibitory conductances on excitatory neurons (D).
-        exc_conductance_tau_ms: decay of excitatory conductances.
-        inh_conductance_tau_ms: decay of inhibitory conductances.
-        threshold_rest_mv: adaptive threshold at rest (D).
-        threshold_tau_ms: its time constant.
-        threshold_step_mv: its rise at a spike.
-        inh_rest_mv: resting potential of inhibitory neurons (D).
-        inh_reset_mv: their potential after a spike (D).
-        inh_tau_ms: their membrane time constant (D).
-        inh_refractory_ms: time after a spike in which they cannot fire (D).
-        inh_threshold_mv: their firing threshold (D).
-        exc_to_inh_weight: conductance a spike opens on the partner; makes it fire.
-        inh_to_exc_total: conductance a partner's spike opens on each other neuron, times their number.
-        exc_to_inh_delay_ms: delays are uniform from 0 to this (D).
-        inh_to_exc_delay_ms: delays are uniform from 0 to this.
-        weight_max: upper bound of input weights; the lower is 0. They start uniform between the two.
-        learning_rate: rise of the presynaptic trace at an input spike, in shares of ``weight_max``.
-        fine_learning_rate: the learning rate from image number ``fine_after_images`` on.
-        fine_after_images: None for one rate throughout, as published.
-        depression: fall of the postsynaptic trace at an output spike, in rises of the presynaptic one.
-        trace_tau_ms: decay of both traces.
-        other_classes: strength of all-LTD in the neurons of other classes, 1 as strong as STDP.
-        teacher: ``none`` lets all neurons take part in training, as published. ``forced`` holds those of other
-            classes still, starts each image at rest and learns at output spikes alone, see
-            `spikelore.kernels.lif_network.train_forced_`; it uses the next three constants, and neither
-            ``depression`` nor ``other_classes``.
-        weight_norm: Euclidean norm to which a neuron's weights are scaled, in shares of ``weight_max``.
-        in_use_ms: how long ago an input spiked at most for its weights to be scaled.
-        homeostasis_mv: change of the homeostatic thresholds an image.
-        decay_each_spike_tau_ms: tau_prune of the decay at every presynaptic spike, None for no such decay.
-            Weights die of it; see `spikelore.continual.unused_decay` for forms they survive.
-
-    Raises:
-        InputError: a value has no meaning: NaN or out of range, one class alone, no neuron, a step longer
-            than a time constant.
-    """
-
-    classes: tuple[int, ...] = (7, 4, 6)
-    neurons_per_class: int = 10
-    height: int = 28
-    width: int = 28
-    dt_ms: float = 0.1
-    rate_hz_per_level: float = 0.25
-    active_ms: float = 350.0
-    silent_ms: float = 150.0
-    threshold_mode: Literal["hold", "continuous"] = "hold"
-    exc_start_mv: float = -80.0
-    exc_rest_mv: float = -60.0
-    exc_reset_mv: float = -65.0
-    exc_tau_ms: float = 100.0
-    exc_refractory_ms: float = 5.0
-    exc_reversal_mv: float = 0.0
-    inh_reversal_mv: float = -100.0
-    exc_conductance_tau_ms: float = 5.0
-    inh_conductance_tau_ms: float = 10.0
-    threshold_rest_mv: float = -52.0
-    threshold_tau_ms: float = 150.0
-    threshold_step_mv: float = 3.0
-    inh_rest_mv: float = -60.0
-    inh_reset_mv: float = -45.0
-    inh_tau_ms: float = 10.0
-    inh_refractory_ms: float = 2.0
-    inh_threshold_mv: float = -40.0
-    exc_to_inh_weight: float = 3.0
-    inh_to_exc_total: float = 3.0
-    exc_to_inh_delay_ms: float = 10.0
-    inh_to_exc_delay_ms: float = 5.0
-    weight_max: float = 0.05
-    learning_rate: float = 0.01
-    fine_learning_rate: float = 0.0025
-    fine_after_images: int | None = None
-    depression: float = 1.05
-    trace_tau_ms: float = 20.0
-    other_classes: float = 1.0
-    teacher: Teacher = "none"
-    weight_norm: float = 3.0
-    in_use_ms: float = 1e9
-    homeostasis_mv: float = 1.0
-    decay_each_spike_tau_ms: float | None = None
-
-    def __post_init__(self) -> None:
-        plain = as_labels(self.classes, what="classes", least=-(2**63)).tolist()
-        object.__setattr__(self, "classes", tuple(plain))
-        self._check_numbers()
-        if len(set(self.classes)) != len(self.classes):
-            raise InputError(f"classes are {list(self.classes)}, expected each once; name each class once")
-        if len(self.classes) < 2:
-            raise InputError(
-                f"classes are {list(self.classes)}, expected at least two; a class alone leaves nothing to "
-                "tell apart, add another"
-            )
-        if any(label < 0 for label in self.classes):
-            raise InputError(f"class {min(self.classes)} is negative, expected 0 or more; renumber the classes")
-        for name in ("neurons_per_class", "height", "width"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least 1; choose a larger number")
-            check_whole(name, getattr(self, name), 1)
-        shortest = min((getattr(self, name), name) for name in _TIME_CONSTANTS)
-        if not 0 < self.dt_ms <= shortest[0]:
-            raise InputError(
-                f"dt_ms is {self.dt_ms}, expected more than 0 and at most {shortest[1]} = {shortest[0]}; "
-                "choose a smaller time step"
-            )
-        if ms_to_steps(self.active_ms, self.dt_ms) < 1:
-            raise InputError(f"active_ms is {self.active_ms}, expected at least a time step; show images longer")
-        level_probabilities(self.rate_hz_per_level, self.dt_ms)
-
-    def _check_numbers(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "threshold_mode":
-                if value not in ("hold", "continuous"):
-                    raise InputError(f"threshold_mode is {value!r}, expected 'hold' or 'continuous'; choose one")
-            elif field.name == "teacher":
-                if value not in ("none", "forced"):
-                    raise InputError(f"teacher is {value!r}, expected 'none' or 'forced'; choose one")
-            elif field.name == "decay_each_spike_tau_ms":
-                if value is not None and not (math.isfinite(value) and value > 0):
-                    raise InputError(f"{field.name} is {value}, expected a time greater than 0; give None for no decay")
-            elif field.name == "fine_after_images":
-                if value is not None and value < 0:
-                    raise InputError(f"{field.name} is {value}, expected 0 or more; give None for one rate")
-            elif field.name != "classes":
-                if not isinstance(value, float | int | np.number) or not math.isfinite(value):
-                    raise InputError(f"{field.name} is {value!r}, expected a finite number; correct it")
-                if field.name in _TIME_CONSTANTS and not value > 0:
-                    raise InputError(f"{field.name} is {value}, expected more than 0; choose a time constant")
-                if not field.name.endswith("_mv") and value < 0:
-                    raise InputError(f"{field.name} is {value}, expected 0 or more; choose another value")
-        if not self.weight_max > 0:
-            raise InputError(f"weight_max is {self.weight_max}, expected more than 0; 0.05 is the published one")
-        if not self.weight_norm > 0:
-            raise InputError(f"weight_norm is {self.weight_norm}, expected more than 0; choose a larger norm")
-
-    @classmethod
-    def published(cls, classes: Sequence[int] = (7, 4, 6)) -> Self:
-        """Return the network of the public code, for ``classes``."""
-        return cls(classes=tuple(classes))
-
-    @classmethod
-    def best(
-        cls,
-        classes: Sequence[int] = (7, 4, 6),
-        neurons_per_class: int | None = None,
-        images: int = 15000,
-        teacher: Teacher | None = None,
-    ) -> Self:
-        """Return our own setting: local learning only, far better; see docs/decay.md for what was tried.
-
-        Without a teacher: the published rule with neurons that inhibit each other twenty times as strongly,
-        brighter input and a smaller learning rate, in steps of 0.5 ms. With one: only the group of the image's
-        class learns, in steps of 1 ms, with partners that answer at once.
-
-        Args:
-            classes: labels of the classes.
-            neurons_per_class: None for 40 with the published rule, 100 with a teacher.
-            images: training images to come; the learning rate falls for the last third.
-            teacher: None for ``none`` up to `MOST_CLASSES_ALL_LTD` classes and ``forced`` with more: a neuron is
-                punished by all other classes and taught by one, so with many of them all-LTD lets weights die.
-        """
-        labels = tuple(classes)
-        if teacher is None:
-            teacher = "none" if len(labels) <= MOST_CLASSES_ALL_LTD else "forced"
-        if teacher == "none":
-            return cls(
-                classes=labels,
-                neurons_per_class=40 if neurons_per_class is None else neurons_per_class,
-                dt_ms=0.5,
-                rate_hz_per_level=0.4,
-                inh_to_exc_total=60.0,
-                learning_rate=0.004,
-                fine_learning_rate=0.001,
-                fine_after_images=images * 2 // 3,
-                other_classes=min(1.0, 2 / max(1, len(labels) - 1)),
-            )
-        group = 100 if neurons_per_class is None else neurons_per_class
-        return cls(
-            classes=labels,
-            neurons_per_class=group,
-            dt_ms=1.0,
-            active_ms=250.0,
-            exc_to_inh_weight=10.0,
-            inh_to_exc_total=0.5 * group * len(labels),
-            exc_to_inh_delay_ms=0.0,
-            inh_to_exc_delay_ms=0.0,
-            learning_rate=0.015,
-            fine_learning_rate=0.003,
-            trace_tau_ms=40.0,
-            fine_after_images=images * 2 // 3,
-            teacher=teacher,
-            weight_norm=3.0,
-            homeostasis_mv=1.0,
-        )
-
-    @property
-    def inputs(self) -> int:
-        """Number of pixels."""
-        return self.height * self.width
-
-    @property
-    def neurons(self) -> int:
-        """Number of excitatory neurons."""
-        return len(self.classes) * self.neurons_per_class
-
-    @property
-    def image_ms(self) -> float:
-        """Time that a training image takes, with its pause."""
-        return self.active_ms + self.silent_ms
-
-    def constants(self, images_seen: int = 0) -> Constants:
-        """Return what the kernel needs for the image after ``images_seen`` others."""
-        fine = self.fine_after_images is not None and images_seen >= self.fine_after_images
-        rise = (self.fine_learning_rate if fine else self.learning_rate) * self.weight_max
-        return Constants(
-            dt_ms=self.dt_ms,
-            continuous_threshold=self.threshold_mode == "continuous",
-            exc_rest_mv=self.exc_rest_mv,
-            exc_reset_mv=self.exc_reset_mv,
-            exc_tau_ms=self.exc_tau_ms,
-            exc_refractory_steps=ms_to_steps(self.exc_refractory_ms, self.dt_ms),
-            exc_reversal_mv=self.exc_reversal_mv,
-            inh_reversal_mv=self.inh_reversal_mv,
-            exc_conductance_tau_ms=self.exc_conductance_tau_ms,
-            inh_conductance_tau_ms=self.inh_conductance_tau_ms,
-            threshold_rest_mv=self.threshold_rest_mv,
-            threshold_tau_ms=self.threshold_tau_ms,
-            threshold_step_mv=self.threshold_step_mv,
-            inh_rest_mv=self.inh_rest_mv,
-            inh_reset_mv=self.inh_reset_mv,
-            inh_tau_ms=self.inh_tau_ms,
-            inh_refractory_steps=ms_to_steps(self.inh_refractory_ms, self.dt_ms),
-            inh_threshold_mv=self.inh_threshold_mv,
-            exc_to_inh_weight=self.exc_to_inh_weight,
-            inh_to_exc_weight=self.inh_to_exc_total / self.neurons,
-            weight_max=self.weight_max,
-            pre_trace_step=rise,
-            post_trace_step=-self.depression * rise,
-            pre_trace_tau_ms=self.trace_tau_ms,
-            post_trace_tau_ms=self.trace_tau_ms,
-            tau_prune_ms=self.decay_each_spike_tau_ms or 0.0,
-        )
-
-    def presentation(self) -> Presentation:
-        """Return how images are shown, for the kernel."""
-        probabilities = level_probabilities(self.rate_hz_per_level, self.dt_ms)
-        drawn = (probabilities > 0) & (probabilities < 1)
-        scales = np.zeros(256)
-        scales[drawn] = [1 / math.log1p(-p) for p in probabilities[drawn]]
-        active, silent = (ms_to_steps(time, self.dt_ms) for time in (self.active_ms, self.silent_ms))
-        return Presentation(active, silent, probabilities, scales)
-
-
-_TIME_CONSTANTS = (
-    "exc_tau_ms",
-    "exc_conductance_tau_ms",
-    "inh_conductance_tau_ms",
-    "threshold_tau_ms",
-    "inh_tau_ms",
-    "trace_tau_ms",
-)
 
 
 class Recording(NamedTuple):
@@ -361,6 +73,11 @@ class RateLIFNetwork:
     The state after n images depends on the configuration, the seed and those images alone: not on how they
     were divided over calls of `train`, nor on a save and load in between. Testing never changes it.
 
+    It answers `spikelore.networks.protocol`: `Network`, `Units` (excitatory neurons with their input weights) and
+    `Synapses`. `class_scores`, `predict` and `cost` show each image by the spike train whose index is a digest of its
+    pixels (`spikelore.coding.poisson.image_indices`), so that an answer depends on the image alone; `count_spikes`
+    numbers the images.
+
     Args:
         config: every constant.
         seed: root seed of weights, delays and spike trains.
@@ -378,6 +95,8 @@ class RateLIFNetwork:
         [-1, -1, -1]
     """
 
+    name = "rate-lif"
+
     def __init__(self, config: RateLIFConfig, *, seed: int, backend: str = DEFAULT_BACKEND) -> None:
         if not isinstance(seed, Integral) or not 0 <= seed < 2**63:
             raise InputError(f"seed is {seed}, expected 0 or more, below 2^63; choose another seed")
@@ -387,14 +106,33 @@ class RateLIFNetwork:
         self._backend = backend
         self._constants = config.constants()
         self._presentation = config.presentation()
-        n = config.neurons
-        draw = generator(seed, "rate_lif", "delays")
-        self._delays = Delays(
-            np.rint(draw.uniform(0, config.exc_to_inh_delay_ms, n) / config.dt_ms).astype(np.int64),
-            np.rint(draw.uniform(0, config.inh_to_exc_delay_ms, (n, n)) / config.dt_ms).astype(np.int64),
-        )
-        weights = generator(seed, "rate_lif", "weights").uniform(0, config.weight_max, (config.inputs, n))
+        self._delays = _delays(config, config.neurons, seed)
+        weights = generator(seed, "rate_lif", "weights").uniform(0, config.weight_max, (config.inputs, config.neurons))
         self._state = self._fresh_state(weights, config.exc_start_mv)
+        self._plasticity = np.ones(config.neurons, np.float32)
+
+    @classmethod
+    def for_stream(cls, stream: "Stream", seed: int = 0, **changes: Any) -> Self:
+        """Return an untrained network for a stream's classes and images, see `RateLIFConfig.stream`.
+
+        Args:
+            stream: to be learned.
+            seed: root seed.
+            changes: other values of any field of `RateLIFConfig`.
+        """
+        height, width = stream.tasks[0].train.images.shape[1:]
+        given = {"classes": stream.classes, "height": height, "width": width, **changes}
+        return cls(RateLIFConfig.stream(**given), seed=seed)
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The labels that it can decide, in the order of the scores' columns."""
+        return self.config.classes
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Rows and columns of an image."""
+        return self.config.height, self.config.width
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -404,7 +142,157 @@ class RateLIFNetwork:
     @property
     def neuron_classes(self) -> NDArray[np.int64]:
         """(N,) class of each excitatory neuron."""
-        return np.repeat(np.array(self.config.classes, np.int64), self.config.neurons_per_class)
+        return np.repeat(np.array(self.config.classes, np.int64), self.config.group_sizes)
+
+    @property
+    def unit_classes(self) -> NDArray[np.int64]:
+        """(N,) class of each excitatory neuron."""
+        return self.neuron_classes
+
+    @property
+    def unit_weights(self) -> NDArray[np.float32]:
+        """(N,I) input weights of each excitatory neuron, a copy."""
+        return np.ascontiguousarray(self.weights.T, np.float32)
+
+    @property
+    def unit_gains(self) -> NDArray[np.float32]:
+        """(N,) ones: neurons compete by their spikes alone."""
+        return np.ones(self.config.neurons, np.float32)
+
+    @property
+    def unit_centres(self) -> NDArray[np.float32]:
+        """(N,) zeros: a conductance cannot be negative."""
+        return np.zeros(self.config.neurons, np.float32)
+
+    @property
+    def unit_plasticity(self) -> NDArray[np.float32]:
+        """(N,) share of its rates that each neuron learns with, 1 at first; a copy that cannot be written.
+
+        A neuron with 0 keeps its weights and its homeostatic threshold bit for bit; it fires and inhibits as ever.
+        """
+        shares = self._plasticity.copy()
+        shares.flags.writeable = False
+        return shares
+
+    @unit_plasticity.setter
+    def unit_plasticity(self, value: ArrayLike) -> None:
+        self._plasticity = as_shares(value, self.config.neurons, "unit_plasticity").copy()
+
+    @property
+    def features_digest(self) -> str:
+        """`RateLIFConfig.inputs_digest`: the features that the neurons read are the pixels' spike trains."""
+        return self.config.inputs_digest
+
+    def with_units(
+        self,
+        weights: NDArray[np.float32],
+        classes: NDArray[np.int64],
+        gains: NDArray[np.float32] | None = None,
+        centres: NDArray[np.float32] | None = None,
+    ) -> Self:
+        """Return a network whose excitatory neurons have these input weights; it has lived as long as this one.
+
+        Gains multiply the weights, which then stay within 0 and ``weight_max``. The total of the inhibition that
+        reaches a neuron is that of the configuration, whatever their number. Plasticities are 1, homeostatic
+        thresholds 0, delays drawn anew.
+
+        Args:
+            weights: (N,I).
+            classes: (N,), the neurons of a class side by side; their order becomes that of the classes.
+            gains: (N,), None for 1.
+            centres: (N,), zeros or None.
+
+        Raises:
+            InputError: other shapes, numbers that are not finite, classes that are scattered, a centre other than 0.
+        """
+        labels = as_labels(classes, what="unit classes")
+        count, rows = len(labels), np.asarray(weights, np.float64)
+        factors = np.ones(count) if gains is None else np.asarray(gains, np.float64)
+        if rows.shape != (count, self.config.inputs) or factors.shape != (count,):
+            raise InputError(
+                f"units have weights of shape {rows.shape} and gains of shape {factors.shape}, expected "
+                f"({count}, {self.config.inputs}) and ({count},) for {count} classes; give each neuron a row"
+            )
+        if not (np.isfinite(rows).all() and np.isfinite(factors).all()):
+            raise InputError("units have weights or gains that are NaN or infinite, expected finite; train them again")
+        if centres is not None and np.any(centres):
+            raise InputError(
+                "units have centres other than 0, expected 0: the conductances of a rate-lif network cannot be "
+                "negative; choose a score without centres, such as 'raw'"
+            )
+        starts = np.flatnonzero(np.diff(labels, prepend=-1))
+        sizes = np.diff(starts, append=count)
+        config = replace(
+            self.config, classes=tuple(labels[starts].tolist()), neurons_per_class=tuple(sizes.tolist())
+        )  # which refuses a class that comes twice
+        other = type(self)(config, seed=self.seed, backend=self._backend)
+        other.weights[...] = np.clip((rows * factors[:, None]).T, 0, config.weight_max)
+        other.images_seen = self.images_seen
+        for name in ("step", "last_input_spike"):
+            setattr(other._state, name, getattr(self._state, name).copy())
+        return other
+
+    def with_fresh_units(self, classes: Sequence[int], seed: int) -> Self:
+        """Return an untrained network of as many neurons in all, for these classes; the first ones get the odd ones.
+
+        Args:
+            classes: labels.
+            seed: root seed of the new network.
+
+        Raises:
+            InputError: more classes than neurons, or classes that the configuration refuses.
+        """
+        labels = as_labels(classes, what="classes").tolist()
+        share, odd = divmod(self.config.neurons, max(1, len(labels)))
+        sizes = tuple(share + (position < odd) for position in range(len(labels)))
+        config = replace(self.config, classes=tuple(labels), neurons_per_class=sizes)
+        return type(self)(config, seed=seed, backend=self._backend)
+
+    def grow_(self, classes: Sequence[int]) -> None:
+        """Add a group of untrained neurons for each further class, as large as the mean of those there are.
+
+        What there is stays: weights, thresholds, delays, what is on its way, and the strength of each inhibitory
+        synapse, so the total of the inhibition grows with the number of neurons.
+
+        Raises:
+            InputError: a class that is there already, or is no label.
+        """
+        old, labels = self.config, tuple(as_labels(classes, what="classes").tolist())
+        if not labels:
+            return
+        size = round(old.neurons / len(old.classes))
+        sizes = (*old.group_sizes, *(size,) * len(labels))
+        config = replace(
+            old, classes=(*old.classes, *labels), neurons_per_class=sizes,
+            inh_to_exc_total=old.inh_to_exc_total * sum(sizes) / old.neurons,
+        )  # fmt: skip
+        first, kept = old.neurons, self._state
+        more = config.neurons - first
+        weights = generator(self.seed, "rate_lif", "grown weights", first).uniform(
+            0, config.weight_max, (config.inputs, more)
+        )
+        delays = _delays(config, config.neurons, self.seed, "grown", first)
+        delays.exc_to_inh[:first] = self._delays.exc_to_inh
+        delays.inh_to_exc[:first, :first] = self._delays.inh_to_exc
+        self.config, self._constants, self._delays = config, config.constants(), delays
+        self._state = self._fresh_state(np.concatenate([kept.weights, weights], axis=1), config.exc_start_mv)
+        for name, array in kept.arrays().items():
+            own = getattr(self._state, name)
+            if name in ("pre_trace", "last_input_spike", "step"):
+                own[...] = array
+            elif name in ("to_inh_queue", "to_exc_queue"):
+                ahead = kept.step[0] + np.arange(len(array))
+                own[ahead % len(own), :first] = array[ahead % len(array)]
+            else:
+                own[..., :first] = array
+        self._plasticity = np.concatenate([self._plasticity, np.ones(more, np.float32)])
+
+    def synapses(self) -> Mapping[str, Self]:
+        """Return the input synapses; `weights`, `last_presynaptic_spike_ms` and `now_ms` are the network's own."""
+        return {"input": self}
+
+    def use_(self, inputs: Images) -> None:
+        """Do nothing: training itself moves the clock."""
 
     @property
     def adaptive_threshold_mv(self) -> NDArray[np.float64]:
@@ -471,52 +359,60 @@ class RateLIFNetwork:
         Raises:
             InputError: images of another size or type, or none, or weights that are not finite numbers.
         """
-        images = self._as_images(images)
-        if not len(images):
-            raise InputError("there are no images to show; give at least one")
+        images = self._some_images(images)
         check_whole("first_image", first_image)
-        self._check_weights()
-        return count_spikes(
-            self._testing_state(),
-            self._constants,
-            self._delays,
-            self._presentation,
-            images,
-            seed=self.seed,
-            stream=_TESTING,
-            first_image=first_image,
-            backend=self._backend,
-        )
+        return self._counts(images, first_image + np.arange(len(images))).exc
 
-    def decide(self, counts: NDArray[np.int64]) -> Labels:
+    def decide(self, counts: NDArray[np.int64], among: Sequence[int] = ()) -> Labels:
         """Return the class whose neurons fired most, (M,), from spikes (M,N); -1 = none fired.
 
-        Of equal classes the one that comes first in the configuration wins.
+        Of equal classes the one that comes first in the configuration wins. Where groups have unequal sizes VOTE.
+
+        Args:
+            counts: (M,N).
+            among: classes to decide among; all if empty.
 
         Raises:
-            InputError: not a column for each neuron.
+            InputError: not a column for each neuron, or a class that the network does not have.
         """
-        votes = self._votes(counts)
-        winners = np.array(self.config.classes, np.int64)[votes.argmax(1)]
-        return np.where(votes.any(1), winners, -1)
+        return self._decided(self._votes(counts), among)
 
-    def predict(self, images: Images) -> Labels:
-        """Return the decided class of each image, (M,) int64; -1 = unrecognised: no neuron fired."""
-        return self.decide(self.count_spikes(images))
+    def learn_(self, images: Images, labels: Labels) -> None:
+        """Learn from ``images`` in their order; see `train`."""
+        self.train(images, labels)
 
     def class_scores(self, images: Images) -> NDArray[np.float32]:
-        """Return the spikes of each class's neurons, (M, classes), in the order of the configuration."""
-        return self._votes(self.count_spikes(images)).astype(np.float32)
+        """Return the spikes of each class's neurons, (M, classes), in the order of `classes`; zeros if none fired.
+
+        An image's scores depend on its pixels and the network alone.
+        """
+        return self._votes(self._shown(images).exc).astype(np.float32)
+
+    def predict(self, images: Images, among: Sequence[int] = ()) -> Labels:
+        """Return the decided class of each image, (M,) int64; -1 = unrecognised: no neuron fired.
+
+        Args:
+            images: (M,H,W) uint8.
+            among: classes to decide among; all if empty.
+        """
+        return self._decided(self._votes(self._shown(images).exc), among)
+
+    def cost(self, images: Images) -> Cost:
+        """Return what deciding ``images`` costs, means an image: spikes of inputs and all neurons, and accumulates.
+
+        Accumulates are those of `synaptic_operations`.
+        """
+        shown = self._shown(images)
+        spikes = shown.inputs + shown.exc.sum(1) + shown.inh
+        return Cost(float(spikes.mean()), float(self._operations(shown).mean()))
 
     def synaptic_operations(self, images: Images, *, first_image: int = 0) -> NDArray[np.int64]:
         """Return how many synapses spikes cross while each image is shown, (M,): input, partner and lateral.
 
         An input spike crosses N synapses, an excitatory one one, and the inhibitory one that it causes N - 1.
         """
-        n, images = self.config.neurons, self._as_images(images)
-        output = self.count_spikes(images, first_image=first_image).sum(1)
-        given = [len(self._events(image, first_image + m).inputs) for m, image in enumerate(images)]
-        return np.array(given, np.int64) * n + output * n
+        images = self._as_images(images)
+        return self._operations(self._counts(images, first_image + np.arange(len(images))))
 
     def record(self, image: NDArray[np.uint8], *, index: int = 0) -> Recording:
         """Return every spike and, each millisecond, every potential while one image (H,W) is shown."""
@@ -538,7 +434,7 @@ class RateLIFNetwork:
                     self._constants._replace(tau_prune_ms=0.0),
                     self._delays,
                     part,
-                    Plasticity(silent, silent),
+                    Plasticity(silent, silent, silent),
                     backend=self._backend,
                 )
             )
@@ -552,9 +448,9 @@ class RateLIFNetwork:
             np.array(thresholds),
         )
 
-    def copy(self) -> "RateLIFNetwork":
+    def copy(self) -> Self:
         """Return an equal network that shares no state with this one."""
-        other = RateLIFNetwork(self.config, seed=self.seed, backend=self._backend)
+        other = type(self)(self.config, seed=self.seed, backend=self._backend)
         other.load_state_dict(self.state_dict())
         return other
 
@@ -563,6 +459,7 @@ class RateLIFNetwork:
         arrays = self._state.copy().arrays()
         arrays["exc_to_inh_delay"] = self._delays.exc_to_inh.copy()
         arrays["inh_to_exc_delay"] = self._delays.inh_to_exc.copy()
+        arrays["unit_plasticity"] = self._plasticity.copy()
         arrays["images_seen"] = np.array([self.images_seen], np.int64)
         arrays["seed"] = np.array([self.seed], np.int64)
         return arrays
@@ -570,9 +467,12 @@ class RateLIFNetwork:
     def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what `state_dict` of a network of the same configuration returned, and go on alike.
 
+        Without plasticities, as older checkpoints are, they are 1.
+
         Raises:
             InputError: an array is missing, has another shape or type or holds NaN; nothing is changed then.
         """
+        arrays = {"unit_plasticity": np.ones(self.config.neurons, np.float32), **arrays}
         loaded = {}
         queues = ("to_inh_queue", "to_exc_queue")  # as long as the longest delay of that network
         for name, own in self.state_dict().items():
@@ -589,6 +489,7 @@ class RateLIFNetwork:
                 kind = "NaN" if np.isnan(given).any() else "infinite values"
                 raise InputError(f"{name} of the checkpoint holds {kind}; take another copy or train it again")
             loaded[name] = given
+        self.unit_plasticity = loaded.pop("unit_plasticity")
         self.seed = int(loaded.pop("seed")[0])
         self.images_seen = int(loaded.pop("images_seen")[0])
         self._delays = Delays(loaded.pop("exc_to_inh_delay"), loaded.pop("inh_to_exc_delay"))
@@ -611,7 +512,7 @@ class RateLIFNetwork:
             raise InputError(f"checkpoint {path} holds {found!r}; expected {_FORMAT!r}")
         try:
             raw = json.loads(metadata["config"])
-            config = RateLIFConfig(**{**raw, "classes": tuple(raw["classes"])})
+            config = RateLIFConfig(**{**raw, "classes": raw["classes"]})
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"checkpoint {path} does not describe a rate-coded LIF network: {error}") from error
         network = cls(config, seed=0)
@@ -634,7 +535,8 @@ class RateLIFNetwork:
             self._presentation,
             images=images,
             targets=targets,
-            neuron_class=np.repeat(np.arange(len(config.classes)), config.neurons_per_class),
+            neuron_class=np.repeat(np.arange(len(config.classes)), config.group_sizes),
+            plasticity=self._plasticity.astype(np.float64),
             seed=self.seed,
             stream=_TRAINING,
             first_image=self.images_seen,
@@ -660,6 +562,36 @@ class RateLIFNetwork:
         key = stream_key(self.seed, _TESTING, index)
         return Events(*poisson_spikes(probabilities, self._presentation.active_steps, key))
 
+    def _counts(self, images: Images, indices: NDArray[np.int64]) -> Counts:
+        """Show each image by the spike train of its index; nothing changes."""
+        return count_spikes(
+            self._testing_state(),
+            self._constants,
+            self._delays,
+            self._presentation,
+            images,
+            seed=self.seed,
+            stream=_TESTING,
+            indices=indices,
+            backend=self._backend,
+        )
+
+    def _shown(self, images: Images) -> Counts:
+        """Show each image by the spike train that is its own."""
+        images = self._some_images(images)
+        return self._counts(images, image_indices(images))
+
+    def _operations(self, shown: Counts) -> NDArray[np.int64]:
+        return (shown.inputs + shown.exc.sum(1)) * self.config.neurons
+
+    def _decided(self, votes: NDArray, among: Sequence[int]) -> Labels:
+        labels = np.array(self.classes, np.int64)
+        if len(among):
+            self._class_indices(np.asarray(among), len(among))
+            known = np.isin(labels, among)
+            votes, labels = votes[:, known], labels[known]
+        return np.where(votes.any(1), labels[votes.argmax(1)], -1)
+
     def _votes(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         counts, config = np.asarray(counts), self.config
         if counts.ndim != 2 or counts.shape[1] != config.neurons:
@@ -667,11 +599,19 @@ class RateLIFNetwork:
                 f"counts have shape {counts.shape}, expected (images, {config.neurons}), a column for each neuron; "
                 "give what count_spikes returns"
             )
-        return counts.reshape(len(counts), len(config.classes), config.neurons_per_class).sum(2)
+        starts = np.cumsum((0, *config.group_sizes[:-1]))
+        return np.add.reduceat(counts, starts, axis=1)
 
     def _check_weights(self) -> None:
         if not np.isfinite(self._state.weights).all():
             raise InputError("the network's weights hold NaN or infinite values; train it again")
+
+    def _some_images(self, images: Images) -> Images:
+        found = self._as_images(images)
+        if not len(found):
+            raise InputError("there are no images to show; give at least one")
+        self._check_weights()
+        return found
 
     def _as_images(self, images: Images) -> Images:
         found, expected = as_images(images), (self.config.height, self.config.width)
@@ -692,3 +632,11 @@ class RateLIFNetwork:
                 "images out or configure the class"
             )
         return np.array([position[label] for label in labels.tolist()], np.int64)
+
+
+def _delays(config: RateLIFConfig, neurons: int, seed: int, *names: str | int) -> Delays:
+    draw = generator(seed, "rate_lif", "delays", *names)
+    return Delays(
+        np.rint(draw.uniform(0, config.exc_to_inh_delay_ms, neurons) / config.dt_ms).astype(np.int64),
+        np.rint(draw.uniform(0, config.inh_to_exc_delay_ms, (neurons, neurons)) / config.dt_ms).astype(np.int64),
+    )

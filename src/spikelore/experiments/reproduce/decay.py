@@ -331,7 +331,9 @@ def _method(preset: Preset, name: str, network: RateLIFNetwork, data: _Data) -> 
         "preset": preset,
         "method": name,
         "accuracy": round(accuracy(decided, data.sets["known"].labels), 5),
-        "validation": round(accuracy(network.predict(data.validation.images), data.validation.labels), 5),
+        "validation": round(
+            accuracy(network.decide(network.count_spikes(data.validation.images)), data.validation.labels), 5
+        ),
         "unrecognised": round(silence(decided), 5),
         "faded": round(faded_share(network.weights, network.config.weight_max), 5),
         "spikes": {each: int(spikes.sum()) for each, spikes in counts.items()},

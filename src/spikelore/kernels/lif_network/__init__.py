@@ -8,14 +8,15 @@ have one inhibitory partner each (potential u, conductance d). Clock-driven Eule
    ``d -= dt/tau_ge d``; refractory neurons go on integrating and only cannot fire;
 2. thresholds: a neuron fires when v exceeds the firing threshold: vt as it was when the image began
    (``hold``), or vt now (``continuous``); an inhibitory one when u exceeds a constant;
-3. input spikes: [``w *= exp(-((t - t_pre)/tau_prune)**2)``], ``ge += w``, ``A_pre += a_pre``,
+3. input spikes: [``w *= exp(-p ((t - t_pre)/tau_prune)**2)``], ``ge += w``, ``A_pre += a_pre``,
    ``w = clip(w + lr_pre A_post, 0, w_max)``, ``t_pre = t``;
 4. output spikes: ``A_post += a_post`` (negative), ``w = clip(w + lr_post A_pre, 0, w_max)``; arrivals of
    delayed spikes: partner ``d += w_ei``, all other excitatory neurons ``gi += w_ie``;
 5. resets: ``v = v_reset``, ``vt += step``; ``u = u_reset``.
 
 A_pre and A_post decay exponentially. STDP: lr_post = 1; all-LTD: lr_post = -1, so a neuron that fires for
-another class loses the weights that made it fire.
+another class loses the weights that made it fire. Each neuron has a plasticity p, 1 if not said otherwise, that
+scales lr_pre, lr_post and the exponent of the decay: with 0 its weights stay bit for bit while it fires and inhibits.
 
 Sources: Diehl and Cook 2015 (doi 10.3389/fncom.2015.00099); Antonov and Sukhov 2024 ("Weight regularization
 in spiking neural networks", Neuroinformatics) for the supervised rule; order inside a step as in Brian2.
@@ -28,6 +29,7 @@ from spikelore.kernels import DEFAULT_BACKEND, select
 from spikelore.kernels.lif_network import numba_cpu, reference
 from spikelore.kernels.lif_network.model import (
     Constants,
+    Counts,
     Delays,
     Events,
     Forcing,
@@ -42,6 +44,7 @@ from spikelore.shapes import Images
 
 __all__ = [
     "Constants",
+    "Counts",
     "Delays",
     "Events",
     "Forcing",
@@ -95,6 +98,7 @@ def train_(
     targets: NDArray[np.int64],
     neuron_class: NDArray[np.int64],
     *,
+    plasticity: NDArray[np.float64] | None = None,
     seed: int,
     stream: int,
     first_image: int,
@@ -114,6 +118,7 @@ def train_(
         images: (N,H,W) uint8; inputs are pixels in row order.
         targets: (N,), index of each image's class.
         neuron_class: (number of neurons,), index of the class that each neuron stands for.
+        plasticity: (number of neurons,), p of each, 0 to 1; None for 1.
         seed: root seed of the spike trains, see `spikelore.kernels.lif_network.spike_trains`.
         stream: number of the family of spike trains.
         first_image: index of the first image in the family.
@@ -122,8 +127,9 @@ def train_(
     Returns:
         (N, number of neurons) excitatory spikes.
     """
+    rates = np.ones(len(neuron_class)) if plasticity is None else np.asarray(plasticity, np.float64)
     return select(_BACKENDS, backend).train_(
-        state, constants, delays, presentation, rule, images, targets, neuron_class, seed, stream, first_image
+        state, constants, delays, presentation, rule, images, targets, neuron_class, rates, seed, stream, first_image
     )
 
 
@@ -137,6 +143,7 @@ def train_forced_(
     targets: NDArray[np.int64],
     neuron_class: NDArray[np.int64],
     *,
+    plasticity: NDArray[np.float64] | None = None,
     seed: int,
     stream: int,
     first_image: int,
@@ -149,9 +156,9 @@ def train_forced_(
     through their inhibitory partners. Then, with n_j the spikes of neuron j,
 
         at an output spike   ``w = clip(w + A_pre, 0, w_max)``, nothing at input spikes;
-        after the image      if n_j > 0: ``w_j = min(w_j S / |w_j|, w_max)`` over the inputs in use, those that
-                             spiked at most ``in_use_steps`` before its end;
-                             ``theta_j += H (n_j / sum(n) - 1 / K)``, with 0 for the share if no neuron fired.
+        after the image      if n_j > 0: ``w_j = min(w_j (p_j S / |w_j| + 1 - p_j), w_max)`` over the inputs in use,
+                             those that spiked at most ``in_use_steps`` before its end;
+                             ``theta_j += p_j H (n_j / sum(n) - 1 / K)``, with 0 for the share if no neuron fired.
 
     So each neuron's weights turn towards the mean of the images that it wins, at a constant length, and all
     neurons of a group win equally often. Testing leaves theta out.
@@ -171,6 +178,7 @@ def train_forced_(
         images: as for `train_`, as is all that follows.
         targets: (N,), index of each image's class, each with at least one neuron.
         neuron_class: (number of neurons,).
+        plasticity: as for `train_`.
         seed: root seed.
         stream: number of the family of spike trains.
         first_image: index of the first image in the family.
@@ -179,8 +187,9 @@ def train_forced_(
     Returns:
         (N, number of neurons) excitatory spikes; none in the groups that were held.
     """
+    rates = np.ones(len(neuron_class)) if plasticity is None else np.asarray(plasticity, np.float64)
     return select(_BACKENDS, backend).train_forced_(
-        state, constants, delays, presentation, forcing, images, targets, neuron_class, seed, stream, first_image
+        state, constants, delays, presentation, forcing, images, targets, neuron_class, rates, seed, stream, first_image
     )
 
 
@@ -193,10 +202,10 @@ def count_spikes(
     *,
     seed: int,
     stream: int,
-    first_image: int,
+    indices: NDArray[np.int64],
     backend: str = DEFAULT_BACKEND,
-) -> NDArray[np.int64]:
-    """Return the excitatory spikes that each image causes when it is shown to a network in ``state``.
+) -> Counts:
+    """Return how many spikes each image causes when it is shown to a network in ``state``.
 
     Every image starts from ``state``, which does not change, so the counts depend neither on the order of
     the images nor on the number of cores. No learning, no silence after the image.
@@ -209,12 +218,12 @@ def count_spikes(
         images: (N,H,W) uint8.
         seed: as for `train_`.
         stream: as for `train_`.
-        first_image: as for `train_`.
+        indices: (N,), each image's index in the family of spike trains, 0 or more.
         backend: ``numba_cpu`` or ``reference``.
 
     Returns:
-        (N, number of neurons) excitatory spikes.
+        spikes of the inputs, of each excitatory neuron and of the inhibitory ones, by image.
     """
     return select(_BACKENDS, backend).count_spikes(
-        state, constants, delays, presentation, images, seed, stream, first_image
+        state, constants, delays, presentation, images, seed, stream, indices
     )

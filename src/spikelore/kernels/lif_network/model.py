@@ -121,6 +121,8 @@ class Plasticity(NamedTuple):
     """(N,); 1 in training, 0 in testing."""
     post: Floats
     """(N,); 1 for STDP, -1 for all-LTD, 0 in testing."""
+    decay: Floats
+    """(N,); scales the exponent of the decay at input spikes; 1 in training."""
 
 
 class Presentation(NamedTuple):
@@ -152,6 +154,17 @@ class Forcing(NamedTuple):
     """How long ago an input spiked at most for its weights to be scaled."""
     homeostasis_mv: float
     """Change H of the homeostatic thresholds an image."""
+
+
+class Counts(NamedTuple):
+    """How many spikes each of M images causes in N neurons of each kind."""
+
+    inputs: Integers
+    """(M,), of all inputs together."""
+    exc: Integers
+    """(M,N)"""
+    inh: Integers
+    """(M,), of all inhibitory neurons together."""
 
 
 class Spikes(NamedTuple):

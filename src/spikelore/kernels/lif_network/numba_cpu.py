@@ -19,6 +19,7 @@ from spikelore.kernels.exponential import exponential
 from spikelore.kernels.lif_network.model import (
     LONG_AGO,
     Constants,
+    Counts,
     Delays,
     Events,
     Plasticity,
@@ -250,9 +251,11 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
                 if plasticity is not None:
                     elapsed = step - state.last_input_spike[i]
                     if c.tau_prune_ms > 0:
-                        kept = _exponential(-((elapsed * c.dt_ms / c.tau_prune_ms) ** 2))
+                        exponent = -((elapsed * c.dt_ms / c.tau_prune_ms) ** 2)
+                        kept = _exponential(exponent)
                         for j in range(neurons):
-                            row[j] *= kept
+                            share = plasticity.decay[j]
+                            row[j] *= kept if share == 1.0 else _exponential(share * exponent)
                     left = pre_decay[elapsed] if elapsed < pre_decay.size else 0.0
                     state.pre_trace[i] = state.pre_trace[i] * left + c.pre_trace_step
                     state.last_input_spike[i] = step
@@ -373,20 +376,20 @@ def _group(state, c, delays, members):
 
 
 @compiled()
-def _keep_(state, c, forcing, group, members, counts):
+def _keep_(state, c, forcing, group, members, rates, counts):
     """Scale the weights of the members that fired and write them back; move the homeostatic thresholds."""
     total = max(1, counts.sum())
     for j in range(members.size):
         member = members[j]
         share = counts[j] / total
-        state.homeostatic_threshold[member] += forcing.homeostasis_mv * (share - 1.0 / members.size)
+        state.homeostatic_threshold[member] += rates[j] * (forcing.homeostasis_mv * (share - 1.0 / members.size))
         if counts[j] == 0:
             continue
         square = 0.0
         for i in range(group.weights.shape[0]):
             if state.step[0] - state.last_input_spike[i] <= forcing.in_use_steps:
                 square += group.weights[i, j] ** 2
-        scale = forcing.weight_norm / math.sqrt(square) if square > 0 else 1.0
+        scale = rates[j] * (forcing.weight_norm / math.sqrt(square)) + (1.0 - rates[j]) if square > 0 else 1.0
         for i in range(group.weights.shape[0]):
             weight = group.weights[i, j]
             if state.step[0] - state.last_input_spike[i] <= forcing.in_use_steps:
@@ -396,33 +399,35 @@ def _keep_(state, c, forcing, group, members, counts):
 
 @compiled()
 def _train_forced_(
-    state, c, delays, shown, forcing, images, targets, classes, key, first, pre_decay, post_decay, counts
+    state, c, delays, shown, forcing, images, targets, classes, rates, key, first, pre_decay, post_decay, counts
 ):
     starts = np.zeros(shown.active_steps + 1, np.int64)
     buffers = _buffers()
     for n in range(len(images)):
         members = np.flatnonzero(classes == targets[n])
         part, group = _group(state, c, delays, members)
-        plasticity = Plasticity(np.zeros(members.size), np.ones(members.size))
+        shares = rates[members]
+        plasticity = Plasticity(np.zeros(members.size), shares, shares)
         fired = np.zeros(members.size, np.int64)
         buffers = _draw(images[n], shown, key, first + n, starts, buffers)
         state.pre_trace[:] = 0.0
         _run_(group, c, part, starts, buffers[2], plasticity, pre_decay, post_decay, None, fired)
-        _keep_(state, c, forcing, group, members, fired)
+        _keep_(state, c, forcing, group, members, shares, fired)
         state.step[0] += shown.silent_steps
         for j in range(members.size):
             counts[n, members[j]] = fired[j]
 
 
 @compiled()
-def _train_(state, c, delays, shown, rule, images, targets, classes, key, first, pre_decay, post_decay, counts):
+def _train_(state, c, delays, shown, rule, images, targets, classes, rates, key, first, pre_decay, post_decay, counts):
     starts = np.zeros(shown.active_steps + 1, np.int64)
     silence = np.zeros(shown.silent_steps + 1, np.int64)
     buffers = _buffers()
-    plasticity = Plasticity(np.ones(state.exc_potential.size), np.zeros(state.exc_potential.size))
+    plasticity = Plasticity(rates, np.zeros(rates.size), rates)
     for n in range(len(images)):
         for j in range(classes.size):
-            plasticity.post[j] = rule.target_post_rate if classes[j] == targets[n] else rule.other_post_rate
+            taught = rule.target_post_rate if classes[j] == targets[n] else rule.other_post_rate
+            plasticity.post[j] = rates[j] * taught
         buffers = _draw(images[n], shown, key, first + n, starts, buffers)
         if not c.continuous_threshold:
             state.firing_threshold[:] = state.adaptive_threshold
@@ -431,11 +436,13 @@ def _train_(state, c, delays, shown, rule, images, targets, classes, key, first,
 
 
 @compiled(parallel=True)
-def _count(arrays, c, delays, shown, images, key, first, unused, counts):
+def _count(arrays, c, delays, shown, images, key, indices, unused, counts):
     for n in prange(len(images)):
         starts = np.zeros(shown.active_steps + 1, np.int64)
-        buffers = _draw(images[n], shown, key, first + n, starts, _buffers())
-        _run_(_copy(arrays), c, delays, starts, buffers[2], None, unused, unused, None, counts[n])
+        buffers = _draw(images[n], shown, key, indices[n], starts, _buffers())
+        counts.inputs[n] = starts[-1]
+        of_image = counts.exc[n]
+        counts.inh[n] = _run_(_copy(arrays), c, delays, starts, buffers[2], None, unused, unused, None, of_image)[1]
 
 
 @compiled()
@@ -516,7 +523,7 @@ def run_(state: State, constants: Constants, delays: Delays, events: Events, pla
         delays,
         np.asarray(events.starts, np.int64),
         np.asarray(events.inputs, np.int32),
-        Plasticity(_pad_rates(plasticity.pre, length), _pad_rates(plasticity.post, length)),
+        Plasticity(*(_pad_rates(rates, length) for rates in plasticity)),
         _decay(constants.pre_trace_tau_ms, constants.dt_ms),
         _decay(constants.post_trace_tau_ms, constants.dt_ms),
         spikes,
@@ -526,7 +533,7 @@ def run_(state: State, constants: Constants, delays: Delays, events: Events, pla
     return Spikes(spikes.exc[:exc_count].copy(), spikes.inh[:inh_count].copy())
 
 
-def train_(state, constants, delays, presentation, rule, images, targets, neuron_class, seed, stream, first):
+def train_(state, constants, delays, presentation, rule, images, targets, neuron_class, rates, seed, stream, first):
     """See `spikelore.kernels.lif_network.train_`."""
     arrays = _padded(state, constants)
     counts = np.zeros((len(images), len(arrays.exc_potential)), np.int64)
@@ -539,6 +546,7 @@ def train_(state, constants, delays, presentation, rule, images, targets, neuron
         np.ascontiguousarray(images).reshape(len(images), -1),
         targets,
         neuron_class,
+        _pad_rates(rates, len(arrays.exc_potential)),
         (np.uint64(seed), np.uint64(stream)),
         first,
         _decay(constants.pre_trace_tau_ms, constants.dt_ms),
@@ -549,7 +557,9 @@ def train_(state, constants, delays, presentation, rule, images, targets, neuron
     return counts[:, : len(neuron_class)].copy()
 
 
-def train_forced_(state, constants, delays, presentation, forcing, images, targets, neuron_class, seed, stream, first):
+def train_forced_(
+    state, constants, delays, presentation, forcing, images, targets, neuron_class, rates, seed, stream, first
+):
     """See `spikelore.kernels.lif_network.train_forced_`."""
     arrays = _Arrays(**state.arrays())
     counts = np.zeros((len(images), len(neuron_class)), np.int64)
@@ -562,6 +572,7 @@ def train_forced_(state, constants, delays, presentation, forcing, images, targe
         np.ascontiguousarray(images).reshape(len(images), -1),
         targets,
         neuron_class,
+        rates,
         (np.uint64(seed), np.uint64(stream)),
         first,
         _decay(constants.pre_trace_tau_ms, constants.dt_ms),
@@ -571,19 +582,20 @@ def train_forced_(state, constants, delays, presentation, forcing, images, targe
     return counts
 
 
-def count_spikes(state, constants, delays, presentation, images, seed, stream, first):
+def count_spikes(state, constants, delays, presentation, images, seed, stream, indices):
     """See `spikelore.kernels.lif_network.count_spikes`."""
     arrays = _padded(state, constants)
-    counts = np.zeros((len(images), len(arrays.exc_potential)), np.int64)
+    many, neurons = len(images), len(state.exc_potential)
+    counts = Counts(*(np.zeros(shape, np.int64) for shape in (many, (many, len(arrays.exc_potential)), many)))
     _count(
         arrays,
         constants,
         delays,
         presentation,
-        np.ascontiguousarray(images).reshape(len(images), -1),
+        np.ascontiguousarray(images).reshape(many, -1),
         (np.uint64(seed), np.uint64(stream)),
-        first,
+        np.asarray(indices, np.int64),
         np.ones(1),
         counts,
     )
-    return counts[:, : len(state.exc_potential)].copy()
+    return counts._replace(exc=counts.exc[:, :neurons].copy())

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from spikelore.kernels.exponential import exponential
 from spikelore.kernels.lif_network.model import (
     Constants,
+    Counts,
     Delays,
     Events,
     Floats,
@@ -53,7 +54,7 @@ def _input_spikes(state: State, c: Constants, plasticity: Plasticity, step: int,
     for i in inputs:
         elapsed_ms = (step - state.last_input_spike[i]) * c.dt_ms
         if c.tau_prune_ms > 0:
-            state.weights[i] *= exponential(-((elapsed_ms / c.tau_prune_ms) ** 2))
+            state.weights[i] *= exponential(-plasticity.decay * (elapsed_ms / c.tau_prune_ms) ** 2)
         state.exc_conductance += state.weights[i]
         state.pre_trace[i] = _pre_traces(state, c, step, i) + c.pre_trace_step
         change = plasticity.pre * _post_traces(state, c, step, slice(None))
@@ -107,14 +108,14 @@ def run_(state: State, constants: Constants, delays: Delays, events: Events, pla
     return Spikes(*(np.array(spikes, np.int64).reshape(-1, 2) for spikes in (exc_spikes, inh_spikes)))
 
 
-def train_(state, constants, delays, presentation, rule, images, targets, neuron_class, seed, stream, first):
+def train_(state, constants, delays, presentation, rule, images, targets, neuron_class, rates, seed, stream, first):
     """See `spikelore.kernels.lif_network.train_`."""
     neurons = len(neuron_class)
     counts = np.zeros((len(images), neurons), np.int64)
     silence = Events(np.zeros(presentation.silent_steps + 1, np.int64), np.zeros(0, np.int32))
     for n, image in enumerate(images):
         post = np.where(neuron_class == targets[n], rule.target_post_rate, rule.other_post_rate)
-        plasticity = Plasticity(np.ones(neurons), post)
+        plasticity = Plasticity(rates, rates * post, rates)
         if not constants.continuous_threshold:
             state.firing_threshold = state.adaptive_threshold.copy()
         for events in (_events(presentation, image, stream_key(seed, stream, first + n)), silence):
@@ -123,7 +124,9 @@ def train_(state, constants, delays, presentation, rule, images, targets, neuron
     return counts
 
 
-def train_forced_(state, constants, delays, presentation, forcing, images, targets, neuron_class, seed, stream, first):
+def train_forced_(
+    state, constants, delays, presentation, forcing, images, targets, neuron_class, rates, seed, stream, first
+):
     """See `spikelore.kernels.lif_network.train_forced_`."""
     counts = np.zeros((len(images), len(neuron_class)), np.int64)
     for n, image in enumerate(images):
@@ -136,36 +139,40 @@ def train_forced_(state, constants, delays, presentation, forcing, images, targe
         group.last_input_spike, group.step = state.last_input_spike, state.step
         group.pre_trace = state.pre_trace
         group.pre_trace[:] = 0
-        only_post = Plasticity(np.zeros(len(members)), np.ones(len(members)))
+        only_post = Plasticity(np.zeros(len(members)), rates[members], rates[members])
         events = _events(presentation, image, stream_key(seed, stream, first + n))
         spikes = run_(group, constants, part, events, only_post)
         fired = np.bincount(spikes.exc[:, 1], minlength=len(members))
-        _scale_(group, constants, forcing, np.flatnonzero(fired))
+        _scale_(group, constants, forcing, np.flatnonzero(fired), rates[members])
         state.weights[:, members] = group.weights
         state.step += presentation.silent_steps
         shares = fired / max(1, fired.sum())
-        state.homeostatic_threshold[members] += forcing.homeostasis_mv * (shares - 1 / len(members))
+        change = forcing.homeostasis_mv * (shares - 1 / len(members))
+        state.homeostatic_threshold[members] += rates[members] * change
         counts[n, members] = fired
     return counts
 
 
-def _scale_(state: State, c: Constants, forcing: Forcing, neurons: Integers) -> None:
+def _scale_(state: State, c: Constants, forcing: Forcing, neurons: Integers, rates: Floats) -> None:
     used = state.step[0] - state.last_input_spike <= forcing.in_use_steps
     for j in neurons:
         norm = np.sqrt((state.weights[used, j] ** 2).sum())
         if norm > 0:
-            state.weights[used, j] = np.minimum(state.weights[used, j] * (forcing.weight_norm / norm), c.weight_max)
+            scale = rates[j] * (forcing.weight_norm / norm) + (1 - rates[j])
+            state.weights[used, j] = np.minimum(state.weights[used, j] * scale, c.weight_max)
 
 
-def count_spikes(state, constants, delays, presentation, images, seed, stream, first):
+def count_spikes(state, constants, delays, presentation, images, seed, stream, indices):
     """See `spikelore.kernels.lif_network.count_spikes`."""
     neurons = len(state.exc_potential)
-    counts = np.zeros((len(images), neurons), np.int64)
-    nothing = Plasticity(np.zeros(neurons), np.zeros(neurons))
+    counts = Counts(*(np.zeros(shape, np.int64) for shape in (len(images), (len(images), neurons), len(images))))
+    nothing = Plasticity(np.zeros(neurons), np.zeros(neurons), np.zeros(neurons))
     for n, image in enumerate(images):
-        events = _events(presentation, image, stream_key(seed, stream, first + n))
+        events = _events(presentation, image, stream_key(seed, stream, int(indices[n])))
         spikes = run_(state.copy(), constants._replace(tau_prune_ms=0.0), delays, events, nothing)
-        counts[n] = np.bincount(spikes.exc[:, 1], minlength=neurons)
+        counts.inputs[n] = len(events.inputs)
+        counts.exc[n] = np.bincount(spikes.exc[:, 1], minlength=neurons)
+        counts.inh[n] = len(spikes.inh)
     return counts
 
 
