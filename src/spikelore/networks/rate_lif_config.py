@@ -74,6 +74,8 @@ class RateLIFConfig:
             `spikelore.kernels.lif_network.train_forced_`; it uses the next three constants, and neither
             ``depression`` nor ``other_classes``.
         weight_norm: Euclidean norm to which a neuron's weights are scaled, in shares of ``weight_max``.
+        start_at_norm: whether weights have that norm from the start. If not, a neuron that never won an image still has
+            its many large first weights, fires more than those that learned, and decides for its class.
         in_use_ms: how long ago an input spiked at most for its weights to be scaled.
         homeostasis_mv: change of the homeostatic thresholds an image.
         decay_each_spike_tau_ms: tau_prune of the decay at every presynaptic spike, None for no such decay.
@@ -123,6 +125,7 @@ class RateLIFConfig:
     other_classes: float = 1.0
     teacher: Teacher = "none"
     weight_norm: float = 3.0
+    start_at_norm: bool = False
     in_use_ms: float = 1e9
     homeostasis_mv: float = 1.0
     decay_each_spike_tau_ms: float | None = None
@@ -261,7 +264,7 @@ class RateLIFConfig:
 
         `best` lets the learning rate fall for the last third of the images. In a stream that third holds the last
         classes alone, which then hardly learn: on split-MNIST the last task loses tens of points. So the rate is
-        constant here, between `best`'s two. The inhibition follows the number of neurons, as there.
+        constant here, between `best`'s two. Weights start at their norm, so that classes to come are silent. The inhibition follows the number of neurons, as there.
 
         Args:
             classes: labels of all classes to come.
@@ -280,7 +283,7 @@ class RateLIFConfig:
         if unknown := [name for name in changes if name not in known]:
             raise InputError(f"{unknown[0]} is not known, expected one of {', '.join(known)}; correct the name")
         base = cls.best(tuple(classes), teacher="forced")
-        found = replace(base, **{"learning_rate": 0.006, "fine_after_images": None, **changes})
+        found = replace(base, **{"learning_rate": 0.006, "fine_after_images": None, "start_at_norm": True, **changes})
         if "inh_to_exc_total" in changes:
             return found
         return replace(found, inh_to_exc_total=0.5 * found.neurons)
