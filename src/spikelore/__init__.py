@@ -1,15 +1,97 @@
-"""Spiking neural networks that keep what they learn."""
+"""Spiking neural networks that keep what they learn.
 
-from typing import TYPE_CHECKING
+What a script needs is here by name and loaded when it is first used: ``import spikelore as sl`` loads neither torch nor
+Numba. Three kinds of parts and their product::
+
+    stream = sl.split_stream("digits-sample", [(0, 1), (2, 3), (4, 5)])
+    network = sl.RateLIFNetwork.for_stream(stream, seed=0)
+    result = sl.run(stream, network, sl.Naive(), seed=0)
+    print(sl.table([result]))
+
+See `spikelore.networks.protocol` for networks of one's own, `spikelore.continual.method` for methods.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spikelore.continual.method import Method as Method
+    from spikelore.continual.method import why_not as why_not
+    from spikelore.continual.methods import Augmentation as Augmentation
+    from spikelore.continual.methods import DarkReplay as DarkReplay
+    from spikelore.continual.methods import ElasticWeightConsolidation as ElasticWeightConsolidation
+    from spikelore.continual.methods import GDumb as GDumb
+    from spikelore.continual.methods import GradientReplay as GradientReplay
+    from spikelore.continual.methods import Joint as Joint
+    from spikelore.continual.methods import LatentReplay as LatentReplay
+    from spikelore.continual.methods import LearningWithoutForgetting as LearningWithoutForgetting
+    from spikelore.continual.methods import MemorySettings as Memory
+    from spikelore.continual.methods import Naive as Naive
+    from spikelore.continual.methods import PublishedReplay as PublishedReplay
+    from spikelore.continual.methods import Replay as Replay
+    from spikelore.continual.methods.around import DecayOnce as DecayOnce
+    from spikelore.continual.methods.around import Fusion as Fusion
+    from spikelore.continual.methods.around import FusionThenReplay as FusionThenReplay
+    from spikelore.continual.methods.around import OnlineDecay as OnlineDecay
+    from spikelore.continual.methods.around import Protection as Protection
+    from spikelore.continual.methods.around import Pruning as Pruning
+    from spikelore.continual.methods.around import WeightDecay as WeightDecay
+    from spikelore.continual.run import Callback as Callback
+    from spikelore.continual.run import ContinualRun as ContinualRun
+    from spikelore.continual.run import Result as Result
+    from spikelore.continual.run import StoppedError as StoppedError
+    from spikelore.continual.run import run as run
+    from spikelore.continual.run import table as table
+    from spikelore.data import load as load_data
+    from spikelore.data.streams import Stream as Stream
+    from spikelore.data.streams import Task as Task
+    from spikelore.data.streams import split_stream as split_stream
+    from spikelore.errors import InputError as InputError
+    from spikelore.errors import SpikeloreError as SpikeloreError
+    from spikelore.networks.checkpoint import load as load
+    from spikelore.networks.first_spike import FirstSpikeNetwork as FirstSpikeNetwork
+    from spikelore.networks.gradient_learning import GradientLearning as GradientLearning
+    from spikelore.networks.protocol import Network as Network
+    from spikelore.networks.rate_lif import RateLIFNetwork as RateLIFNetwork
+    from spikelore.networks.surrogate import SurrogateNetwork as SurrogateNetwork
+    from spikelore.networks.wrapped import TorchNetwork as TorchNetwork
+
     __version__: str
 
+_WHERE = {
+    "continual.method": "Method why_not",
+    "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay Joint LatentReplay "
+    "LearningWithoutForgetting Naive PublishedReplay Replay",
+    "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
+    "continual.run": "Callback ContinualRun Result StoppedError run table",
+    "data.streams": "Stream Task split_stream",
+    "errors": "InputError SpikeloreError",
+    "networks.checkpoint": "load",
+    "networks.first_spike": "FirstSpikeNetwork",
+    "networks.gradient_learning": "GradientLearning",
+    "networks.protocol": "Network",
+    "networks.rate_lif": "RateLIFNetwork",
+    "networks.surrogate": "SurrogateNetwork",
+    "networks.wrapped": "TorchNetwork",
+}
+_OTHER_NAMES = {"Memory": ("continual.methods", "MemorySettings"), "load_data": ("data", "load")}
+_PUBLIC = {name: (module, name) for module, names in _WHERE.items() for name in names.split()} | _OTHER_NAMES
 
-def __getattr__(name: str) -> str:
+__all__ = ["__version__", *_PUBLIC]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, inner = _PUBLIC[name]
+    found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), inner)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def _version() -> str:

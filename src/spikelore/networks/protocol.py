@@ -214,7 +214,11 @@ class Units(Protocol):
         ...
 
     def with_fresh_units(self, classes: Sequence[int], seed: int) -> Self:
-        """Return a network of the same frozen features with as many untrained units in all, for these classes."""
+        """Return a network of the same features, as they are, with as many untrained units in all, for these classes."""
+        ...
+
+    def freeze_features_(self) -> None:
+        """Let everything below the output units learn no more."""
         ...
 
 

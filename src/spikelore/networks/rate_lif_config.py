@@ -264,7 +264,8 @@ class RateLIFConfig:
 
         `best` lets the learning rate fall for the last third of the images. In a stream that third holds the last
         classes alone, which then hardly learn: on split-MNIST the last task loses tens of points. So the rate is
-        constant here, between `best`'s two. Weights start at their norm, so that classes to come are silent. The inhibition follows the number of neurons, as there.
+        constant here, between `best`'s two. Weights start at their norm, so that classes to come are silent. The
+        inhibition follows the number of neurons, as there.
 
         Args:
             classes: labels of all classes to come.

@@ -4,7 +4,8 @@ Each has a ``base``, the method by which the network learns meanwhile; naive lea
 network through its contract alone, so it works beside every base and on every network with the capability.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 
 from spikelore.continual import fusion, importance, unused_decay
 from spikelore.continual.method import Learner, Method
-from spikelore.continual.methods.replay import Naive
-from spikelore.errors import InputError
+from spikelore.continual.methods.local import LocalReplay
+from spikelore.continual.methods.settings import MemorySettings, Naive
+from spikelore.errors import InputError, check_choices, check_whole
 from spikelore.networks.protocol import Network, Synapses, Units
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels, as_images
 
+_HERE = __name__
 IMAGE_MS = 500.0
 """How long an input is shown, with its pause, in the published experiment."""
 
@@ -39,6 +42,7 @@ class Around(Method):
     def __post_init__(self) -> None:
         object.__setattr__(self, "epochs", self.base.epochs)
         object.__setattr__(self, "batch", self.base.batch)
+        check_choices(self)
         super().__post_init__()
 
     def why_not(self, network: Any) -> str | None:
@@ -47,7 +51,14 @@ class Around(Method):
 
 
 class AroundLearner:
-    """Passes everything on to the base's learner; subclasses add to it."""
+    """Passes everything on to the base's learner; subclasses add to it.
+
+    Args:
+        method: whose learner it is.
+        network: that learns.
+        seed: root seed.
+        tasks: number of tasks to come.
+    """
 
     def __init__(self, method: Any, network: Any, *, seed: int, tasks: int) -> None:
         self.method = method
@@ -56,6 +67,8 @@ class AroundLearner:
         self.learner: Learner = method.base.start(network, seed=seed, tasks=tasks)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "learner":
+            raise AttributeError(name)
         return getattr(self.learner, name)
 
     @property
@@ -76,27 +89,22 @@ class OnlineDecay(Around):
 
     name: ClassVar[str] = "online decay"
     needs: ClassVar[tuple[type, ...]] = (Synapses,)
+    learner: ClassVar[Any] = f"{_HERE}:Ticking"
 
     tau_prune_images: float = 0.0
     period_images: int = 100
     strength: float = 1.0
 
-    def tau_prune_ms(self, network: Network) -> float:
-        """Return the time constant on a network."""
-        return (self.tau_prune_images or 5 * len(network.classes)) * IMAGE_MS
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("period_images", self.period_images, 1)
 
-    def start(self, network: Network, *, seed: int = 0, tasks: int = 1) -> Learner:
-        """Return a learner whose network fades as it learns."""
-        self.check(network)
-
-        def ticking() -> unused_decay.OnlineDecay:
-            return unused_decay.OnlineDecay(
-                tau_prune_ms=self.tau_prune_ms(network),
-                period_ms=self.period_images * IMAGE_MS,
-                strength=self.strength,
-            )
-
-        return _Ticking(self, network, ticking, seed=seed, tasks=tasks)
+    def ticking(self, network: Network) -> unused_decay.OnlineDecay:
+        """Return what charges a layer of a network."""
+        images = self.tau_prune_images or 5 * len(network.classes)
+        return unused_decay.OnlineDecay(
+            tau_prune_ms=images * IMAGE_MS, period_ms=self.period_images * IMAGE_MS, strength=self.strength
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,23 +118,27 @@ class WeightDecay(Around):
 
     name: ClassVar[str] = "weight decay"
     needs: ClassVar[tuple[type, ...]] = (Synapses,)
+    learner: ClassVar[Any] = f"{_HERE}:Ticking"
 
     tau_images: float = 100_000.0
     period_images: int = 100
 
-    def start(self, network: Network, *, seed: int = 0, tasks: int = 1) -> Learner:
-        """Return a learner whose network shrinks as it learns."""
-        self.check(network)
-        tau = self.tau_images * IMAGE_MS
-        return _Ticking(self, network, lambda: unused_decay.WeightDecay(tau_ms=tau), seed=seed, tasks=tasks)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("period_images", self.period_images, 1)
+
+    def ticking(self, network: Network) -> unused_decay.WeightDecay:
+        """Return what charges a layer of a network."""
+        del network
+        return unused_decay.WeightDecay(tau_ms=self.tau_images * IMAGE_MS)
 
 
-class _Ticking(AroundLearner):
+class Ticking(AroundLearner):
     """After each batch the clocks run on, and after each period every layer is charged."""
 
-    def __init__(self, method: Any, network: Any, ticking: Callable[[], Any], *, seed: int, tasks: int) -> None:
+    def __init__(self, method: Any, network: Any, *, seed: int, tasks: int) -> None:
         super().__init__(method, network, seed=seed, tasks=tasks)
-        self.tickings = {name: ticking() for name in network.synapses()}
+        self.tickings = {name: method.ticking(network) for name in network.synapses()}
         self.waiting = 0
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
@@ -149,11 +161,16 @@ class _Ticking(AroundLearner):
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Take over what `state_dict` returned."""
-        self.learner.load_state_dict(arrays, facts)
-        self.waiting = int(arrays["decay/waiting"][0])
+        own = _under("decay", arrays)
+        self.learner.load_state_dict({k: v for k, v in arrays.items() if not k.startswith("decay/")}, facts)
+        self.waiting = int(own["waiting"][0])
         for name, ticking in self.tickings.items():
-            prefix = f"decay/{name}/"
-            ticking.load_state_dict({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
+            ticking.load_state_dict(_under(name, own))
+
+
+def _under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    prefix = f"{title}/"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,20 +184,16 @@ class DecayOnce(Around):
 
     name: ClassVar[str] = "decay once"
     needs: ClassVar[tuple[type, ...]] = (Synapses,)
+    learner: ClassVar[Any] = f"{_HERE}:WhenAsked"
 
     tau_prune_images: float = 0.0
     strength: float = 1.0
 
-    def start(self, network: Network, *, seed: int = 0, tasks: int = 1) -> Learner:
-        """Return a learner whose deciding network is faded once."""
-        self.check(network)
+    def change_(self, synapses: Any, network: Network, rng: np.random.Generator) -> None:
+        """Let a layer of the network that is asked fade."""
+        del rng
         tau = (self.tau_prune_images or 5 * len(network.classes)) * IMAGE_MS
-
-        def fade_(synapses: Any, rng: np.random.Generator) -> None:
-            del rng
-            unused_decay.decay_unused_(synapses, tau_prune_ms=tau, strength=self.strength)
-
-        return _WhenAsked(self, network, fade_, seed=seed, tasks=tasks)
+        unused_decay.decay_unused_(synapses, tau_prune_ms=tau, strength=self.strength)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,31 +207,22 @@ class Pruning(Around):
 
     name: ClassVar[str] = "pruning"
     needs: ClassVar[tuple[type, ...]] = (Synapses,)
+    learner: ClassVar[Any] = f"{_HERE}:WhenAsked"
 
     share: float = 0.5
     choice: Literal["smallest", "random"] = "smallest"
 
-    def start(self, network: Network, *, seed: int = 0, tasks: int = 1) -> Learner:
-        """Return a learner whose deciding network is pruned."""
-        self.check(network)
-
-        def prune_(synapses: Any, rng: np.random.Generator) -> None:
-            if self.choice == "smallest":
-                unused_decay.prune_smallest_(synapses, self.share)
-            else:
-                unused_decay.prune_random_(synapses, self.share, rng)
-
-        return _WhenAsked(self, network, prune_, seed=seed, tasks=tasks)
+    def change_(self, synapses: Any, network: Network, rng: np.random.Generator) -> None:
+        """Prune a layer of the network that is asked."""
+        del network
+        if self.choice == "smallest":
+            unused_decay.prune_smallest_(synapses, self.share)
+        else:
+            unused_decay.prune_random_(synapses, self.share, rng)
 
 
-class _WhenAsked(AroundLearner):
+class WhenAsked(AroundLearner):
     """While the network is asked, something is done to its synapses; afterwards they are as they were."""
-
-    def __init__(
-        self, method: Any, network: Any, change_: Callable[[Any, np.random.Generator], None], *, seed: int, tasks: int
-    ) -> None:
-        super().__init__(method, network, seed=seed, tasks=tasks)
-        self.change_ = change_
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Let the base learn and the clocks run on."""
@@ -230,16 +234,22 @@ class _WhenAsked(AroundLearner):
     def asked(self) -> Iterator[None]:
         """While the block runs, the changed network decides."""
         with self.learner.asked():
-            rng = generator(self.seed, "pruning")
-            layers = self.deciding.synapses().values()
+            rng, network = generator(self.seed, "pruning"), self.deciding
+            layers = list(network.synapses().values())
             kept = [layer.weights.copy() for layer in layers]
             for layer in layers:
-                self.change_(layer, rng)
+                self.method.change_(layer, network, rng)
             try:
                 yield
             finally:
                 for layer, weights in zip(layers, kept, strict=True):
                     layer.weights[...] = weights
+
+
+def _check_importance(name: str) -> None:
+    if name not in importance.FROM_WEIGHTS:
+        known = ", ".join(importance.FROM_WEIGHTS)
+        raise InputError(f"importance is {name!r}, expected one of {known}; choose one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +266,7 @@ class Protection(Around):
     name: ClassVar[str] = "protected units"
     needs: ClassVar[tuple[type, ...]] = (Units,)
     boundaries: ClassVar[bool] = True
+    learner: ClassVar[Any] = f"{_HERE}:Protecting"
 
     share: float = 0.5
     importance: str = "top fraction"
@@ -264,17 +275,14 @@ class Protection(Around):
         super().__post_init__()
         if not 0 <= self.share <= 1:
             raise InputError(f"share is {self.share}, expected 0 to 1; give the share of units to protect")
-        if self.importance not in importance.FROM_WEIGHTS:
-            known = ", ".join(importance.FROM_WEIGHTS)
-            raise InputError(f"importance is {self.importance!r}, expected one of {known}; choose one")
-
-    def start(self, network: Network, *, seed: int = 0, tasks: int = 1) -> Learner:
-        """Return a learner that protects units after each task."""
-        self.check(network)
-        return _Protecting(self, network, seed=seed, tasks=tasks)
+        _check_importance(self.importance)
 
 
-class _Protecting(AroundLearner):
+class Protecting(AroundLearner):
+    """Protects units after each task."""
+
+    current: tuple[int, ...] = ()
+
     def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
         """Hear which classes the task has."""
         self.current = classes
@@ -285,19 +293,31 @@ class _Protecting(AroundLearner):
         self.learner.end_task(task)
         network, method = self.network, self.method
         ranks = importance.FROM_WEIGHTS[method.importance](network.unit_weights)
-        owners = network.unit_classes
+        owners, plasticity = network.unit_classes, network.unit_plasticity.copy()
         budget = {one: round(method.share * int((owners == one).sum())) for one in self.current}
-        plasticity = network.unit_plasticity.copy()
         plasticity[fusion.select(network, ranks, budget)] = 0.0
         network.unit_plasticity = plasticity
+
+    def state_dict(self) -> tuple[dict[str, NDArray], str]:
+        """Return what is protected beside the base's state."""
+        arrays, facts = self.learner.state_dict()
+        own = {"protected/plasticity": self.network.unit_plasticity.copy()}
+        return {**arrays, **own, "protected/current": np.array(self.current, np.int64)}, facts
+
+    def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
+        """Take over what `state_dict` returned."""
+        own = _under("protected", arrays)
+        self.learner.load_state_dict({k: v for k, v in arrays.items() if not k.startswith("protected/")}, facts)
+        self.network.unit_plasticity = own["plasticity"].copy()
+        self.current = tuple(own["current"].tolist())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fusion(Around):
-    """Each task is learned apart by fresh units on the same frozen features; then these are fused with what is known.
+    """Each task is learned apart by fresh units on the same features; then these are fused with what is known.
 
-    The network keeps its size; ``bagging`` keeps all units and grows. Nothing of earlier tasks is stored but the units.
-    With ``fine_tuning_steps`` the fused network learns from the base's memory after each fusion: fusion, then replay.
+    The network keeps its size; ``bagging`` keeps all units and grows. Features learn in the first task alone. Nothing
+    of earlier tasks is stored but the units.
 
     Attributes:
         selection: which units stay: an importance by name, ``merge`` for means of similar ones (Ward), ``assignment``
@@ -310,8 +330,9 @@ class Fusion(Around):
     name: ClassVar[str] = "fusion"
     needs: ClassVar[tuple[type, ...]] = (Units,)
     boundaries: ClassVar[bool] = True
+    learner: ClassVar[Any] = f"{_HERE}:Fusing"
 
-    selection: str = "top fraction"
+    selection: str = "merge"
     score: str = "raw"
 
     def __post_init__(self) -> None:
@@ -323,29 +344,35 @@ class Fusion(Around):
             raise InputError(f"score is {self.score!r}, expected one of {', '.join(fusion.SCORES)}; choose one")
 
     def fused(self, known: Any, new: Any, size: int) -> Any:
-        """Return one network of what is known and what was learned apart."""
+        """Return one network of ``size`` units of what is known and what was learned apart."""
         if self.selection == "bagging":
             return fusion.bagging([known, new], score=self.score)
-        if self.selection == "merge":
-            return fusion.merge([known, new], size=size, score=self.score)
         if self.selection == "assignment":
             return fusion.fuse_by_assignment(known, new, score=self.score)
-        return fusion.fuse([known, new], importances=self.selection, size=size, score=self.score)
-
-    def start(self, network: Network, *, seed: int = 0, tasks: int = 1) -> Learner:
-        """Return a learner that trains apart and fuses."""
-        self.check(network)
-        return _Fusing(self, network, seed=seed, tasks=tasks)
+        budgets = _within([known, new], fusion.equal_budgets([known, new], size))
+        if self.selection == "merge":
+            return fusion.merge([known, new], budgets=budgets, score=self.score)
+        return fusion.fuse([known, new], importances=self.selection, budgets=budgets, score=self.score)
 
 
-class _Fusing(AroundLearner):
+def _within(networks: list[Any], budgets: list[dict[int, int]]) -> list[dict[int, int]]:
+    """Return budgets that ask no network for more units of a class than it has."""
+    return [
+        {one: min(units, int((network.unit_classes == one).sum())) for one, units in budget.items()}
+        for network, budget in zip(networks, budgets, strict=True)
+    ]
+
+
+class Fusing(AroundLearner):
     """The base learns a network of the task's classes alone; ``known`` is what was fused so far."""
 
-    def __init__(self, method: Fusion, network: Any, *, seed: int, tasks: int) -> None:
+    def __init__(self, method: Any, network: Any, *, seed: int, tasks: int) -> None:
         super().__init__(method, network, seed=seed, tasks=tasks)
         self.size = len(network.unit_classes)
         self.tasks = tasks
         self.known: Any = None
+        self.apart: Any = network
+        self.begun: tuple[int, tuple[int, ...]] | None = None
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -355,25 +382,126 @@ class _Fusing(AroundLearner):
     @property
     def deciding(self) -> Any:
         """What was fused so far; during the first task the network that learns it."""
-        return self.learner.network if self.known is None else self.known
+        return self.apart if self.known is None else self.known
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of the units that stand for earlier tasks."""
         return 0 if self.known is None else int(self.known.unit_weights.nbytes)
 
+    def grow(self, classes: tuple[int, ...], tasks: int) -> None:
+        """Make room for further classes: their units come with their task."""
+        self.network.grow_(classes)
+        self.tasks = tasks
+
     def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
         """Begin with fresh units for the task's classes."""
-        before = self.network if self.known is None else self.known
-        self.apart = before.with_fresh_units(classes, self.seed + task)
-        self.learner = self.method.base.start(self.apart, seed=self.seed + task, tasks=self.tasks)
-        self.learner.begin_task(0, classes)
+        self._begin(task, tuple(classes))
+        self.learner.begin_task(0, tuple(classes))
+
+    def _begin(self, task: int, classes: tuple[int, ...]) -> None:
+        self.begun = task, classes
+        self.apart = self.deciding.with_fresh_units(classes, self.seed + task)
+        self.learner = self.method.base.start(self.apart, seed=self.seed + task, tasks=1)
+
+    def learn(self, images: Images, labels: Labels, task: int) -> float:
+        """Let the network apart learn."""
+        del task
+        return self.learner.learn(images, labels, 0)
 
     def end_task(self, task: int) -> None:
-        """Fuse what the task taught with what is known."""
-        self.learner.end_task(task)
+        """Freeze the features, which later tasks share, and fuse what the task taught with what is known."""
+        self.learner.end_task(0)
+        self.apart.freeze_features_()
         self.known = self.apart.copy() if self.known is None else self.method.fused(self.known, self.apart, self.size)
 
     def decide(self, images: Images, among: tuple[int, ...]) -> Labels:
-        """Let the fused network decide."""
+        """Let the fused network decide, among the classes that it has units for."""
         return self.deciding.predict(images, tuple(each for each in among if each in self.deciding.classes))
+
+    def state_dict(self) -> tuple[dict[str, NDArray], str]:
+        """Return what was fused so far beside the state of the learner apart."""
+        arrays, facts = self.learner.state_dict()
+        if self.known is not None:
+            state = {name: np.array(array) for name, array in self.known.state_dict().items()}
+            units = {"weights": self.known.unit_weights.copy(), "classes": self.known.unit_classes.copy()}
+            arrays = {
+                **arrays,
+                **{f"known/{name}": array for name, array in state.items()},
+                **{f"units/{name}": array for name, array in units.items()},
+            }
+        return arrays, json.dumps({"apart": facts, "begun": self.begun})
+
+    def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
+        """Take over what `state_dict` returned."""
+        told, units = json.loads(facts), _under("units", arrays)
+        if units:
+            self.known = self.network.with_units(units["weights"], units["classes"])
+            self.known.load_state_dict(_under("known", arrays))
+        if told["begun"]:
+            self._begin(told["begun"][0], tuple(told["begun"][1]))
+        rest = {name: array for name, array in arrays.items() if not name.startswith(("known/", "units/"))}
+        self.learner.load_state_dict(rest, told["apart"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionThenReplay(Fusion):
+    """`Fusion`, and after each one the fused network learns from a memory of all tasks.
+
+    Attributes:
+        memory: what may be kept.
+        replay_steps: batches from the memory after each fusion, for each class known.
+    """
+
+    name: ClassVar[str] = "fusion, then replay"
+    learner: ClassVar[Any] = f"{_HERE}:FusingThenReplaying"
+
+    memory: MemorySettings
+    replay_steps: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("replay_steps", self.replay_steps, 1)
+        self.memory.budget()
+
+
+class FusingThenReplaying(Fusing):
+    """Keeps a memory beside the units."""
+
+    def __init__(self, method: Any, network: Any, *, seed: int, tasks: int) -> None:
+        super().__init__(method, network, seed=seed, tasks=tasks)
+        self.store = LocalReplay(method, network, seed=seed, tasks=tasks)
+
+    @property
+    def memory_images(self) -> int:
+        """Places for examples."""
+        return self.store.memory_images
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of these places and of the units that stand for earlier tasks."""
+        return super().memory_bytes + self.store.memory_bytes
+
+    def learn(self, images: Images, labels: Labels, task: int) -> float:
+        """Let the network apart learn, and offer the images to the memory."""
+        loss = super().learn(images, labels, task)
+        self.store.remember(as_images(images), labels, task)
+        return loss
+
+    def end_task(self, task: int) -> None:
+        """Fuse, then learn from the memory."""
+        super().end_task(task)
+        for _ in range(self.method.replay_steps * len(self.known.classes)):
+            self.known.learn_(*self.store.stored(self.method.batch))
+
+    def state_dict(self) -> tuple[dict[str, NDArray], str]:
+        """Return the memory beside the rest."""
+        arrays, facts = super().state_dict()
+        memory, told = self.store.memory_state()
+        return {**arrays, **{f"store/{name}": array for name, array in memory.items()}}, json.dumps([facts, told])
+
+    def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
+        """Take over what `state_dict` returned."""
+        fusing, told = json.loads(facts)
+        super().load_state_dict({k: v for k, v in arrays.items() if not k.startswith("store/")}, fusing)
+        self.store.load_memory_state(_under("store", arrays), told)

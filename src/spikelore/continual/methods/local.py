@@ -246,6 +246,19 @@ class LocalReplay(LocalLearner):
         finally:
             self.network = network
 
+    def memory_state(self) -> tuple[dict[str, NDArray], Any]:
+        """Return the memory's arrays and the state of its generator."""
+        assert self.memory is not None
+        return {
+            name: array.copy() for name, array in self.memory.state_dict().items()
+        }, self.memory.rng.bit_generator.state
+
+    def load_memory_state(self, arrays: Mapping[str, NDArray], generator_state: Any) -> None:
+        """Take over what `memory_state` returned."""
+        assert self.memory is not None
+        self.memory.load_state_dict(arrays)
+        self.memory.rng.bit_generator.state = generator_state
+
     def rehearsing(self) -> Network:
         """Return the copy of the network that rehearses."""
         return self.network.copy()
