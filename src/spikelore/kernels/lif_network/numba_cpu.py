@@ -438,11 +438,18 @@ def _train_(state, c, delays, shown, rule, images, targets, classes, rates, key,
 @compiled(parallel=True)
 def _count(arrays, c, delays, shown, images, key, indices, unused, counts):
     for n in prange(len(images)):
-        starts = np.zeros(shown.active_steps + 1, np.int64)
-        buffers = _draw(images[n], shown, key, indices[n], starts, _buffers())
-        counts.inputs[n] = starts[-1]
-        of_image = counts.exc[n]
-        counts.inh[n] = _run_(_copy(arrays), c, delays, starts, buffers[2], None, unused, unused, None, of_image)[1]
+        counts.inputs[n], counts.inh[n] = _test(
+            arrays, c, delays, shown, images[n], key, indices[n], unused, counts.exc[n]
+        )
+
+
+@compiled()
+def _test(arrays, c, delays, shown, image, key, index, unused, fired):
+    """Count the excitatory spikes that an image causes; return the number of input and of inhibitory ones."""
+    starts = np.zeros(shown.active_steps + 1, np.int64)
+    buffers = _draw(image, shown, key, index, starts, _buffers())
+    _, inhibitory = _run_(_copy(arrays), c, delays, starts, buffers[2], None, unused, unused, None, fired)
+    return starts[-1], inhibitory
 
 
 @compiled()
