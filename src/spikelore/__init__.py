@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from spikelore.continual.methods import Joint as Joint
     from spikelore.continual.methods import LatentReplay as LatentReplay
     from spikelore.continual.methods import LearningWithoutForgetting as LearningWithoutForgetting
-    from spikelore.continual.methods import MemorySettings as Memory
+    from spikelore.continual.methods import MemorySettings as Memory  # noqa: F401
     from spikelore.continual.methods import Naive as Naive
     from spikelore.continual.methods import PublishedReplay as PublishedReplay
     from spikelore.continual.methods import Replay as Replay
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from spikelore.continual.run import StoppedError as StoppedError
     from spikelore.continual.run import run as run
     from spikelore.continual.run import table as table
-    from spikelore.data import load as load_data
+    from spikelore.data import load as load_data  # noqa: F401
     from spikelore.data.streams import Stream as Stream
     from spikelore.data.streams import Task as Task
     from spikelore.data.streams import split_stream as split_stream

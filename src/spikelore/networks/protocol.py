@@ -214,7 +214,7 @@ class Units(Protocol):
         ...
 
     def with_fresh_units(self, classes: Sequence[int], seed: int) -> Self:
-        """Return a network of the same features, as they are, with as many untrained units in all, for these classes."""
+        """Return a network of the same features with as many untrained units in all, for these classes."""
         ...
 
     def freeze_features_(self) -> None:

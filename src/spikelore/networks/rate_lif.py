@@ -255,6 +255,9 @@ class RateLIFNetwork:
         config = replace(self.config, classes=tuple(labels), neurons_per_class=sizes)
         return type(self)(config, seed=seed, backend=self._backend)
 
+    def freeze_features_(self) -> None:
+        """Do nothing: neurons read the inputs themselves."""
+
     def grow_(self, classes: Sequence[int]) -> None:
         """Add a group of untrained neurons for each further class, as large as the mean of those there are.
 

@@ -249,9 +249,8 @@ class LocalReplay(LocalLearner):
     def memory_state(self) -> tuple[dict[str, NDArray], Any]:
         """Return the memory's arrays and the state of its generator."""
         assert self.memory is not None
-        return {
-            name: array.copy() for name, array in self.memory.state_dict().items()
-        }, self.memory.rng.bit_generator.state
+        arrays = {name: array.copy() for name, array in self.memory.state_dict().items()}
+        return arrays, self.memory.rng.bit_generator.state
 
     def load_memory_state(self, arrays: Mapping[str, NDArray], generator_state: Any) -> None:
         """Take over what `memory_state` returned."""
