@@ -436,11 +436,9 @@ def _train_(state, c, delays, shown, rule, images, targets, classes, rates, key,
 
 
 @compiled(parallel=True)
-def _count(arrays, c, delays, shown, images, key, indices, unused, counts):
+def _count(arrays, c, delays, shown, images, key, indices, unused, given, fired, inhibited):
     for n in prange(len(images)):
-        counts.inputs[n], counts.inh[n] = _test(
-            arrays, c, delays, shown, images[n], key, indices[n], unused, counts.exc[n]
-        )
+        given[n], inhibited[n] = _test(arrays, c, delays, shown, images[n], key, indices[n], unused, fired[n])
 
 
 @compiled()
@@ -603,6 +601,6 @@ def count_spikes(state, constants, delays, presentation, images, seed, stream, i
         (np.uint64(seed), np.uint64(stream)),
         np.asarray(indices, np.int64),
         np.ones(1),
-        counts,
+        *counts,
     )
     return counts._replace(exc=counts.exc[:, :neurons].copy())
