@@ -377,19 +377,23 @@ def _group(state, c, delays, members):
 
 @compiled()
 def _keep_(state, c, forcing, group, members, rates, counts):
-    """Scale the weights of the members that fired and write them back; move the homeostatic thresholds."""
+    """Scale the weights of the members that fired, write back those that changed; move the homeostatic thresholds."""
     total = max(1, counts.sum())
     for j in range(members.size):
         member = members[j]
         share = counts[j] / total
         state.homeostatic_threshold[member] += rates[j] * (forcing.homeostasis_mv * (share - 1.0 / members.size))
-        if counts[j] == 0:
+        if counts[j] == 0 and c.tau_prune_ms == 0:
             continue
         square = 0.0
         for i in range(group.weights.shape[0]):
             if state.step[0] - state.last_input_spike[i] <= forcing.in_use_steps:
                 square += group.weights[i, j] ** 2
-        scale = rates[j] * (forcing.weight_norm / math.sqrt(square)) + (1.0 - rates[j]) if square > 0 else 1.0
+        scale = (
+            rates[j] * (forcing.weight_norm / math.sqrt(square)) + (1.0 - rates[j])
+            if square > 0 and counts[j] > 0
+            else 1.0
+        )
         for i in range(group.weights.shape[0]):
             weight = group.weights[i, j]
             if state.step[0] - state.last_input_spike[i] <= forcing.in_use_steps:
