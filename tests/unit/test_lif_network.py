@@ -195,7 +195,8 @@ def test_the_decision_is_the_class_with_most_spikes():
     assert network.decide(counts).tolist() == [-1, 1, 4, 4]
     images, _ = bars(2)
     votes = [
-        network.count_spikes(image[None], first_image=index)[0] for image, index in zip(images, image_indices(images))
+        network.count_spikes(image[None], first_image=index)[0]
+        for image, index in zip(images, image_indices(images), strict=True)
     ]
     assert network.class_scores(images).tolist() == np.reshape(votes, (2, 2, 3)).sum(2).tolist()
 
