@@ -78,9 +78,6 @@ class RateLIFNetwork:
     pixels (`spikelore.coding.poisson.image_indices`), so that an answer depends on the image alone; `count_spikes`
     numbers the images.
 
-    With a teacher, neurons of a class of which no image was learned yet are held still in testing too (unless the
-    threshold is ``continuous``): their first weights are strong, and they would silence the classes that are known.
-
     Args:
         config: every constant.
         seed: root seed of weights, delays and spike trains.
@@ -113,7 +110,6 @@ class RateLIFNetwork:
         weights = _first_weights(config, config.neurons, generator(seed, "rate_lif", "weights"))
         self._state = self._fresh_state(weights, config.exc_start_mv)
         self._plasticity = np.ones(config.neurons, np.float32)
-        self._taught = np.full(config.neurons, config.teacher == "none")
 
     @classmethod
     def for_stream(cls, stream: "Stream", seed: int = 0, **changes: Any) -> Self:
@@ -239,7 +235,6 @@ class RateLIFNetwork:
         other = type(self)(config, seed=self.seed, backend=self._backend)
         other.weights[...] = np.clip((rows * factors[:, None]).T, 0, config.weight_max)
         other.images_seen = self.images_seen
-        other._taught[:] = True
         for name in ("step", "last_input_spike"):
             setattr(other._state, name, getattr(self._state, name).copy())
         return other
@@ -299,7 +294,6 @@ class RateLIFNetwork:
             else:
                 own[..., :first] = array
         self._plasticity = np.concatenate([self._plasticity, np.ones(more, np.float32)])
-        self._taught = np.concatenate([self._taught, np.full(more, config.teacher == "none")])
 
     def synapses(self) -> Mapping[str, Self]:
         """Return the input synapses; `weights`, `last_presynaptic_spike_ms` and `now_ms` are the network's own."""
@@ -350,7 +344,6 @@ class RateLIFNetwork:
         targets = self._class_indices(labels, len(images))
         check_whole("every_images", every_images, 1)
         self._check_weights()
-        self._taught |= np.isin(np.repeat(np.arange(len(self.classes)), self.config.group_sizes), targets)
         counts = np.zeros((len(images), self.config.neurons), np.int64)
         done = 0
         while done < len(images):
@@ -478,7 +471,6 @@ class RateLIFNetwork:
         arrays["exc_to_inh_delay"] = self._delays.exc_to_inh.copy()
         arrays["inh_to_exc_delay"] = self._delays.inh_to_exc.copy()
         arrays["unit_plasticity"] = self._plasticity.copy()
-        arrays["taught"] = self._taught.copy()
         arrays["images_seen"] = np.array([self.images_seen], np.int64)
         arrays["seed"] = np.array([self.seed], np.int64)
         return arrays
@@ -486,13 +478,12 @@ class RateLIFNetwork:
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state_dict` of a network of the same configuration returned, and go on alike.
 
-        Older checkpoints hold no plasticities, which are 1 then, and do not say which neurons were taught: all.
+        Without plasticities, as older checkpoints are, they are 1.
 
         Raises:
             InputError: an array is missing, has another shape or type or holds NaN; nothing is changed then.
         """
-        ones = np.ones(self.config.neurons, np.float32)
-        arrays = {"unit_plasticity": ones, "taught": ones > 0, **state}
+        arrays = {"unit_plasticity": np.ones(self.config.neurons, np.float32), **state}
         loaded = {}
         queues = ("to_inh_queue", "to_exc_queue")  # as long as the longest delay of that network
         for name, own in self.state_dict().items():
@@ -510,7 +501,6 @@ class RateLIFNetwork:
                 raise InputError(f"{name} of the checkpoint holds {kind}; take another copy or train it again")
             loaded[name] = given
         self.unit_plasticity = loaded.pop("unit_plasticity")
-        self._taught = loaded.pop("taught")
         self.seed = int(loaded.pop("seed")[0])
         self.images_seen = int(loaded.pop("images_seen")[0])
         self._delays = Delays(loaded.pop("exc_to_inh_delay"), loaded.pop("inh_to_exc_delay"))
@@ -576,9 +566,7 @@ class RateLIFNetwork:
         return initial_state(weights, self._constants, self._delays, (exc, inh))
 
     def _testing_state(self) -> State:
-        state = self._fresh_state(self._state.weights, None)
-        state.firing_threshold[~self._taught] = np.inf
-        return state
+        return self._fresh_state(self._state.weights, None)
 
     def _events(self, image: NDArray[np.uint8], index: int) -> Events:
         probabilities = self._presentation.probabilities[image.ravel()]
