@@ -52,7 +52,7 @@ def _made(hint: Any, value: Any, default: Any = None) -> Any:
     if section is not None:
         given = is_dataclass(default) and not isinstance(default, type)
         return _with(default, value) if given else made(section, value)
-    (hint,) = [one for one in _types(hint) if one is not NoneType]
+    hint = _fitting([one for one in _types(hint) if one is not NoneType], value)
     inner = get_args(hint)
     if get_origin(hint) is tuple:
         each = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
@@ -226,6 +226,12 @@ def section_of(hint: Any) -> Any:
     return next((one for one in _types(hint) if isinstance(one, type) and is_dataclass(one)), None)
 
 
+def _fitting(hints: Sequence[Any], value: Any) -> Any:
+    """Return the one type of a value, or of a number and a list the one that the value looks like."""
+    listed = isinstance(value, list | tuple)
+    return next((one for one in hints if (get_origin(one) is tuple) == listed), hints[0])
+
+
 def _is_choice(hint: Any) -> bool:
     return get_origin(hint) is Literal and all(isinstance(one, str) for one in get_args(hint))
 
@@ -244,8 +250,8 @@ def _check(hint: Any, value: Any, name: str) -> None:
     section = section_of(hint)
     if section is not None and isinstance(value, Mapping):
         check_values(section, value, f"{name}.")
-    elif section is None and len(types := [one for one in types if one is not NoneType]) == 1:
-        _check_plain(types[0], hint, value, name)
+    elif section is None:
+        _check_plain(_fitting([one for one in types if one is not NoneType], value), hint, value, name)
     else:
         raise _mistaken(hint, value, name)
 

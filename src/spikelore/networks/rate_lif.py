@@ -388,32 +388,32 @@ class RateLIFNetwork:
         """
         return self._decided(self._votes(counts), among)
 
-    def learn_(self, images: Images, labels: Labels) -> None:
-        """Learn from ``images`` in their order; see `train`."""
-        self.train(images, labels)
+    def learn_(self, inputs: Images, labels: Labels) -> None:
+        """Learn from ``inputs`` in their order; see `train`."""
+        self.train(inputs, labels)
 
-    def class_scores(self, images: Images) -> NDArray[np.float32]:
+    def class_scores(self, inputs: Images) -> NDArray[np.float32]:
         """Return the spikes of each class's neurons, (M, classes), in the order of `classes`; zeros if none fired.
 
         An image's scores depend on its pixels and the network alone.
         """
-        return self._votes(self._shown(images).exc).astype(np.float32)
+        return self._votes(self._shown(inputs).exc).astype(np.float32)
 
-    def predict(self, images: Images, among: Sequence[int] = ()) -> Labels:
+    def predict(self, inputs: Images, among: Sequence[int] = ()) -> Labels:
         """Return the decided class of each image, (M,) int64; -1 = unrecognised: no neuron fired.
 
         Args:
-            images: (M,H,W) uint8.
+            inputs: (M,H,W) uint8.
             among: classes to decide among; all if empty.
         """
-        return self._decided(self._votes(self._shown(images).exc), among)
+        return self._decided(self._votes(self._shown(inputs).exc), among)
 
-    def cost(self, images: Images) -> Cost:
-        """Return what deciding ``images`` costs, means an image: spikes of inputs and all neurons, and accumulates.
+    def cost(self, inputs: Images) -> Cost:
+        """Return what deciding ``inputs`` costs, means an image: spikes of inputs and all neurons, and accumulates.
 
         Accumulates are those of `synaptic_operations`.
         """
-        shown = self._shown(images)
+        shown = self._shown(inputs)
         spikes = shown.inputs + shown.exc.sum(1) + shown.inh
         return Cost(float(spikes.mean()), float(self._operations(shown).mean()))
 
@@ -475,7 +475,7 @@ class RateLIFNetwork:
         arrays["seed"] = np.array([self.seed], np.int64)
         return arrays
 
-    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state_dict` of a network of the same configuration returned, and go on alike.
 
         Without plasticities, as older checkpoints are, they are 1.
@@ -483,7 +483,7 @@ class RateLIFNetwork:
         Raises:
             InputError: an array is missing, has another shape or type or holds NaN; nothing is changed then.
         """
-        arrays = {"unit_plasticity": np.ones(self.config.neurons, np.float32), **arrays}
+        arrays = {"unit_plasticity": np.ones(self.config.neurons, np.float32), **state}
         loaded = {}
         queues = ("to_inh_queue", "to_exc_queue")  # as long as the longest delay of that network
         for name, own in self.state_dict().items():

@@ -144,7 +144,7 @@ class RateLIFConfig:
         if any(label < 0 for label in self.classes):
             raise InputError(f"class {min(self.classes)} is negative, expected 0 or more; renumber the classes")
         for name in ("height", "width"):
-            check_whole(name, getattr(self, name), 1)
+            _check_size(name, getattr(self, name))
         self._check_groups()
         shortest = min((getattr(self, name), name) for name in _TIME_CONSTANTS)
         if not 0 < self.dt_ms <= shortest[0]:
@@ -159,7 +159,7 @@ class RateLIFConfig:
     def _check_groups(self) -> None:
         given = self.neurons_per_class
         if not isinstance(given, Sequence | np.ndarray):
-            check_whole("neurons_per_class", given, 1)
+            _check_size("neurons_per_class", given)
             return
         if len(given) != len(self.classes):
             raise InputError(
@@ -167,7 +167,7 @@ class RateLIFConfig:
                 "one for all; give as many"
             )
         for each in given:
-            check_whole("neurons_per_class", each, 1)
+            _check_size("neurons_per_class", each)
         sizes = tuple(int(each) for each in given)
         object.__setattr__(self, "neurons_per_class", sizes[0] if len(set(sizes)) == 1 else sizes)
 
@@ -372,3 +372,9 @@ _TIME_CONSTANTS = (
 )
 
 _OF_NEURONS = ("classes", "neurons_per_class", "inh_to_exc_total")
+
+
+def _check_size(name: str, value: Any) -> None:
+    if value < 1:
+        raise InputError(f"{name} is {value}, expected at least 1; choose a larger number")
+    check_whole(name, value, 1)

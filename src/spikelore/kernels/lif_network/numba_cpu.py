@@ -377,19 +377,23 @@ def _group(state, c, delays, members):
 
 @compiled()
 def _keep_(state, c, forcing, group, members, rates, counts):
-    """Scale the weights of the members that fired and write them back; move the homeostatic thresholds."""
+    """Scale the weights of the members that fired, write back those that changed; move the homeostatic thresholds."""
     total = max(1, counts.sum())
     for j in range(members.size):
         member = members[j]
         share = counts[j] / total
         state.homeostatic_threshold[member] += rates[j] * (forcing.homeostasis_mv * (share - 1.0 / members.size))
-        if counts[j] == 0:
+        if counts[j] == 0 and c.tau_prune_ms == 0:
             continue
         square = 0.0
         for i in range(group.weights.shape[0]):
             if state.step[0] - state.last_input_spike[i] <= forcing.in_use_steps:
                 square += group.weights[i, j] ** 2
-        scale = rates[j] * (forcing.weight_norm / math.sqrt(square)) + (1.0 - rates[j]) if square > 0 else 1.0
+        scale = (
+            rates[j] * (forcing.weight_norm / math.sqrt(square)) + (1.0 - rates[j])
+            if square > 0 and counts[j] > 0
+            else 1.0
+        )
         for i in range(group.weights.shape[0]):
             weight = group.weights[i, j]
             if state.step[0] - state.last_input_spike[i] <= forcing.in_use_steps:
@@ -436,11 +440,9 @@ def _train_(state, c, delays, shown, rule, images, targets, classes, rates, key,
 
 
 @compiled(parallel=True)
-def _count(arrays, c, delays, shown, images, key, indices, unused, counts):
+def _count(arrays, c, delays, shown, images, key, indices, unused, given, fired, inhibited):
     for n in prange(len(images)):
-        counts.inputs[n], counts.inh[n] = _test(
-            arrays, c, delays, shown, images[n], key, indices[n], unused, counts.exc[n]
-        )
+        given[n], inhibited[n] = _test(arrays, c, delays, shown, images[n], key, indices[n], unused, fired[n])
 
 
 @compiled()
@@ -603,6 +605,6 @@ def count_spikes(state, constants, delays, presentation, images, seed, stream, i
         (np.uint64(seed), np.uint64(stream)),
         np.asarray(indices, np.int64),
         np.ones(1),
-        counts,
+        *counts,
     )
     return counts._replace(exc=counts.exc[:, :neurons].copy())
