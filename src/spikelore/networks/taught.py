@@ -173,6 +173,7 @@ class Taught:
         parameters = dict(self.module.named_parameters())
         for title, value in state.items():
             _, name, key = title.split("/")
-            if name not in parameters or (value.dim() and value.shape != parameters[name].shape):
+            value = value.reshape(()) if key == "step" else value  # which a file has as (1,)
+            if name not in parameters or value.shape not in ((), parameters[name].shape):
                 raise InputError(f"the saved state does not fit the network: {title}; give one of such a network")
             self._optimiser.state[parameters[name]][key] = value.detach().clone()

@@ -266,7 +266,10 @@ class TorchNetwork(Taught):
             raise InputError(f"the saved state does not fit the module: {error}; give one of such a module") from error
         kinds = {name: tensor.dtype for name, tensor in named_tensors(self._module)}
         self._load_learning_state(
-            {name: value if not value.dim() else value.to(kinds[name.split("/")[1]]) for name, value in moments.items()}
+            {
+                name: value if name.endswith("/step") else value.to(kinds[name.split("/")[1]])
+                for name, value in moments.items()
+            }
         )
         if (state_of := draws.get(_DRAWS[0])) is not None:
             self._global_draws = state_of
