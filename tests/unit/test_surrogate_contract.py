@@ -17,7 +17,8 @@ from spikelore.networks import checkpoint
 from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.protocol import Differentiable, Features, Network, Synapses, Units
 from spikelore.networks.readout import Decision
-from spikelore.networks.surrogate import SurrogateNetwork, stepwise
+from spikelore.networks.stepwise import stepwise
+from spikelore.networks.surrogate import SurrogateNetwork
 from spikelore.networks.wrapped import TorchNetwork
 
 SIDE = 12

@@ -36,7 +36,7 @@ class Taught:
     among: tuple[int, ...]
     learning: GradientLearning
     seed: int
-    _optimiser: torch.optim.Adam | None
+    _optimiser: torch.optim.Adam | None = None
 
     @property
     def module(self) -> nn.Module:

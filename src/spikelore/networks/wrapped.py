@@ -62,7 +62,7 @@ class TorchNetwork(Taught):
     Example:
         >>> import numpy as np
         >>> import torch
-        >>> from spikelore.networks.surrogate import stepwise
+        >>> from spikelore.networks.stepwise import stepwise
         >>> from spikelore.networks.wrapped import TorchNetwork
         >>> class Threshold(torch.nn.Module):
         ...     def forward(self, currents):
@@ -99,7 +99,6 @@ class TorchNetwork(Taught):
         self.classes, self.among = (), ()
         self.classes = self._new_classes(classes)
         self._check_classes()
-        self._optimiser = None
         self._global_draws = torch_generator(seed, "network", "global").get_state()
 
     @classmethod
