@@ -16,7 +16,8 @@ from spikelore.continual.methods import METHODS, LearnerSettings, MemorySettings
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.learning.surrogate_gradient import adam, epoch_, membrane_loss, predict, rate_loss, spike_count_loss
 from spikelore.networks.foreign import at_rest
-from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork, stepwise
+from spikelore.networks.stepwise import stepwise
+from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork
 from spikelore.randomness import torch_generator
 
 SHAPE = (6, 6)

@@ -17,7 +17,8 @@ from spikelore.learning.surrogate_gradient import (
     spike_count_loss,
     step_,
 )
-from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork, stepwise
+from spikelore.networks.stepwise import stepwise
+from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork
 from spikelore.randomness import torch_generator
 
 

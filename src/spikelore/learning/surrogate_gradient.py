@@ -83,6 +83,9 @@ def adam(parameters: Iterable[torch.nn.Parameter], learning_rate: float = 1e-3) 
 def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
     """Take one step down the loss and return its value from before the step.
 
+    A weight with an attribute ``plasticity``, shares of 0..1 that broadcast to it, moves by that share of the
+    optimiser's step, so that 0 holds it whatever momentum the optimiser has.
+
     Raises:
         InputError: no gradient of the loss reaches a weight, or one is sparse; no weight is changed.
         SpikeloreError: the gradients cannot be computed, or the loss or the norm of its gradients is not a finite
@@ -117,7 +120,17 @@ def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
         raise SpikeloreError(
             f"the gradients' norm is {norm}; no weight was changed: lower the learning rate or check the weights"
         )
+    held = [
+        (each, each.detach().clone())
+        for group in optimiser.param_groups
+        for each in group["params"]
+        if hasattr(each, "plasticity")
+    ]
     optimiser.step()
+    with torch.no_grad():
+        for weight, before in held:
+            share = weight.plasticity
+            weight.copy_(torch.where(share == 1, weight, before + share * (weight - before)))
     return value
 
 

@@ -11,8 +11,8 @@ def load(path: Path) -> Network:
     """Return the network of a checkpoint, of any kind.
 
     Raises:
-        InputError: no such file, a damaged one, or one of something else or of a network that does not say its
-            classes.
+        InputError: no such file, a damaged one, one of something else, of a network that does not say its classes, or
+            of a torch module of one's own, which `TorchNetwork.load` reads.
     """
     kind = load_tensors(path)[1].get("format", "no format").removeprefix("spikelore ")
     if kind.startswith("first-spike network"):
@@ -27,12 +27,16 @@ def load(path: Path) -> Network:
         from spikelore.networks.surrogate import SurrogateNetwork
 
         network = SurrogateNetwork.load(path)
-        if network.decision is None:
+        if not network.classes:
             raise InputError(
                 f"checkpoint {path} does not say which classes its network's outputs stand for, expected one that a "
-                "run wrote; give its run folder, or load it with SurrogateNetwork.load and set its decision"
+                "run wrote; give its run folder, or load it with SurrogateNetwork.load and set its classes"
             )
         return network
+    if kind.startswith("torch module"):
+        from spikelore.networks.wrapped import TorchNetwork
+
+        return TorchNetwork.load(path)
     raise InputError(
         f"checkpoint {path} holds {kind!r}, expected a first-spike, a rate-coded LIF or a surrogate network; give one "
         "that a run wrote"

@@ -1,7 +1,7 @@
 """How a differentiable network learns and decides; imports no torch, so that reading a configuration stays quick."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from spikelore.errors import InputError, check_choices
 
@@ -39,3 +39,8 @@ class GradientLearning:
             )
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging is {self.averaging}, expected 0 or more and below 1; 0.98 is usual")
+
+    @classmethod
+    def best(cls) -> Self:
+        """Return that of the ``best`` replay preset; for `SurrogateConfig.best`."""
+        return cls(learning_rate=2e-3, readout="drive", averaging=0.98)

@@ -4,15 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from spikelore.errors import InputError, check_choices
+from spikelore.networks.foreign import has_methods, kind_of, over_time, respond
 from spikelore.networks.gradient_learning import SPIKE_FROM, Input, Readout
 from spikelore.shapes import Images
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a network needs beside its weights to decide on its own.
+    """What a network needs beside its weights to decide on its own: its ``classes`` and ``learning`` seen together.
 
     Attributes:
         classes: the label of each output column.
@@ -70,3 +72,35 @@ def drive(spikes: torch.Tensor, potentials: torch.Tensor, threshold: float) -> t
     the whole part.
     """
     return spikes.sum(0) + potentials[-1] / threshold - spikes[-1]
+
+
+def logits(module: nn.Module, inputs: torch.Tensor, readout: Readout, *, still: bool = False) -> torch.Tensor:
+    """Return (B,K) logits of (B,H,W) inputs, from rest: spike counts, or `drive`.
+
+    Args:
+        module: a `SpikingModule`; for ``drive`` a `PotentialModule`.
+        inputs: images.
+        readout: which.
+        still: it is asked, not taught: see `spikelore.networks.foreign.at_rest`.
+
+    Raises:
+        InputError: outputs that are not (T,B,K), or ``drive`` from a module without output potentials.
+        SpikeloreError: an exception in the module.
+    """
+    name = type(module).__name__
+    if readout == "spikes":
+        return over_time(respond(module, module, inputs, still=still), inputs, name).sum(0)
+    threshold = getattr(module, "threshold", None)
+    if not has_methods(module, "features", "output") or not isinstance(threshold, float | int | torch.Tensor):
+        raise InputError(
+            f"the readout 'drive' needs output potentials, which {name} does not give; use the readout 'spikes'"
+        )
+    features = respond(module, module.features, inputs, still=still)  # type: ignore[arg-type]
+    both = respond(module, module.output, features, still=still)  # type: ignore[arg-type]
+    if not isinstance(both, tuple | list) or len(both) != 2:
+        raise InputError(
+            f"{name}.output returned {kind_of(both)}, expected spikes and potentials, each (T,B,classes), for the "
+            "readout 'drive'; use the readout 'spikes'"
+        )
+    spikes, potentials = (over_time(each, inputs, f"{name}.output") for each in both)
+    return drive(spikes, potentials, threshold)  # type: ignore[arg-type]

@@ -18,7 +18,8 @@ class SurrogateConfig:
         kernel: side of the square kernels, without padding.
         pool: side and stride of the max pooling between a convolution and its neurons.
         hidden: neurons of each fully connected layer between the convolutions and the output.
-        classes: output neurons of the first head; 0 for a network that starts without one (`add_head`).
+        classes: classes of the first head; 0 for a network that starts without one (`add_head`).
+        units_per_class: output neurons of each class of a head; a class's spikes and potential are their mean.
         steps: T.
         neuron: constants of all neurons.
         coding: ``bernoulli_once`` draws one spike image with the pixels as probabilities and shows it at
@@ -39,16 +40,18 @@ class SurrogateConfig:
     coding: Literal["bernoulli_once", "bernoulli", "constant"] = "bernoulli_once"
     membrane: Literal["carried", "reinitialised"] = "carried"
     split: int = 1
+    units_per_class: int = 1
 
     def __post_init__(self) -> None:
-        whole = ("kernel", "pool", "steps", "classes", "split")
+        whole = ("kernel", "pool", "steps", "classes", "split", "units_per_class")
         for name in (*whole, "image", "channels", "hidden"):
             value = getattr(self, name)
             sizes = (value,) if name in whole else value
             if not isinstance(sizes, tuple | list) or not all(isinstance(size, Integral) for size in sizes):
                 kind = "a whole number" if name in whole else "a tuple of whole numbers"
                 raise InputError(f"network.{name} is {value!r}; it must be {kind}")
-        for name, least in (("kernel", 1), ("pool", 1), ("steps", 1), ("classes", 0), ("split", 0)):
+        least_of = {"kernel": 1, "pool": 1, "steps": 1, "classes": 0, "split": 0, "units_per_class": 1}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise InputError(f"network.{name} is {getattr(self, name)}; it must be at least {least}")
         for name in ("image", "channels", "hidden"):

@@ -1,0 +1,322 @@
+"""Layers of convolutional networks of leaky integrate-and-fire neurons, differentiable by surrogate gradients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Integral
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the field's name
+
+from spikelore.errors import InputError
+from spikelore.kernels import DEFAULT_BACKEND
+from spikelore.kernels.lif_convolution import LARGEST_WINDOW
+from spikelore.kernels.lif_scan import Leaky
+from spikelore.networks.autograd import convolve, scan, scan_with_potentials
+from spikelore.networks.foreign import kind_of
+from spikelore.networks.surrogate_config import SurrogateConfig
+
+_ROUNDED = 1e-5
+"""By how much a probability may lie outside 0..1."""
+
+
+@dataclass(frozen=True)
+class Operations:
+    """What one image costs; each (B,) float64.
+
+    Attributes:
+        spikes: of all neurons over all steps, input spikes counted too.
+        accumulates: additions of a weight to a neuron's input, one for each synapse that a spike reaches.
+        multiply_accumulates: the same for inputs that are not spikes (``constant`` coding), once an image.
+    """
+
+    spikes: torch.Tensor
+    accumulates: torch.Tensor
+    multiply_accumulates: torch.Tensor
+
+
+class SurrogateLayers(nn.Module):
+    """conv - max pool - LIF, repeated; then linear - LIF, repeated; then one or more linear - LIF heads.
+
+    Signals are (T,B,...), or (1,B,...) where they are the same at every step; such a signal is convolved once.
+    It is trained like any torch module and answers `spikelore.networks.protocol.SpikingModule`.
+
+    A class may have several output neurons, its units; its spikes and potential are their means, so that classes with
+    more of them have no advantage.
+
+    Args:
+        config: sizes and constants.
+        generator: draws the initial weights, those of later heads, and the Bernoulli inputs; may be replaced.
+        backend: of the kernels.
+
+    Attributes:
+        head_units: the number of units of each class of each head.
+
+    Source: Proietti et al. 2023 (MLSP), with torch's default initial weights.
+    """
+
+    def __init__(self, config: SurrogateConfig, generator: torch.Generator, *, backend: str = DEFAULT_BACKEND) -> None:
+        super().__init__()
+        self.config = config
+        self.generator = generator
+        self.backend = backend
+        self.head_units: list[tuple[int, ...]] = []
+        shapes = config.shapes()
+        convolutions = pairwise(shapes[: len(config.channels) + 1])
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before[0], after[0], config.kernel) for before, after in convolutions
+        )
+        sizes = [size_of(shape) for shape in shapes[len(config.channels) :]]
+        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
+        self.heads = nn.ModuleList()
+        for layer in (*self.convolutions, *self.hidden):
+            self._initialise_(layer)
+        if config.classes:
+            self.add_head(config.classes)
+
+    def _initialise_(self, layer: nn.Module) -> None:
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        bound = size_of(layer.weight.shape[1:]) ** -0.5
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.uniform_(-bound, bound, generator=self.generator)
+
+    def add_head(self, classes: int) -> None:
+        """Append a head of ``classes`` outputs; its columns come after those of the heads before.
+
+        An optimiser made before does not know its weights. What the outputs stand for is for `grow_` to say.
+        """
+        if not isinstance(classes, Integral) or classes < 1:
+            raise InputError(f"a head of {classes} classes was asked for; it needs at least 1")
+        self._add_head_of((self.config.units_per_class,) * int(classes))
+
+    def _add_head_of(self, units: tuple[int, ...]) -> None:
+        """Append a head with so many units of each class."""
+        head = nn.Linear(size_of(self.config.shapes()[-1]), sum(units))
+        self._initialise_(head)
+        self.heads.append(head)
+        self.head_units.append(units)
+
+    @property
+    def threshold(self) -> float:
+        """Firing threshold of every neuron."""
+        return self.config.neuron.threshold
+
+    @property
+    def head_sizes(self) -> list[int]:
+        """Classes of each head."""
+        return [len(units) for units in self.head_units]
+
+    def head_columns(self, index: int) -> slice:
+        """Return which output columns belong to head ``index`` (negative: from the newest)."""
+        sizes = self.head_sizes
+        index = range(len(sizes))[index]
+        start = sum(sizes[:index])
+        return slice(start, start + sizes[index])
+
+    @torch.no_grad()
+    def align_heads_(self) -> None:
+        """Scale the newest head's weights so that their mean norm is that of the older heads'.
+
+        The norm is that of an output neuron's weight vector. Nothing happens with one head, or where the newest
+        head's weights are all 0.
+
+        Source: weight alignment, Zhao et al. 2020 (arXiv 1911.07053), as Proietti et al. 2023 use it.
+        """
+        if len(self.heads) < 2:
+            return
+        *old, new = (head.weight for head in linear_layers(self.heads))
+        mean = torch.cat([weight.norm(dim=1) for weight in old]).mean()
+        size = new.norm(dim=1).mean()
+        if size > 0:
+            new.mul_(mean / size)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the input signal, (T,B,C,H,W) or (1,B,C,H,W), of (B,H,W) or (B,C,H,W) images in 0..1."""
+        if not isinstance(images, torch.Tensor):
+            raise InputError(f"images are {kind_of(images)}, expected a float32 tensor (B,H,W); use torch.as_tensor")
+        if images.dim() == 3:
+            images = images.unsqueeze(1)
+        if tuple(images.shape[1:]) != self.config.image:
+            raise InputError(f"images have shape {tuple(images.shape[1:])}; the network takes {self.config.image}")
+        if not len(images):
+            raise InputError("the batch has no image, expected at least one; leave it out")
+        weight = next(self.parameters(), images)
+        if images.dtype != torch.float32 or weight.dtype != torch.float32:
+            kinds = [str(each.dtype).removeprefix("torch.") for each in (images, weight)]
+            raise InputError(
+                f"images are {kinds[0]} and weights {kinds[1]}, expected float32, images in 0..1; convert with float()"
+            )
+        if self.config.coding == "constant":
+            return images.unsqueeze(0)
+        shown = images.unsqueeze(0)
+        if self.config.coding == "bernoulli":
+            shown = shown.expand(self.config.steps, *images.shape)
+        before = self.generator.get_state()
+        try:
+            return torch.bernoulli(shown, generator=self.generator)
+        except RuntimeError as error:
+            low, high = (float(each) for each in images.aminmax())
+            if low >= -_ROUNDED and high <= 1 + _ROUNDED:  # an image between whose pixels others were interpolated
+                self.generator.set_state(before)
+                return torch.bernoulli(shown.clamp(0, 1), generator=self.generator)
+            raise InputError(
+                f"pixels are {low:g} to {high:g}, expected probabilities of a spike, 0 to 1; divide grey images by 255"
+            ) from error
+
+    def _currents(self, signal: torch.Tensor, index: int, neurons: Leaky | None) -> torch.Tensor:
+        """Return the input currents of layer ``index``, the read-out being the last, from the signal before it.
+
+        The signal is the encoded image, or the currents of the ``neurons`` before, or without them their spikes.
+        """
+        if index >= len(self.convolutions):
+            weight, bias = self._matrix(index)
+            if neurons is None or index < self.config.layers or weight.shape[1] > LARGEST_WINDOW:
+                spikes = signal if neurons is None else self._spikes(signal)
+                return F.linear(spikes.flatten(2), weight, bias)
+            folded, steps = self._folded(signal.flatten(2)[:, :, None, None])  # few outputs: few spikes to add up
+            currents = convolve(folded, weight[:, :, None, None], bias, neurons, steps, 1, backend=self.backend)
+            return currents.reshape(-1, signal.shape[1], len(bias))
+        convolution = self.convolutions[index]
+        assert isinstance(convolution, nn.Conv2d)
+        assert convolution.bias is not None
+        if index:
+            folded, steps = self._folded(signal)
+            currents = convolve(
+                folded, convolution.weight, convolution.bias, neurons, steps, self.config.pool, backend=self.backend
+            )
+            return currents.reshape(-1, signal.shape[1], *currents.shape[2:])
+        maps = convolution(signal.flatten(0, 1)).contiguous(memory_format=torch.channels_last)  # pools 3 x as fast
+        currents = F.max_pool2d(maps, self.config.pool)
+        return currents.permute(0, 2, 3, 1).reshape(*signal.shape[:2], *currents.shape[2:], -1)
+
+    def _matrix(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weight and bias of a fully connected layer or of all heads, for inputs in their order here."""
+        place = index - len(self.convolutions)
+        layers = linear_layers(self.hidden)[place : place + 1] or linear_layers(self.heads)
+        if not layers:
+            raise InputError("the network has no head; add one with add_head before the first image")
+        weight = torch.cat([layer.weight for layer in layers])
+        if place == 0 and self.convolutions:
+            weight = weight.unflatten(1, self.config.shapes()[index]).permute(0, 2, 3, 1).flatten(1)
+        return weight, torch.cat([layer.bias for layer in layers])
+
+    def _folded(self, currents: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Return currents and their number of steps as the neurons see them: without memory each step is alone."""
+        if self.config.membrane == "carried":
+            return currents, self.config.steps
+        return currents.flatten(0, 1).unsqueeze(0), 1
+
+    def _spikes(self, currents: torch.Tensor) -> torch.Tensor:
+        """Return a layer's spikes; one step of them where all steps are alike."""
+        folded, steps = self._folded(currents)
+        return scan(folded, self.config.neuron, steps, backend=self.backend).reshape(-1, *currents.shape[1:])
+
+    def _through(self, signal: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        """Return the currents of layer ``last`` from an image or spikes before layer ``first``."""
+        neurons = None
+        for index in range(first, last + 1):
+            signal = self._currents(signal, index, neurons)
+            neurons = self.config.neuron
+        return signal
+
+    def _all_steps(self, signal: torch.Tensor) -> torch.Tensor:
+        return signal.expand(self.config.steps, *signal.shape[1:])
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the spikes of layer ``config.split``, (T,B,H,W,C) or (T,B,F); (1,B,...) if alike at every step.
+
+        With split 0 they are the encoded images, (T,B,C,H,W) or (1,B,C,H,W).
+        """
+        signal = self.encode(images)
+        if self.config.split == 0:
+            return signal
+        return self._spikes(self._through(signal, 0, self.config.split - 1))
+
+    def head(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the output spikes, (T,B,classes), from `features`; of several units a class, the share that spikes."""
+        return self._class_spikes(self._through(features, self.config.split, self.config.layers))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the output spikes, (T,B,classes), of (B,H,W) or (B,C,H,W) images in 0..1; see `head`."""
+        return self._class_spikes(self._through(self.encode(images), 0, self.config.layers))
+
+    def _class_spikes(self, currents: torch.Tensor) -> torch.Tensor:
+        return self._all_steps(self._of_classes(self._spikes(currents)))
+
+    def _of_classes(self, units: torch.Tensor) -> torch.Tensor:
+        """Return the mean of each class's units, (T,B,classes), of (T,B,F)."""
+        sizes = [size for head in self.head_units for size in head]
+        if all(size == 1 for size in sizes):
+            return units
+        return torch.stack([each.mean(2) for each in units.split(sizes, 2)], 2)
+
+    def with_potentials(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the outputs' spikes and membrane potentials, each (T,B,classes); of several units a class, means."""
+        return self._output(self._through(self.encode(images), 0, self.config.layers))
+
+    def output(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `with_potentials` does, from `features`."""
+        return self._output(self._through(features, self.config.split, self.config.layers))
+
+    def _output(self, currents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        folded, steps = self._folded(currents)
+        both = scan_with_potentials(folded, self.config.neuron, steps, backend=self.backend)
+        spikes, potentials = (self._all_steps(self._of_classes(each.reshape(-1, *currents.shape[1:]))) for each in both)
+        return spikes, potentials
+
+    @torch.no_grad()
+    def count_operations(self, images: torch.Tensor) -> Operations:
+        """Return spikes and synaptic operations of each image.
+
+        A spike costs one accumulate a synapse that it reaches: features x kernel places that lie inside the
+        layer's output before pooling, or the next layer's neurons.
+        """
+        return self._operations(self.encode(images))
+
+    def _operations(self, signal: torch.Tensor) -> Operations:
+        """Return what an encoded image costs."""
+        signals = self._signals(signal, self.config.layers + 1)
+        counts = [signal.sum(0) * (self.config.steps // len(signal)) for signal in signals]
+        fan_outs = [self._fan_out(index) for index in range(len(signals) - 1)]
+        events = [
+            (count * fan_out).double().flatten(1).sum(1) for count, fan_out in zip(counts, fan_outs, strict=False)
+        ]
+        spikes = [count.double().flatten(1).sum(1) for count in counts]
+        multiplies = torch.zeros(signal.shape[1], dtype=torch.float64)
+        if self.config.coding == "constant":
+            multiplies = ((signals[0][0] != 0) * fan_outs[0]).double().flatten(1).sum(1)
+            events, spikes = events[1:], spikes[1:]
+        return Operations(torch.stack(spikes).sum(0), torch.stack(events).sum(0), multiplies)
+
+    def _fan_out(self, index: int) -> torch.Tensor:
+        """Return how many synapses one spike of each input of layer ``index`` reaches, (1,H,W), (H,W,1) or (1,)."""
+        if index < len(self.convolutions):
+            _, rows, columns = self.config.shapes()[index]
+            places = torch.ones(1, 1, rows - self.config.kernel + 1, columns - self.config.kernel + 1)
+            reached = F.conv_transpose2d(places, torch.ones(1, 1, self.config.kernel, self.config.kernel))
+            reached = reached[0] * self.config.channels[index]
+            return reached.permute(1, 2, 0) if index else reached
+        sizes = [*self.config.hidden, sum(map(sum, self.head_units))]
+        return torch.tensor([float(sizes[index - len(self.convolutions)])])
+
+    def _signals(self, signal: torch.Tensor, layers: int) -> list[torch.Tensor]:
+        """Return an encoded image and the spikes of the first so many layers."""
+        signals = [signal]
+        for index in range(layers):
+            signals.append(self._spikes(self._currents(signals[-1], index, None)))
+        return signals
+
+
+def linear_layers(layers: nn.ModuleList) -> list[nn.Linear]:
+    """Return layers as what they are."""
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]
+
+
+def size_of(shape: Sequence[int]) -> int:
+    """Return how many numbers an array of a shape has."""
+    size = 1
+    for side in shape:
+        size *= side
+    return size
