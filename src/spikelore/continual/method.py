@@ -7,6 +7,7 @@ A `Method` is a frozen dataclass of its own settings and no state, so that it ca
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
@@ -95,7 +96,10 @@ class Method:
         name: in tables and files.
         needs: capabilities of a network that it cannot do without.
         boundaries: whether it must be told where tasks begin and end.
-        listens: whether being told changes what it does.
+        listens: whether being told changes what it does; say False only if it surely does not.
+        learner: class of its learners, or ``module:Class``, imported at the first start. It is called with the method,
+            the network, ``seed`` and ``tasks``.
+        local_learner: the same for networks without gradients; empty where ``learner`` is for every network.
         epochs: passes over each task; 1 in a task-free stream.
         batch: new inputs a step.
     """
@@ -103,7 +107,9 @@ class Method:
     name: ClassVar[str]
     needs: ClassVar[tuple[type, ...]] = ()
     boundaries: ClassVar[bool] = False
-    listens: ClassVar[bool] = False
+    listens: ClassVar[bool] = True
+    learner: ClassVar[Any]
+    local_learner: ClassVar[Any] = ""
 
     epochs: int = 1
     batch: int = 32
@@ -117,6 +123,8 @@ class Method:
 
         A subclass may know more reasons than what `needs` says.
         """
+        if self.needs and hasattr(network, "forward") and not hasattr(network, "learn_"):
+            return f"{self.name} needs a network, and {name_of(network)} is a torch module that is not wrapped as one"
         for capability in self.needs:
             words, member = NEEDED[capability]
             if not hasattr(network, member):
@@ -134,7 +142,14 @@ class Method:
         Raises:
             InputError: the network lacks what the method needs, or does not fit its settings.
         """
-        raise NotImplementedError
+        if isinstance(network, type):
+            raise InputError(f"the network is the class {network.__name__}, expected a network; make one of it first")
+        self.check(network)
+        learner = self.local_learner if self.local_learner and not hasattr(network, "module") else self.learner
+        if isinstance(learner, str):
+            module, _, name = learner.partition(":")
+            learner = getattr(import_module(module), name)
+        return learner(self, network, seed=seed, tasks=tasks)
 
     def check(self, network: Any) -> None:
         """Raise `InputError` with the sentence of `why_not`, if there is one."""
