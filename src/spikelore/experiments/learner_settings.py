@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from spikelore.continual.method import Method
-from spikelore.continual.methods import METHODS, Augmentation, DarkReplay, Fault, MemorySettings
+from spikelore.continual.methods import METHODS, Augmentation, DarkReplay, Fault, LatentReplay, MemorySettings
 from spikelore.errors import InputError, check_choices
 from spikelore.experiments import typed
 from spikelore.networks.gradient_learning import GradientLearning
@@ -183,8 +183,9 @@ def _own(method: str) -> type[Method]:
             f"learner.method {method!r} cannot be imported ({type(error).__name__}: {reason}); correct its file"
         ) from error
     if not isinstance(found, type) or not issubclass(found, Method) or not getattr(found, "name", ""):
+        what = "nothing" if found is None else "another thing"
         raise InputError(
-            f"learner.method {method!r} names {'nothing' if found is None else 'another thing'}, expected a subclass of "
+            f"learner.method {method!r} names {what}, expected a subclass of "
             "spikelore.continual.method.Method with a name; correct one of them"
         )
     return found
@@ -205,20 +206,21 @@ def _from_file(path: Path) -> Any:
 
 
 def for_variant(learner: LearnerSettings, memory: MemorySettings, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a variant begins from: of a base's settings, those that the method which it names has.
+    """Return a variant's nested values, if it names a method with all of what it leaves unsaid.
 
-    Args:
-        learner: the base's.
-        memory: the base's.
-        values: of the variant, nested.
+    Of its base's settings it has those that its method has; the rest goes back to the defaults.
     """
-    method = (values.get("learner") or {}).get("method")
-    if not isinstance(method, str):
-        return {"learner": learner, "memory": memory}
-    turned = learner.turned_to(method)
-    has = {one.name for one in fields(turned.kind)}
-    if "memory" not in has:
+    given = values.get("learner", {})
+    if "method" not in given:
+        return dict(values)
+    turned = learner.turned_to(given["method"])
+    if "memory" not in {one.name for one in fields(turned.kind)}:
         memory = MemorySettings()
-    elif turned.kind is METHODS["latent replay"]:
+    elif turned.kind is LatentReplay:
         memory = replace(memory, storage="raw")
-    return {"learner": turned, "memory": memory}
+    whole = {"learner": typed.plain(turned), "memory": typed.plain(memory)}
+    return {
+        **values,
+        "learner": typed.merged(LearnerSettings, whole["learner"], given),
+        "memory": typed.merged(MemorySettings, whole["memory"], values.get("memory", {})),
+    }

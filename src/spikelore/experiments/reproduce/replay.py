@@ -112,8 +112,8 @@ class ReplayExperiment:
             if "variants" in values:
                 raise InputError("it has variants of its own, expected values that differ; list them all beside it")
             check_values(ReplayExperiment, values)
-            base = for_variant(self.learner, self.memory, nested(ReplayExperiment, values))
-            return changed(replace(self, **base, variants=()), values)
+            whole = for_variant(self.learner, self.memory, nested(ReplayExperiment, values))
+            return changed(self, {**whole, "variants": ()})
         except InputError as error:
             raise InputError(f"variant {number + 1}: {error}") from error
 
