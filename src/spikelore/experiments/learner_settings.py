@@ -113,9 +113,6 @@ class LearnerSettings:
                 default, or a value that the method refuses.
         """
         kind, used = self.kind, self.used
-        for one in fields(self):
-            if one.name not in ("method", *used) and not (one.name == "options" and self.method not in METHODS):
-                _refuse_unused(one.name, getattr(self, one.name), _default(one), kind.name)
         own = {called: getattr(self, name) for name, called in used.items() if called}
         if "memory" in {one.name for one in fields(kind)}:
             own["memory"] = memory
@@ -127,6 +124,9 @@ class LearnerSettings:
         else:
             for name in ("policy", "storage"):
                 _refuse_unused(f"memory.{name}", getattr(memory, name), getattr(MemorySettings(), name), kind.name)
+        for one in fields(self):
+            if one.name not in ("method", *used) and not (one.name == "options" and self.method not in METHODS):
+                _refuse_unused(one.name, getattr(self, one.name), _default(one), kind.name)
         if given := self.options:
             typed.check_values(kind, given, "learner.options.")
             if both := sorted(set(given) & set(own)):
