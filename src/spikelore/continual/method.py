@@ -123,13 +123,9 @@ class Method:
 
         A subclass may know more reasons than what `needs` says.
         """
-        if self.needs and hasattr(network, "forward") and not hasattr(network, "learn_"):
+        if hasattr(network, "forward") and not hasattr(network, "learn_"):
             return f"{self.name} needs a network, and {name_of(network)} is a torch module that is not wrapped as one"
-        for capability in self.needs:
-            words, member = NEEDED[capability]
-            if not hasattr(network, member):
-                return f"{self.name} needs {words}, which a {name_of(network)} network does not have"
-        return None
+        return next(filter(None, (cannot(self.name, each, network) for each in self.needs)), None)
 
     def start(self, network: Network, *, seed: int = 0, tasks: int = 1) -> Learner:
         """Return a learner of the network, which it changes.
@@ -155,6 +151,14 @@ class Method:
         """Raise `InputError` with the sentence of `why_not`, if there is one."""
         if reason := self.why_not(network):
             raise InputError(f"{reason}; choose another method or network")
+
+
+def cannot(method: str, capability: type, network: Any) -> str | None:
+    """Return in a sentence that a network lacks a capability that a method needs; None if it has it."""
+    words, member = NEEDED[capability]
+    if hasattr(network, member):
+        return None
+    return f"{method} needs {words}, which a {name_of(network)} network does not have"
 
 
 def name_of(network: Any) -> str:

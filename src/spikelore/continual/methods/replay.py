@@ -13,7 +13,8 @@ from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage,
 from spikelore.continual.methods.augment import augment
 from spikelore.continual.methods.gradient import GradientLearner, arrays_under, tensors_under
 from spikelore.learning.surrogate_gradient import adam, step_
-from spikelore.networks.readout import SPIKE_FROM, check_images
+from spikelore.networks.gradient_learning import SPIKE_FROM
+from spikelore.networks.readout import check_images
 from spikelore.randomness import generator, torch_generator
 from spikelore.shapes import Images, Labels
 

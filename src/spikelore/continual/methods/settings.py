@@ -8,13 +8,13 @@ What a method does stands with its learner, which `Method.start` imports. A meth
 - other gradients: a subclass of `GradientReplay` that gives ``gradient``.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from spikelore.continual.memory import Budget, Policy
-from spikelore.continual.method import Method, name_of
+from spikelore.continual.method import Method, cannot, name_of
 from spikelore.errors import InputError, check_choices, check_whole
-from spikelore.networks.protocol import Differentiable
+from spikelore.networks.protocol import Differentiable, Features
 
 if TYPE_CHECKING:
     import torch
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from spikelore.continual.methods.projection import GradientReplayLearner
 
 _HERE = "spikelore.continual.methods"
-LOCAL = ""
-"""Where the learner of networks without gradients is, as ``module:Class``; empty while there is none."""
-
+_PARTS = ("features", "head")
 _LARGEST = 1e30
 _LEAST = {
     "replay_batch": 1, "fisher_images": 1, "freeze_after": 1, "rehearsal_steps": 0, "stored_batches": 0,
@@ -119,10 +117,9 @@ class Naive(_Checked):
     """Fine-tuning: only the new inputs are learned. What is forgotten without any method."""
 
     name: ClassVar[str] = "naive"
-    needs: ClassVar[tuple[type, ...]] = () if LOCAL else (Differentiable,)
     listens: ClassVar[bool] = False
     learner: ClassVar[Any] = f"{_HERE}.gradient:GradientLearner"
-    local_learner: ClassVar[Any] = LOCAL
+    local_learner: ClassVar[Any] = f"{_HERE}.local:LocalLearner"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +144,7 @@ class KeepsExamples(_Checked):
     """
 
     listens: ClassVar[bool] = False
-    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    by_gradients: ClassVar[tuple[str, ...]] = ("loss_over", "augmentation", "rehearsal_learning_rate", "freeze_after")
 
     memory: MemorySettings = field(kw_only=False)
     replay_batch: int = 64
@@ -159,7 +156,15 @@ class KeepsExamples(_Checked):
         self.memory.budget()
 
     def why_not(self, network: Any) -> str | None:
-        """Return also whether stored spikes would look unlike the new images, which the network sees in grey."""
+        """Return also which setting such a network would not use, or what would make stored images unlike new ones."""
+        if self.local_learner and not hasattr(network, "module"):
+            for one in fields(self):
+                default = one.default if one.default is not MISSING else one.default_factory
+                default = default() if callable(default) else default
+                if one.name in self.by_gradients and getattr(self, one.name) != default:
+                    return (
+                        f"{one.name} of {self.name} needs gradients, which a {name_of(network)} network does not have"
+                    )
         sees = getattr(getattr(network, "learning", None), "input", "spikes")
         if self.memory.storage == "spikes" and sees != "spikes":
             return (
@@ -193,9 +198,8 @@ class Replay(_Rehearses):
     """
 
     name: ClassVar[str] = "experience replay"
-    needs: ClassVar[tuple[type, ...]] = () if LOCAL else (Differentiable,)
     learner: ClassVar[Any] = f"{_HERE}.replay:ReplayLearner"
-    local_learner: ClassVar[Any] = LOCAL
+    local_learner: ClassVar[Any] = f"{_HERE}.local:LocalReplay"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,9 +212,8 @@ class GDumb(_Rehearses):
     """
 
     name: ClassVar[str] = "gdumb"
-    needs: ClassVar[tuple[type, ...]] = () if LOCAL else (Differentiable,)
     learner: ClassVar[Any] = f"{_HERE}.replay:GDumbLearner"
-    local_learner: ClassVar[Any] = LOCAL
+    local_learner: ClassVar[Any] = f"{_HERE}.local:LocalGDumb"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -232,6 +235,7 @@ class DarkReplay(_Rehearses):
     """
 
     name: ClassVar[str] = "der++"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
     learner: ClassVar[Any] = f"{_HERE}.der:DarkReplayLearner"
 
     strength: float = 1.0
@@ -257,9 +261,8 @@ class LatentReplay(KeepsExamples):
     """
 
     name: ClassVar[str] = "latent replay"
-    needs: ClassVar[tuple[type, ...]] = () if LOCAL else (Differentiable,)
     learner: ClassVar[Any] = f"{_HERE}.latent:LatentReplayLearner"
-    local_learner: ClassVar[Any] = LOCAL
+    local_learner: ClassVar[Any] = f"{_HERE}.local:LocalLatent"
 
     freeze_after: int = 5000
 
@@ -274,10 +277,9 @@ class LatentReplay(KeepsExamples):
     def why_not(self, network: Any) -> str | None:
         """Return also whether there is no layer to cut at: no ``features`` and ``head`` in a module."""
         module = getattr(network, "module", None)
-        cut = all(callable(getattr(module, name, None)) for name in ("features", "head"))
-        if module is None and not hasattr(network, "feature_shape"):
-            return super().why_not(network) or f"{self.name} needs frozen layers, which a {name_of(network)} has not"
-        if module is not None and not isinstance(network, type) and not cut:
+        if module is None:
+            return cannot(self.name, Features, network) or super().why_not(network)
+        if not isinstance(network, type) and not all(callable(getattr(module, one, None)) for one in _PARTS):
             return f"{self.name} needs a network with features and head, which {type(module).__name__} does not have"
         return super().why_not(network)
 
@@ -377,6 +379,7 @@ class GradientReplay(KeepsExamples):
     """
 
     name: ClassVar[str] = "gradient replay"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
     learner: ClassVar[Any] = f"{_HERE}.projection:GradientReplayLearner"
 
     def gradient(self, learner: "GradientReplayLearner", new: "torch.Tensor", stored: "torch.Tensor") -> Any:
