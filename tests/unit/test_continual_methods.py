@@ -349,8 +349,14 @@ def test_any_module_from_images_to_spikes_over_time_learns(method):
     memory = MEMORY if method in REPLAYING else MemorySettings()
     learner = learner_for(settings_for(method), memory, network=Linear())
     losses = teach(learner, 0, 0, 30)
-    assert np.mean(losses[-5:]) <= np.mean(losses[:5])
-    assert learner.decide(batch_of(0, 50)[0], (0, 1)).shape == (8,)
+    if method == "gdumb":  # learns when it is asked alone
+        assert losses == [0.0] * 30
+    else:
+        assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    before = parameters(learner)
+    with learner.asked():
+        assert bool(moved(before, learner)) == (method == "gdumb")
+        assert set(learner.decide(batch_of(0, 50)[0], (0, 1))) == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -444,7 +450,7 @@ def second_epoch(learner) -> set[str]:
 
 def test_replay_trains_the_old_head_and_with_its_fault_the_convolutions_alone():
     assert second_epoch(published()) == {"convolutions", "heads.0"}
-    assert second_epoch(published("heads not replayed")) <= {"convolutions"}
+    assert second_epoch(published("heads not replayed")) == {"convolutions"}
 
 
 def test_replay_of_task_0_moves_the_new_head_too_if_it_counts_as_no_task():
