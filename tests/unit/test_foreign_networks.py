@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from spikelore.continual.methods import METHODS, LearnerSettings, MemorySettings, create
+from methods_by_name import create, settings_of
+from spikelore.continual.methods import METHODS, MemorySettings
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.learning.surrogate_gradient import adam, epoch_, membrane_loss, predict, rate_loss, spike_count_loss
 from spikelore.networks.foreign import at_rest
@@ -353,7 +354,7 @@ def learner_for(network, method: str = "naive", **changes):
         "latent replay": {"freeze_after": 16},
     }.get(method, {})
     common = {"batch": 8, "replay_batch": 8, "learning_rate": 5e-3, "fisher_images": 4}
-    settings = LearnerSettings(method=method, **{**common, **own, **changes})  # type: ignore[arg-type]
+    settings = settings_of(method, **{**common, **own, **changes})
     memory = MemorySettings(images=12) if method in WITH_MEMORY else MemorySettings()
     return create(network, settings, memory, CLASSES, SHAPE, 0, len(TASKS))
 
@@ -1029,13 +1030,13 @@ def test_deciding_among_no_class_or_another_is_refused(among, sentence):
 @pytest.mark.parametrize("classes", [(), (3, 3, 5)])
 def test_classes_are_named_once(classes):
     with pytest.raises(InputError, match="expected at least one and each once"):
-        create(Plain(), LearnerSettings(method="naive"), MemorySettings(), classes, SHAPE, 0)
+        create(Plain(), settings_of("naive"), MemorySettings(), classes, SHAPE, 0)
 
 
 @pytest.mark.parametrize("shape", [28, (28,), (1, 28, 28), (0, 28)])
 def test_an_image_shape_is_rows_and_columns(shape):
     with pytest.raises(InputError, match=r"image_shape is .*, expected rows and columns \(H,W\)"):
-        create(Plain(), LearnerSettings(method="naive"), MemorySettings(), CLASSES, shape, 0)
+        create(Plain(), settings_of("naive"), MemorySettings(), CLASSES, shape, 0)
 
 
 def test_published_replay_is_told_of_tasks_that_there_are():
@@ -1052,7 +1053,7 @@ def test_published_replay_is_told_of_tasks_that_there_are():
 
 def test_a_ring_memory_refuses_a_task_before_anything_is_learned():
     network = Plain()
-    settings = LearnerSettings(method="experience replay", batch=8, replay_batch=8)
+    settings = settings_of("experience replay", batch=8, replay_batch=8)
     learner = create(network, settings, MemorySettings(images=12, policy="ring"), CLASSES, SHAPE, 0, 2)
     before = tensors(network)
     with pytest.raises(InputError, match="examples of task 5 were offered to a ring memory"):
@@ -1358,6 +1359,8 @@ def test_the_lines_of_the_docs_run():
         first = predict(network, images)
         assert torch.equal(predict(network, images), first)
         memory = MemorySettings(images=10)
-        learner = create(network, LearnerSettings(replay_batch=4), memory, tuple(range(10)), (28, 28), 0)
+        learner = create(
+            network, settings_of("experience replay", replay_batch=4), memory, tuple(range(10)), (28, 28), 0
+        )
         assert np.isfinite(learner.learn(np.zeros((5, 28, 28), np.uint8), [0, 1, 2, 3, 4], 0))
     assert known["spikes"].shape == (10, 32, 10)

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikelore.continual.methods import Augmentation, LearnerSettings, MemorySettings
+from spikelore.continual.methods import Augmentation, MemorySettings
 from spikelore.data import write_idx
 from spikelore.errors import InputError
 from spikelore.experiments import config_file, continual_run, parallel
 from spikelore.experiments.continual_run import accuracy_of, run_job, work
 from spikelore.experiments.job import Job
+from spikelore.experiments.learner_settings import LearnerSettings
 from spikelore.experiments.reproduce.replay import ReplayExperiment, evaluate
 from spikelore.experiments.stream_settings import StreamSettings
 from spikelore.experiments.typed import changed
@@ -33,7 +34,7 @@ REPLAY = LearnerSettings(batch=8, replay_batch=8, learning_rate=1e-2)
 SHORT, LONG = ((0, 1), (2,)), ((0, 1), (2,), (5, 3))
 JOB = Job("tiny", 0, StreamSettings(groups=SHORT), NETWORK, REPLAY, MemorySettings(images=12))
 NO_MEMORY = MemorySettings()
-PUBLISHED = replace(REPLAY, method="published replay", stored_batches=2, grow_heads=True)
+PUBLISHED = replace(REPLAY.turned_to("published replay"), stored_batches=2, grow_heads=True)
 
 
 def write_data(folder: Path, name: str, classes: tuple[int, ...], side: int = SIDE) -> None:
@@ -103,7 +104,10 @@ def differing(one: Path, other: Path) -> list[str]:
 JOBS = {
     "experience replay": replace(JOB, network=DRAWN),
     "ring": replace(JOB, memory=MemorySettings(images=13, policy="ring")),
-    "reservoir of spikes": replace(JOB, memory=MemorySettings(images=12, policy="reservoir", storage="spikes")),
+    "reservoir of spikes": replace(
+        JOB, learner=replace(REPLAY, input="spikes"),
+        memory=MemorySettings(images=12, policy="reservoir", storage="spikes"),
+    ),
     "der++": replace(
         JOB,
         learner=replace(
@@ -112,11 +116,11 @@ JOBS = {
         ),
         memory=MemorySettings(bytes=12 * (SIDE**2 + 1 + 12)),
     ),
-    "gdumb": replace(JOB, learner=replace(REPLAY, method="gdumb", rehearsal_steps=3)),
-    "latent replay": replace(JOB, network=DRAWN, learner=replace(REPLAY, method="latent replay", freeze_after=60)),
-    "ewc": replace(JOB, learner=replace(REPLAY, method="ewc", fisher_images=9), memory=NO_MEMORY),
-    "lwf": replace(JOB, network=DRAWN, learner=replace(REPLAY, method="lwf"), memory=NO_MEMORY),
-    "naive, two epochs": replace(JOB, learner=replace(REPLAY, method="naive", epochs=2), memory=NO_MEMORY),
+    "gdumb": replace(JOB, learner=replace(REPLAY.turned_to("gdumb"), rehearsal_steps=3)),
+    "latent replay": replace(JOB, network=DRAWN, learner=replace(REPLAY.turned_to("latent replay"), freeze_after=60)),
+    "ewc": replace(JOB, learner=replace(REPLAY.turned_to("ewc"), fisher_images=9), memory=NO_MEMORY),
+    "lwf": replace(JOB, network=DRAWN, learner=REPLAY.turned_to("lwf"), memory=NO_MEMORY),
+    "naive, two epochs": replace(JOB, learner=replace(REPLAY.turned_to("naive"), epochs=2), memory=NO_MEMORY),
     "task-incremental": replace(JOB, stream=replace(JOB.stream, scenario="task-incremental")),
     "published": replace(JOB, network=DRAWN, learner=PUBLISHED, memory=NO_MEMORY),
     "published, one head": replace(JOB, learner=replace(PUBLISHED, grow_heads=False), memory=NO_MEMORY),
@@ -240,7 +244,7 @@ def test_a_task_to_be_learned_needs_its_images(tmp_path, data):
         (JOB, {"groups": ((0, 1), (3,), (2,))}, "expected further tasks after these; choose another --out"),
         (JOB, {"groups": LONG, "validation_share": 0.2}, "was run with another configuration"),
         (
-            replace(JOB, learner=replace(REPLAY, method="joint"), memory=NO_MEMORY),
+            replace(JOB, learner=REPLAY.turned_to("joint"), memory=NO_MEMORY),
             {"groups": LONG},
             "joint training learns all tasks at once",
         ),

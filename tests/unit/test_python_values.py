@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from methods_by_name import create, settings_of
 from spikelore.coding.poisson import level_probabilities
 from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig
 from spikelore.continual.fusion import fuse, fuse_by_assignment, merge, plasticity, scaled
 from spikelore.continual.importance import top_fraction
-from spikelore.continual.methods import LearnerSettings, MemorySettings, create
+from spikelore.continual.methods import MemorySettings
 from spikelore.continual.unused_decay import WeightDecay, decay_unused_, faded_share, kept_share, prune_smallest_
 from spikelore.data.idx import read_idx, write_idx
 from spikelore.data.noise import blurred_noise, white_noise
@@ -153,7 +154,7 @@ def test_a_surrogate_network_with_a_weight_that_is_no_number_decides_nothing(rea
     network, images = surrogate(), IMAGES[:, :9, :7]
     network.decision = Decision((0, 1, 2), (0, 1, 2), readout)
     assert (network.predict(images) >= 0).all()
-    learner = create(network, LearnerSettings(method="naive"), MemorySettings(), (0, 1, 2), (9, 7), 0)
+    learner = create(network, settings_of("naive"), MemorySettings(), (0, 1, 2), (9, 7), 0)
     with torch.no_grad():
         network.get_parameter(name).view(-1)[0] = value
     assert (network.predict(images) == -1).all()
@@ -236,7 +237,7 @@ def test_constants_and_numbers_that_mean_nothing_are_refused(tmp_path):
         lambda: average_accuracies([["a"]]),
         lambda: forward_transfer(np.eye(3), np.zeros(2)),
         lambda: convolution_operations(np.ones((1, 1, 4, 4), bool), features=2, kernel=0, padding=0),
-        lambda: LearnerSettings(batch=2.5),
+        lambda: settings_of("naive", batch=2.5).split(MemorySettings()),
         lambda: MemorySettings(images=2.5).budget(),
         lambda: write_idx(tmp_path / "a", [1, 2]),
     ):
@@ -247,7 +248,7 @@ def test_constants_and_numbers_that_mean_nothing_are_refused(tmp_path):
 
 
 def learner(method):
-    return create(surrogate(), LearnerSettings(method=method), MemorySettings(images=6), (0, 1, 2), (9, 7), 0)
+    return create(surrogate(), settings_of(method), MemorySettings(images=6), (0, 1, 2), (9, 7), 0)
 
 
 def test_a_learner_takes_only_the_state_of_such_a_learner():
@@ -276,7 +277,7 @@ def test_a_generator_that_cannot_be_replaced_is_left_alone():
         def forward(self, images):
             return self.layer(images.flatten(1)).unsqueeze(0)
 
-    each = create(Fixed(), LearnerSettings(method="naive"), MemorySettings(), (0, 1, 2), (9, 7), 0)
+    each = create(Fixed(), settings_of("naive"), MemorySettings(), (0, 1, 2), (9, 7), 0)
     each.learn(IMAGES[:, :9, :7], LABELS, 0)
     with each.asked():
         assert (each.decide(IMAGES[:, :9, :7], (0, 1, 2)) >= 0).all()

@@ -7,6 +7,7 @@ A `Method` is a frozen dataclass of its own settings and no state, so that it ca
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
@@ -95,7 +96,10 @@ class Method:
         name: in tables and files.
         needs: capabilities of a network that it cannot do without.
         boundaries: whether it must be told where tasks begin and end.
-        listens: whether being told changes what it does.
+        listens: whether being told changes what it does; say False only if it surely does not.
+        learner: class of its learners, or ``module:Class``, imported at the first start. It is called with the method,
+            the network, ``seed`` and ``tasks``.
+        local_learner: the same for networks without gradients; empty where ``learner`` is for every network.
         epochs: passes over each task; 1 in a task-free stream.
         batch: new inputs a step.
     """
@@ -103,7 +107,9 @@ class Method:
     name: ClassVar[str]
     needs: ClassVar[tuple[type, ...]] = ()
     boundaries: ClassVar[bool] = False
-    listens: ClassVar[bool] = False
+    listens: ClassVar[bool] = True
+    learner: ClassVar[Any]
+    local_learner: ClassVar[Any] = ""
 
     epochs: int = 1
     batch: int = 32
@@ -117,11 +123,9 @@ class Method:
 
         A subclass may know more reasons than what `needs` says.
         """
-        for capability in self.needs:
-            words, member = NEEDED[capability]
-            if not hasattr(network, member):
-                return f"{self.name} needs {words}, which a {name_of(network)} network does not have"
-        return None
+        if hasattr(network, "forward") and not hasattr(network, "learn_"):
+            return f"{self.name} needs a network, and {name_of(network)} is a torch module that is not wrapped as one"
+        return next(filter(None, (cannot(self.name, each, network) for each in self.needs)), None)
 
     def start(self, network: Network, *, seed: int = 0, tasks: int = 1) -> Learner:
         """Return a learner of the network, which it changes.
@@ -134,12 +138,27 @@ class Method:
         Raises:
             InputError: the network lacks what the method needs, or does not fit its settings.
         """
-        raise NotImplementedError
+        if isinstance(network, type):
+            raise InputError(f"the network is the class {network.__name__}, expected a network; make one of it first")
+        self.check(network)
+        learner = self.local_learner if self.local_learner and not hasattr(network, "module") else self.learner
+        if isinstance(learner, str):
+            module, _, name = learner.partition(":")
+            learner = getattr(import_module(module), name)
+        return learner(self, network, seed=seed, tasks=tasks)
 
     def check(self, network: Any) -> None:
         """Raise `InputError` with the sentence of `why_not`, if there is one."""
         if reason := self.why_not(network):
             raise InputError(f"{reason}; choose another method or network")
+
+
+def cannot(method: str, capability: type, network: Any) -> str | None:
+    """Return in a sentence that a network lacks a capability that a method needs; None if it has it."""
+    words, member = NEEDED[capability]
+    if hasattr(network, member):
+        return None
+    return f"{method} needs {words}, which a {name_of(network)} network does not have"
 
 
 def name_of(network: Any) -> str:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.continual.methods import create
 from spikelore.data import load
 from spikelore.data.registry import LabelledImages
 from spikelore.data.streams import (
@@ -37,7 +37,7 @@ from spikelore.metrics.continual import average_accuracies, backward_transfer, f
 from spikelore.randomness import generator, torch_generator
 
 if TYPE_CHECKING:
-    from spikelore.continual.methods.base import Learner
+    from spikelore.continual.methods.gradient import GradientLearner
 
 _SAVE_SECONDS = 30.0
 _LOOK_EVERY = 20
@@ -88,18 +88,22 @@ class _Begun:
         return cls(tuple(values["classes"]), values["tasks"], tuple(values["image"]))
 
 
-def learner_of(job: Job, stream: Stream) -> "Learner":
+def learner_of(job: Job, stream: Stream) -> "GradientLearner":
     """Return a fresh network and learner for a job and the whole of its stream."""
     return _learner_of(job, _Begun.of(stream))
 
 
-def _learner_of(job: Job, begun: _Begun) -> "Learner":
+def _learner_of(job: Job, begun: _Begun) -> "GradientLearner":
     from spikelore.networks.surrogate import SurrogateNetwork
 
     outputs = 0 if job.learner.grow_heads else len(begun.classes)
     config = replace(job.network, classes=outputs, image=(1, *begun.image))
     network = SurrogateNetwork(config, torch_generator(job.seed, "network"))
-    return create(network, job.learner, job.memory, begun.classes, begun.image, job.seed, begun.tasks)
+    method, learning = job.learner.split(job.memory)
+    told = SimpleNamespace(name="surrogate", module=network, learning=learning)
+    told.classes, told.input_shape, told.learn_ = begun.classes, begun.image, None
+    learner = method.start(told, seed=job.seed, tasks=begun.tasks)  # type: ignore[arg-type]
+    return cast("GradientLearner", learner)
 
 
 def _orders(job: Job, setting: _Setting, task: int, epoch: int) -> NDArray[np.int64]:
@@ -220,7 +224,7 @@ class _Run:
             place = f"the tests after task {at.task + 1} of {tasks}"
         else:
             place = f"task {at.task + 1} of {tasks}, epoch {at.epoch + 1}, batch {at.batch + 1}"
-        return f"{place} ({self.job.learner.method}, seed {self.job.seed})"
+        return f"{place} ({self.job.method.name}, seed {self.job.seed})"
 
     def run(self) -> dict[str, Any]:
         """Learn and test to the end; return the row of ``results.json``."""
@@ -296,7 +300,7 @@ class _Run:
         at.losses = 0.0
 
     def _answers(
-        self, learner: "Learner", tasks: Sequence[int], after: int
+        self, learner: "GradientLearner", tasks: Sequence[int], after: int
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return a learner's accuracy on the given tasks' test images, and its confusion matrix.
 
@@ -317,11 +321,11 @@ class _Run:
 
     def _accuracies(self, tasks: Sequence[int], after: int) -> NDArray[np.float64]:
         """Return the accuracies of `_answers`; keep the network that decides and the confusion matrix."""
-        from spikelore.continual.methods.published import PublishedReplay
+        from spikelore.continual.methods.published import PublishedReplayLearner
 
         with self.learner.asked():
             found, confusion = self._answers(self.learner, tasks, after)
-            if isinstance(self.learner, PublishedReplay) and self._reports_own_head():
+            if isinstance(self.learner, PublishedReplayLearner) and self._reports_own_head():
                 held_out = self.setting.stream.tasks[after].validation
                 decisions = self.learner.decide_in_head(held_out.images, after)
                 found[after] = (decisions == held_out.labels).mean()
@@ -337,7 +341,7 @@ class _Run:
         from spikelore.networks.readout import Decision
         from spikelore.networks.surrogate import SurrogateNetwork
 
-        network = self.learner.network
+        network = self.learner.module
         assert isinstance(network, SurrogateNetwork)
         _refuse_not_finite({name: tensor.numpy() for name, tensor in network.state_dict().items()}, "weights")
         stream, told = self.setting.stream, self.job.learner
@@ -377,7 +381,7 @@ class _Run:
         gone = [task.name for task, one in zip(self.setting.stream.tasks, matrix[-1], strict=True) if np.isnan(one)]
         return {
             "scenario": self.setting.stream.scenario,
-            "method": self.job.learner.method,
+            "method": self.job.method.name,
             "memory_images": self.learner.memory_images,
             "memory_bytes": self.learner.memory_bytes,
             "seed": self.job.seed,

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from spikelore.continual.methods import LearnerSettings, MemorySettings
+from spikelore.continual.method import Method
+from spikelore.continual.methods import MemorySettings, PublishedReplay
 from spikelore.errors import InputError, check_choices
+from spikelore.experiments.learner_settings import LearnerSettings
 from spikelore.experiments.stream_settings import TASKS_IN, StreamSettings
+from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.surrogate_config import SurrogateConfig
 
 
@@ -34,11 +37,11 @@ class Job:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        if self.learner.method == "published replay":
+        method = self.method
+        if isinstance(method, PublishedReplay):
             self._check_published()
         if not self.tells_boundaries:
-            self._check_free()
-        self._check_memory()
+            self._check_free(method)
         needs_validation = self.measured_on == "validation" or "own head for the current task" in self.learner.faults
         if needs_validation and not self.stream.validation_share:
             raise InputError(
@@ -59,14 +62,14 @@ class Job:
                 "one of them"
             )
 
-    def _check_free(self) -> None:
+    def _check_free(self, method: Method) -> None:
         learner = self.learner
-        if learner.needs_boundaries:
+        if method.boundaries:
             raise InputError(
-                f"{learner.method} must know where tasks begin, which a task-free stream does not tell; choose another "
+                f"{method.name} must know where tasks begin, which a task-free stream does not tell; choose another "
                 "scenario or method"
             )
-        if learner.keeps_examples and self.memory.policy == "ring":
+        if self.keeps_examples and self.memory.policy == "ring":
             raise InputError(
                 "memory.policy is 'ring', which divides places by task, expected another one in a task-free stream, "
                 "which tells no tasks; choose another policy or scenario"
@@ -77,20 +80,6 @@ class Job:
                 "to 1"
             )
 
-    def _check_memory(self) -> None:
-        if self.learner.method == "latent replay" and self.memory.storage != "raw":
-            raise InputError(
-                f"memory.storage is {self.memory.storage!r}, expected 'raw' with latent replay, which stores spikes of "
-                "a layer; leave it out"
-            )
-        if self.learner.keeps_examples:
-            self.memory.budget()
-        elif self.memory.images or self.memory.bytes:
-            raise InputError(
-                f"{self.learner.method} keeps no examples, so a memory of {self.memory.images} images and "
-                f"{self.memory.bytes} bytes has no meaning; set both to 0 or choose another method"
-            )
-
     def as_computed(self) -> "Job":
         """Return the job that gives the same numbers and is run in this one's place.
 
@@ -98,11 +87,26 @@ class Job:
         task-free stream with sharp boundaries as in a class-incremental one; so that is run once for both.
         """
         learner = self.learner
-        deaf = learner.method in ("naive", "experience replay", "gdumb", "der++", "latent replay")
+        deaf = not self.method.listens and learner.method != "joint"
         alike = self.stream.scenario == "task-free" and not self.stream.blur
         if not (deaf and alike and learner.epochs == 1):
             return self
         return replace(self, stream=replace(self.stream, scenario="class-incremental"))
+
+    @property
+    def method(self) -> Method:
+        """The method with its own settings."""
+        return self.learner.split(self.memory)[0]
+
+    @property
+    def learning(self) -> GradientLearning:
+        """How the network learns."""
+        return self.learner.split(self.memory)[1]
+
+    @property
+    def keeps_examples(self) -> bool:
+        """Whether the method has a memory with a budget."""
+        return hasattr(self.method, "memory")
 
     @property
     def tells_boundaries(self) -> bool:

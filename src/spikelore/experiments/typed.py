@@ -79,6 +79,11 @@ def _with(config: Any, values: Mapping[str, Any]) -> Any:
     return replace(config, **{name: _made(hints[name], each, getattr(config, name)) for name, each in values.items()})
 
 
+def converted(config: type, name: str, value: Any) -> Any:
+    """Return a plain value that `check_values` has passed as one of a configuration dataclass."""
+    return _made(hints_of(config)[name], value)
+
+
 def check_values(config: type, values: Mapping[Any, Any], prefix: str = "") -> None:
     """Refuse unknown names, names given twice and values of another type.
 

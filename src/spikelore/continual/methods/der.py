@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
-from spikelore.continual.methods.base import Learner
+from spikelore.continual.methods.replay import ReplayLearner
 from spikelore.shapes import Images, Labels
 
 
-class DarkExperienceReplay(Learner):
+class DarkReplayLearner(ReplayLearner):
     """Each stored image keeps the logits that the network gave it on arrival; replay holds the network to them.
 
     They are those of the step that learned the image, before its weights changed, in the mode of learning.
@@ -30,11 +30,11 @@ class DarkExperienceReplay(Learner):
         """Return the three terms' sum; the new images' logits are kept for `remember`."""
         del labels, task
         inputs = self.to_input(images)
-        if self.memory is None or not len(self.memory):
+        if not len(self.memory):
             logits = self.logits(inputs)[:, : len(self.classes)]
             self._arrived = logits.detach()
             return self.new_images_loss(logits, columns)
-        count = self.settings.replay_batch
+        count = self.method.replay_batch
         first, _, kept = self.replayed(count)
         second, stored_columns, _ = self.replayed(count)
         logits = self.logits(torch.cat([inputs, first, second]))[:, : len(self.classes)]
@@ -42,14 +42,13 @@ class DarkExperienceReplay(Learner):
         self._arrived = new.detach()
         return (
             self.new_images_loss(new, columns)
-            + self.settings.strength * _distance(matched, kept)
-            + self.settings.replay_strength * self.replayed_images_loss(labelled, stored_columns)
+            + self.method.strength * _distance(matched, kept)
+            + self.method.replay_strength * self.replayed_images_loss(labelled, stored_columns)
         )
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
         """Offer the new images with the logits of this step."""
         del columns
-        assert self.memory is not None
         extras = np.ascontiguousarray(self._arrived.numpy(), np.float32)
         self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task, extras=extras)
 

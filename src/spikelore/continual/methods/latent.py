@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from spikelore.continual.memory import PackedSpikes, RawImages, Rows, Storage
-from spikelore.continual.methods.base import Learner
+from spikelore.continual.methods.replay import MemoryLearner
 from spikelore.errors import InputError
-from spikelore.networks.foreign import has_methods, kind_of, respond, same_draws
+from spikelore.networks.foreign import kind_of, respond, same_draws
 from spikelore.networks.protocol import LayeredModule
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
@@ -16,7 +16,7 @@ from spikelore.shapes import Images, Labels
 _ENCODED_AT_ONCE = 256
 
 
-class LatentReplay(Learner):
+class LatentReplayLearner(MemoryLearner):
     """Layers below ``network.split`` are frozen after ``freeze_after`` images; from then on their spikes are replayed.
 
     The network gives ``features(images)``, spikes (T,B,...) or (1,B,...) where all steps are alike, and
@@ -25,35 +25,26 @@ class LatentReplay(Learner):
     Spikes of layers that still learn would soon be out of date. So the memory, whose policy sees every image of the
     stream, holds grey images before the freezing, from which nothing is replayed; at the freezing each held image is
     replaced by its spikes. A place is as large as the larger of the two, and nothing is held outside the memory. A
-    stream that ends before the freezing is learned without replay. Stored spikes cannot be augmented:
-    ``augmentation`` has no effect.
+    stream that ends before the freezing is learned without replay.
 
     Source: Pellegrini et al. 2020 (arXiv 1912.01100); in spikes, bit-packed: Ravaglia et al. 2021, Dequino et al. 2024
     (arXiv 2407.03111).
 
     Raises:
-        InputError: the network has no ``features`` and ``head``, or its features are not spikes.
+        InputError: the features are not spikes.
     """
 
     _form: tuple[int, ...] = ()
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.images_seen = 0
+    images_seen = 0
 
     def make_storage(self) -> Storage:
         """Return the packing of the layer's spikes."""
-        if not isinstance(self.network, LayeredModule) or not has_methods(self.network, "features", "head"):
-            raise InputError(
-                f"latent replay needs a network with features and head, which {type(self.network).__name__} does not "
-                "have; choose another method"
-            )
-        grey = generator(self.seed, "learner", "trial image").integers(0, 256, (1, *self.image_shape))
-        with same_draws(self.network):
+        grey = generator(self.seed, "learner", "trial image").integers(0, 256, (1, *self.input_shape))
+        with same_draws(self.module):
             features = self._features(grey.astype(np.uint8))
         if not ((features == 0) | (features == 1)).all():
             raise InputError(
-                f"the features of {type(self.network).__name__} are not all 0 or 1, expected spikes for latent replay; "
+                f"the features of {self._name} are not all 0 or 1, expected spikes for latent replay; "
                 "raise network.split or choose another coding"
             )
         self._form = (len(features), *features.shape[2:])
@@ -65,18 +56,18 @@ class LatentReplay(Learner):
 
     @property
     def _images(self) -> RawImages:
-        return RawImages(self.image_shape)
+        return RawImages(self.input_shape)
 
     @property
     def frozen(self) -> bool:
         """Whether the layers below the split have stopped learning."""
-        return self.images_seen >= self.settings.freeze_after
+        return self.images_seen >= self.method.freeze_after
 
     @torch.no_grad()
     def _features(self, images: Images) -> torch.Tensor:
         """Return the spikes (T,B,...) of the layers that are frozen or about to be: nothing in them moves."""
-        assert isinstance(self.network, LayeredModule)
-        found = respond(self.network, self.network.features, self.to_input(images), still=True)
+        assert isinstance(self.module, LayeredModule)
+        found = respond(self.module, self.module.features, self.to_input(images), still=True)
         if not isinstance(found, torch.Tensor) or found.dim() < 3 or found.shape[1] != len(images):
             raise InputError(
                 f"{self._name}.features returned {kind_of(found)} for {len(images)} images, expected a tensor "
@@ -97,12 +88,10 @@ class LatentReplay(Learner):
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the cross entropy of the new images plus that of the replayed spikes."""
         del labels, task
-        if not self.frozen or self.memory is None or not len(self.memory):
+        if not self.frozen or not len(self.memory):
             return self.new_images_loss(self.logits(self.to_input(images)), columns)
-        rows, stored_labels, _ = self.memory.get(
-            self.memory.sample(self.settings.replay_batch, balanced=self.settings.balanced_replay)
-        )
-        stored = torch.from_numpy(self.storage.unpack(rows)).float().transpose(0, 1)
+        spikes, stored_labels, _ = self.drawn(self.method.replay_batch)
+        stored = torch.from_numpy(spikes).float().transpose(0, 1)
         features = torch.cat([self._features(images), stored], dim=1)
         logits = self.logits_of(features)
         new = self.new_images_loss(logits[: len(columns)], columns)
@@ -111,7 +100,6 @@ class LatentReplay(Learner):
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
         """Offer the new images, or after the freezing their spikes; at the freezing encode what is held."""
         del columns
-        assert self.memory is not None
         if self.frozen:
             self.memory.offer(self._encoded(images), labels, task=task)
             return

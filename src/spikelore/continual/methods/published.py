@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import PackedSpikes, example_bytes
-from spikelore.continual.methods.base import Learner, array_of
+from spikelore.continual.methods.gradient import GradientLearner, array_of
 from spikelore.errors import InputError
-from spikelore.learning.surrogate_gradient import adam, step_
+from spikelore.learning.surrogate_gradient import step_
 from spikelore.networks.foreign import decided_label, has_methods, put_, tensors_of
 from spikelore.networks.protocol import HeadedModule
 from spikelore.randomness import generator
@@ -47,7 +47,7 @@ _SAVED_EVERY = 100
 _GROWING = ("add_head", "head_columns", "align_heads_")
 
 
-class PublishedReplay(Learner):
+class PublishedReplayLearner(GradientLearner):
     """See the module.
 
     The pixels are drawn as spikes once an image and epoch, by the learner, and stored as drawn.
@@ -60,23 +60,24 @@ class PublishedReplay(Learner):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        grows = isinstance(self.network, HeadedModule) and has_methods(self.network, *_GROWING)
-        if self.settings.grow_heads and not grows:
+        grows = isinstance(self.module, HeadedModule) and has_methods(self.module, *_GROWING)
+        self.grows_heads = self.method.grow_heads
+        if self.grows_heads and not grows:
             raise InputError(
-                f"growing heads needs a network with add_head, which {type(self.network).__name__} does not have; set "
+                f"growing heads needs a network with add_head, which {self._name} does not have; set "
                 "grow_heads to false"
             )
         self.noise = generator(self.seed, "learner", "spikes")
         self.heads: list[tuple[int, ...]] = []
-        self.store = PackedSpikes(self.image_shape)
-        shape = (self.tasks, self.settings.stored_batches, self.settings.batch)
+        self.store = PackedSpikes(self.input_shape)
+        shape = (self.tasks, self.method.stored_batches, self.method.batch)
         self.rows = np.zeros((*shape, self.store.row_bytes), np.uint8)
         self.labels = np.zeros(shape, np.int64)
         self.stored = [0] * self.tasks
         self.step = 0
         self.saved: dict[str, torch.Tensor] = {}
-        self.drawn = np.zeros((0, *self.image_shape), np.uint8)
-        self.replayer: torch.optim.Adam | None = self._new_replayer()
+        self.drawn = np.zeros((0, *self.input_shape), np.uint8)
+        self.replayer = self.new_optimiser(self.method.replay_learning_rate)
 
     @property
     def memory_images(self) -> int:
@@ -90,8 +91,8 @@ class PublishedReplay(Learner):
 
     @property
     def _growing(self) -> HeadedModule:
-        assert isinstance(self.network, HeadedModule)
-        return self.network
+        assert isinstance(self.module, HeadedModule)
+        return self.module
 
     def grow(self, classes: tuple[int, ...], tasks: int) -> None:
         """Make room for the batches of further tasks beside the rest."""
@@ -108,19 +109,15 @@ class PublishedReplay(Learner):
         if self.replayer is not None:
             self.replayer = self.widened(self.replayer)
 
-    def _new_replayer(self) -> torch.optim.Adam | None:
-        parameters = list(self.network.parameters())
-        return adam(parameters, self.settings.replay_learning_rate) if parameters else None
-
     def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
         """Add the task's head and make a new optimiser, in the class-incremental form."""
         self.step = 0
-        if not self.settings.grow_heads:
+        if not self.grows_heads:
             return
         self._add_head(classes)
-        self.optimiser = adam(self.network.parameters(), self.settings.learning_rate)
-        if "heads not replayed" not in self.settings.faults:
-            self.replayer = self._new_replayer()
+        self.optimiser = self.new_optimiser(self.learning.learning_rate)
+        if "heads not replayed" not in self.method.faults:
+            self.replayer = self.new_optimiser(self.method.replay_learning_rate)
 
     def _add_head(self, classes: tuple[int, ...]) -> None:
         with self.own_draws():
@@ -138,8 +135,8 @@ class PublishedReplay(Learner):
     def _replay(self, task: int, old: int, number: int) -> None:
         inputs = torch.from_numpy(self.store.unpack(self.rows[old, number]).astype(np.float32))
         labels = self.labels[old, number]
-        faults = self.settings.faults
-        if not self.settings.grow_heads:
+        faults = self.method.faults
+        if not self.grows_heads:
             logits, columns = self.logits(inputs), self.columns(labels)
         else:
             aimed = task if "targets of the current task" in faults else old
@@ -177,19 +174,19 @@ class PublishedReplay(Learner):
             self.noise.bit_generator.state, self.stored = noise, stored
             raise
         if self.step % _SAVED_EVERY == 0:
-            self.saved = tensors_of(self.network)
+            self.saved = tensors_of(self.module)
         self.step += 1
         return value
 
     def checked(self, images: Images, labels: Labels, task: int) -> Labels:
-        """Return a batch's labels as (B,) int64; InputError as `Learner.checked`, or for a task that is none."""
+        """Return a batch's labels as (B,) int64; also InputError for a task that is none."""
         labels = super().checked(images, labels, task)
         if not 0 <= task < self.tasks:
             raise InputError(
                 f"images of task {task} came to published replay, expected one in 0..{self.tasks - 1}; give the "
                 "learner the right number of tasks"
             )
-        if self.settings.grow_heads and task >= len(self.heads):
+        if self.grows_heads and task >= len(self.heads):
             raise InputError(
                 f"images of task {task} came before begin_task({task}), which adds its head; call it first"
             )
@@ -197,8 +194,8 @@ class PublishedReplay(Learner):
 
     def _learn(self, images: Images, labels: Labels, task: int) -> float:
         self.drawn = (self.noise.random(images.shape, np.float32) * 255 < images).astype(np.uint8)
-        picked = self.noise.random() < _PICKED and len(images) == self.settings.batch  # places are of whole batches
-        if picked and self.stored[task] < self.settings.stored_batches:
+        picked = self.noise.random() < _PICKED and len(images) == self.method.batch  # places are of whole batches
+        if picked and self.stored[task] < self.method.stored_batches:
             self.rows[task, self.stored[task]] = self.store.pack(self.drawn)
             self.labels[task, self.stored[task]] = labels
             self.stored[task] += 1
@@ -208,13 +205,13 @@ class PublishedReplay(Learner):
         """Return the cross entropy of spike counts: of the task's head, or of the only one."""
         del images
         inputs = torch.from_numpy(self.drawn.astype(np.float32))
-        if not self.settings.grow_heads:
+        if not self.grows_heads:
             return F.cross_entropy(self.logits(inputs), columns)
         return F.cross_entropy(self._head_logits(inputs, task), self._in_head(labels, task))
 
     def end_task(self, task: int) -> None:
         """Scale the new head's weights to the older heads' mean norm, in the class-incremental form."""
-        if self.settings.grow_heads:
+        if self.grows_heads:
             self._growing.align_heads_()
 
     def decide(self, images: Images, among: tuple[int, ...]) -> Labels:
@@ -224,12 +221,12 @@ class PublishedReplay(Learner):
 
     def rehearse(self) -> None:
         """Take the saved network, if the code's fault is kept."""
-        if "saved before the end" in self.settings.faults and self.saved:
-            put_(self.network, self.saved)
+        if "saved before the end" in self.method.faults and self.saved:
+            put_(self.module, self.saved)
 
     def decide_in_head(self, images: Images, task: int) -> Labels:
         """Return the class that the task's own head gives: what the code reports for the task just learned."""
-        if not self.settings.grow_heads:
+        if not self.grows_heads:
             return self.decide(images, self.classes)
         return decided_label(self.scores(images)[:, self._growing.head_columns(task)], self.heads[task])
 
@@ -256,18 +253,17 @@ class PublishedReplay(Learner):
         for classes in facts["heads"]:
             self._add_head(tuple(classes))
         if self.heads:
-            self.optimiser = adam(self.network.parameters(), self.settings.learning_rate)
-            if "heads not replayed" not in self.settings.faults:
-                self.replayer = self._new_replayer()
+            self.optimiser = self.new_optimiser(self.learning.learning_rate)
+            if "heads not replayed" not in self.method.faults:
+                self.replayer = self.new_optimiser(self.method.replay_learning_rate)
 
-    def state_dict(self) -> tuple[dict[str, NDArray], str]:
-        """Return the stored batches and the saved network beside the rest."""
-        arrays, facts = super().state_dict()
-        arrays |= {f"saved/{name}": array_of(tensor) for name, tensor in self.saved.items()}
-        return {**arrays, "batches/rows": self.rows, "batches/labels": self.labels}, facts
+    def kept_arrays(self) -> dict[str, NDArray]:
+        """Return the stored batches and the saved network."""
+        arrays = {f"saved/{name}": array_of(tensor) for name, tensor in self.saved.items()}
+        return {**arrays, "batches/rows": self.rows, "batches/labels": self.labels}
 
-    def load_state_dict(self, arrays: Any, facts: str) -> None:
-        """Take over what `state_dict` returned for a learner of the same settings."""
-        super().load_state_dict(arrays, facts)
+    def take_over(self, arrays: Any, facts: Any) -> None:
+        """Take over these beside the rest."""
+        super().take_over(arrays, facts)
         self.rows, self.labels = arrays["batches/rows"].copy(), arrays["batches/labels"].copy()
         self.saved = self.weights_under("saved", arrays)

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import Memory, RawImages
-from spikelore.continual.methods.base import Learner, array_of, arrays_under
+from spikelore.continual.methods.gradient import GradientLearner, array_of, arrays_under
 from spikelore.networks.foreign import at_rest, named_tensors, same_draws, tensors_of
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 
 
-class ElasticWeightConsolidation(Learner):
+class ElasticWeightLearner(GradientLearner):
     """Weights that mattered for earlier tasks are held near their values.
 
     After each task the diagonal Fisher information is added up, F += mean over images of (d log p(y|x) / d w)^2, and
@@ -33,18 +33,18 @@ class ElasticWeightConsolidation(Learner):
         super().__init__(*arguments, **options)
         self.fisher: dict[str, torch.Tensor] = {}
         self.anchor: dict[str, torch.Tensor] = {}
-        self.images = RawImages(self.image_shape)
+        self.images = RawImages(self.input_shape)
         self.sample = self._new_sample(0)
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of the Fisher information, the anchor and the sample, which is of the current task's images only."""
-        return self.sample.bytes + 2 * sum(parameter.nbytes for parameter in self.network.parameters())
+        return self.sample.bytes + 2 * sum(parameter.nbytes for parameter in self.module.parameters())
 
     def _new_sample(self, task: int) -> Memory:
         """Return an empty uniform sample of a task's images, for the Fisher information only."""
         rng = generator(self.seed, "learner", "fisher", task)
-        return Memory("reservoir", self.settings.fisher_images, self.images.row_bytes, rng)
+        return Memory("reservoir", self.method.fisher_images, self.images.row_bytes, rng)
 
     def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
         """Begin a new sample."""
@@ -54,10 +54,10 @@ class ElasticWeightConsolidation(Learner):
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the cross entropy plus the quadratic penalty."""
         value = super().loss(images, labels, columns, task)
-        for name, parameter in self.network.named_parameters():
+        for name, parameter in self.module.named_parameters():
             if name in self.fisher:
                 moved = (self.fisher[name] * (parameter - self.anchor[name]) ** 2).sum()
-                value = value + self.settings.strength / 2 * moved
+                value = value + self.method.strength / 2 * moved
         return value
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
@@ -75,19 +75,19 @@ class ElasticWeightConsolidation(Learner):
         images = self.images.unpack(rows)
         fisher = {
             name: self.fisher[name].clone() if name in self.fisher else torch.zeros_like(parameter, requires_grad=False)
-            for name, parameter in self.network.named_parameters()
+            for name, parameter in self.module.named_parameters()
         }
-        with self.own_draws(), at_rest(self.network, still=True):
+        with self.own_draws(), at_rest(self.module, still=True):
             for n in range(len(labels)):
-                self.network.zero_grad(set_to_none=True)
+                self.module.zero_grad(set_to_none=True)
                 logits = self.logits(self.to_input(images[n : n + 1]))
                 F.cross_entropy(logits, self.columns(labels[n : n + 1])).backward()
-                for name, parameter in self.network.named_parameters():
+                for name, parameter in self.module.named_parameters():
                     if parameter.grad is not None:
                         fisher[name] += parameter.grad**2 / len(labels)
-        self.network.zero_grad(set_to_none=True)
+        self.module.zero_grad(set_to_none=True)
         self.fisher = fisher
-        self.anchor = {name: parameter.detach().clone() for name, parameter in self.network.named_parameters()}
+        self.anchor = {name: parameter.detach().clone() for name, parameter in self.module.named_parameters()}
 
     def network_grew(self) -> None:
         """Drop what belongs to parameters of another shape beside the rest."""
@@ -103,21 +103,21 @@ class ElasticWeightConsolidation(Learner):
         super().load_facts(facts)
         self.sample.rng.bit_generator.state = facts["sample generator"]
 
-    def state_dict(self) -> tuple[dict[str, NDArray], str]:
-        """Return Fisher information, anchor and the sample beside the rest."""
-        arrays, facts = super().state_dict()
+    def kept_arrays(self) -> dict[str, NDArray]:
+        """Return Fisher information, anchor and the sample."""
+        arrays = {f"sample/{name}": array for name, array in self.sample.state_dict().items()}
         for title, tensors in (("fisher", self.fisher), ("anchor", self.anchor)):
             arrays |= {f"{title}/{name}": array_of(tensor) for name, tensor in tensors.items()}
-        return arrays | {f"sample/{name}": array for name, array in self.sample.state_dict().items()}, facts
+        return arrays
 
-    def load_state_dict(self, arrays: Any, facts: str) -> None:
-        """Take over what `state_dict` returned."""
-        super().load_state_dict(arrays, facts)
+    def take_over(self, arrays: Any, facts: Any) -> None:
+        """Take over these beside the rest."""
+        super().take_over(arrays, facts)
         self.fisher, self.anchor = self.weights_under("fisher", arrays), self.weights_under("anchor", arrays)
         self.sample.load_state_dict(arrays_under("sample", arrays))
 
 
-class LearningWithoutForgetting(Learner):
+class WithoutForgettingLearner(GradientLearner):
     """On new images the outputs for old classes are held to what the network gave before the task.
 
     With the old network's logits g(x), temperature T and the columns of the classes seen before the task::
@@ -137,12 +137,12 @@ class LearningWithoutForgetting(Learner):
     @property
     def memory_bytes(self) -> int:
         """Bytes of the old network's weights."""
-        return sum(tensor.nbytes for _, tensor in named_tensors(self.network))
+        return sum(tensor.nbytes for _, tensor in named_tensors(self.module))
 
     def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
         """Keep the network as it is before the task."""
         if self.seen:
-            self.old = tensors_of(self.network)
+            self.old = tensors_of(self.module)
             self.old_columns = [self.classes.index(label) for label in self.seen]
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
@@ -151,14 +151,14 @@ class LearningWithoutForgetting(Learner):
         inputs = self.to_input(images)
         if not self.old:
             return F.cross_entropy(self.logits(inputs), columns)
-        heat = self.settings.temperature
-        with torch.no_grad(), same_draws(self.network), self.weights(self.old), at_rest(self.network, still=True):
+        heat = self.method.temperature
+        with torch.no_grad(), same_draws(self.module), self.weights(self.old), at_rest(self.module, still=True):
             old = self.logits(inputs.clone())  # a network may change its input in place
         logits = self.logits(inputs)
         now = F.log_softmax(logits[:, self.old_columns] / heat, 1)
         before = F.log_softmax(old[:, self.old_columns] / heat, 1)
         distance = F.kl_div(now, before, reduction="batchmean", log_target=True)
-        return F.cross_entropy(logits, columns) + self.settings.strength * heat**2 * distance
+        return F.cross_entropy(logits, columns) + self.method.strength * heat**2 * distance
 
     def facts(self) -> dict[str, Any]:
         """Return the old columns beside the rest."""
@@ -169,12 +169,11 @@ class LearningWithoutForgetting(Learner):
         super().load_facts(facts)
         self.old_columns = list(facts["old columns"])
 
-    def state_dict(self) -> tuple[dict[str, NDArray], str]:
-        """Return the old network beside the rest."""
-        arrays, facts = super().state_dict()
-        return arrays | {f"old/{name}": array_of(tensor) for name, tensor in self.old.items()}, facts
+    def kept_arrays(self) -> dict[str, NDArray]:
+        """Return the old network."""
+        return {f"old/{name}": array_of(tensor) for name, tensor in self.old.items()}
 
-    def load_state_dict(self, arrays: Any, facts: str) -> None:
-        """Take over what `state_dict` returned."""
-        super().load_state_dict(arrays, facts)
+    def take_over(self, arrays: Any, facts: Any) -> None:
+        """Take over these beside the rest."""
+        super().take_over(arrays, facts)
         self.old = self.weights_under("old", arrays)

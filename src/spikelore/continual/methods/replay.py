@@ -1,38 +1,251 @@
-"""Experience replay, and GDumb: learning from a memory alone."""
+"""Experience replay, GDumb, and what all learners that keep examples share."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F  # noqa: N812 - the field's name
 
-from spikelore.continual.methods.base import Learner
+from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage, example_bytes
+from spikelore.continual.methods.augment import augment
+from spikelore.continual.methods.gradient import GradientLearner, arrays_under, tensors_under
+from spikelore.learning.surrogate_gradient import adam, step_
+from spikelore.networks.gradient_learning import SPIKE_FROM
+from spikelore.networks.readout import check_images
+from spikelore.randomness import generator, torch_generator
 from spikelore.shapes import Images, Labels
 
+_HIDDEN = -1e4
 
-class ExperienceReplay(Learner):
+
+class MemoryLearner(GradientLearner):
+    """A learner that keeps examples of the stream; see `spikelore.continual.methods.settings.KeepsExamples`.
+
+    Attributes:
+        storage: the form in which examples are stored.
+        memory: where.
+
+    Raises:
+        InputError: the memory's budget is smaller than the number of classes.
+    """
+
+    def __init__(self, method: Any, network: Any, *, seed: int = 0, tasks: int = 1) -> None:
+        super().__init__(method, network, seed=seed, tasks=tasks)
+        self.storage = self.make_storage()
+        rng = generator(seed, "learner", "memory")
+        extras, policy = self.extras(), method.memory.policy
+        self.memory = Memory(policy, self._places(), self.row_bytes(), rng, extras=extras, tasks=tasks)
+
+    def make_storage(self) -> Storage:
+        """Return the form in which examples are stored."""
+        return PackedSpikes(self.input_shape) if self._stores_spikes else RawImages(self.input_shape)
+
+    @property
+    def _stores_spikes(self) -> bool:
+        return self.method.memory.storage == "spikes"
+
+    def row_bytes(self) -> int:
+        """Return how many bytes the row of each stored example has."""
+        return self.storage.row_bytes
+
+    def extras(self) -> int:
+        """Return how many float32 values are kept with each stored example."""
+        return 0
+
+    def _places(self) -> int:
+        size = example_bytes(self.row_bytes(), self.extras())
+        return self.method.memory.budget().examples(size, len(self.classes))
+
+    @property
+    def memory_images(self) -> int:
+        """Places for examples of earlier tasks."""
+        return self.memory.places
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of these places, with labels and what else is kept with one."""
+        return self.memory.bytes
+
+    def make_room(self) -> None:
+        """Divide the places anew."""
+        self.memory.resize(self._places(), extras=self.extras(), tasks=self.tasks)
+
+    def checked(self, images: Images, labels: Labels, task: int) -> Labels:
+        """Return a batch's labels as (B,) int64; InputError also for a task that the memory cannot have."""
+        labels = super().checked(images, labels, task)
+        self.memory.check_task(task)
+        return labels
+
+    def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
+        """Offer the new images to the memory, after the step on them."""
+        del columns
+        self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task)
+
+    def shown(self, images: Images) -> NDArray[np.uint8]:
+        """Return (B,H,W) uint8 images as they are stored: as they are, or 1 where a spike is."""
+        check_images(images)
+        return (images >= SPIKE_FROM).astype(np.uint8) if self._stores_spikes else images
+
+    def drawn(self, count: int) -> tuple[NDArray, Labels, NDArray[np.float32]]:
+        """Draw stored examples: as they were packed, their labels (B,) and extras (B,E)."""
+        rows, labels, extras = self.memory.get(self.memory.sample(count, balanced=self.method.balanced))
+        return self.storage.unpack(rows), labels, extras
+
+    def replayed(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Draw stored examples: network inputs (B,H,W), their columns (B,) and extras (B,E)."""
+        stored, labels, extras = self.drawn(count)
+        images = torch.from_numpy(stored).float()
+        if not self._stores_spikes:
+            images /= 255
+        images = self.varied(images)
+        if self.learning.input == "spikes":
+            images = (images > 0.5).float()
+        return images, self.columns(labels), torch.from_numpy(extras)
+
+    def varied(self, images: torch.Tensor) -> torch.Tensor:
+        """Return stored images (B,H,W), 0..1, as they are replayed: here as they are."""
+        return images
+
+    def new_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Return the new images' cross entropy, over the outputs that the settings say."""
+        over = columns.unique() if self.method.loss_over == "batch" else self._seen_columns()
+        return F.cross_entropy(self._only(logits, over), columns)
+
+    def replayed_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Return the replayed images' cross entropy, over the outputs that the settings say."""
+        return F.cross_entropy(self._only(logits, self._seen_columns()), columns)
+
+    def _seen_columns(self) -> torch.Tensor:
+        return self.columns(np.array(self.seen, np.int64))
+
+    def _only(self, logits: torch.Tensor, over: torch.Tensor) -> torch.Tensor:
+        """Return logits where all but some columns are so low that they have no part in a softmax."""
+        if self.method.loss_over == "all":
+            return logits
+        mask = torch.full((logits.shape[1],), _HIDDEN)
+        mask[over] = 0.0
+        return logits + mask
+
+    @contextmanager
+    def undone_by_failure(self) -> Iterator[None]:
+        """Take back also what was drawn of the memory."""
+        sampled = self.memory.rng.bit_generator.state
+        try:
+            with super().undone_by_failure():
+                yield
+        except BaseException:
+            self.memory.rng.bit_generator.state = sampled
+            raise
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Draw of the memory, while asked, with a generator of its own."""
+        sampling, self.memory.rng = self.memory.rng, generator(self.seed, "asked", self.questions, "memory")
+        try:
+            with super().asked():
+                yield
+        finally:
+            self.memory.rng = sampling
+
+    def facts(self) -> dict[str, Any]:
+        """Return the memory's generator beside the rest."""
+        return {**super().facts(), "memory generator": self.memory.rng.bit_generator.state}
+
+    def load_facts(self, facts: Mapping[str, Any]) -> None:
+        """Take over what `facts` returned."""
+        super().load_facts(facts)
+        self.memory.rng.bit_generator.state = facts["memory generator"]
+
+    def kept_arrays(self) -> dict[str, NDArray]:
+        """Return the memory beside the rest."""
+        return super().kept_arrays() | {f"memory/{name}": array for name, array in self.memory.state_dict().items()}
+
+    def take_over(self, arrays: Mapping[str, NDArray], facts: Any) -> None:
+        """Take over the memory beside the rest."""
+        super().take_over(arrays, facts)
+        self.memory.load_state_dict(arrays_under("memory", arrays))
+
+
+class ReplayLearner(MemoryLearner):
     """Each step learns from the new images and from as many stored ones as ``replay_batch`` says.
 
     The loss is the new images' mean cross entropy plus the stored ones'. New images are offered to the memory after
     the step on them.
-
-    Source: Chaudhry et al. 2019 (arXiv 1902.10486); with ``loss_over: batch`` ER-ACE, Caccia et al. 2022 (arXiv
-    2104.05025).
     """
+
+    def __init__(self, method: Any, network: Any, *, seed: int = 0, tasks: int = 1) -> None:
+        super().__init__(method, network, seed=seed, tasks=tasks)
+        self.draws = torch_generator(seed, "learner", "augmentation")
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the cross entropy of the new images plus that of the replayed ones."""
         del labels, task
         inputs = self.to_input(images)
-        if self.memory is None or not len(self.memory):
+        if not len(self.memory):
             return self.new_images_loss(self.logits(inputs), columns)
-        stored, stored_columns, _ = self.replayed(self.settings.replay_batch)
+        stored, stored_columns, _ = self.replayed(self.method.replay_batch)
         logits = self.logits(torch.cat([inputs, stored]))
         new = self.new_images_loss(logits[: len(columns)], columns)
         return new + self.replayed_images_loss(logits[len(columns) :], stored_columns)
 
+    def varied(self, images: torch.Tensor) -> torch.Tensor:
+        """Return stored images changed at random."""
+        changes = self.method.augmentation
+        return augment(images, changes, self.draws) if changes.any else images
 
-class GDumb(Learner):
+    def rehearse(self) -> None:
+        """Train on the memory alone, ``rehearsal_steps`` steps a class seen, with a rate that falls along a cosine."""
+        steps = self.method.rehearsal_steps * len(self.seen)
+        if not steps:
+            return
+        optimiser = adam(self.module.parameters(), self.method.rehearsal_learning_rate)
+        size = self.method.batch + self.method.replay_batch
+        for n in range(steps):
+            share = 0.5 * (1 + np.cos(np.pi * n / steps))
+            for group in optimiser.param_groups:
+                group["lr"] = self.method.rehearsal_learning_rate * share
+            inputs, columns, _ = self.replayed(size)
+            step_(self.replayed_images_loss(self.logits(inputs), columns), optimiser)
+
+    @contextmanager
+    def undone_by_failure(self) -> Iterator[None]:
+        """Take back also what was drawn for changing images."""
+        draws = self.draws.get_state()
+        try:
+            with super().undone_by_failure():
+                yield
+        except BaseException:
+            self.draws.set_state(draws)
+            raise
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Change images, while asked, with a generator of its own."""
+        draws, self.draws = self.draws, torch_generator(self.seed, "asked", self.questions, "augmentation")
+        try:
+            with super().asked():
+                yield
+        finally:
+            self.draws = draws
+
+    def kept_arrays(self) -> dict[str, NDArray]:
+        """Return the generator's state beside the rest."""
+        return {**super().kept_arrays(), "generators/draws": self.draws.get_state().numpy()}
+
+    def take_over(self, arrays: Mapping[str, NDArray], facts: Any) -> None:
+        """Take over the generator's state beside the rest."""
+        super().take_over(arrays, facts)
+        self.draws.set_state(tensors_under("generators", arrays)["draws"])
+
+
+class GDumbLearner(ReplayLearner):
     """Only fills the memory; when asked, a network with fresh weights learns from the memory alone.
 
-    Source: Prabhu et al. 2020 (ECCV, "GDumb"). Deviations: the memory's policy in place of the paper's greedy balancer,
-    Adam with a cosine in place of SGD with warm restarts, and no cutmix.
+    Deviations from the source: the memory's policy in place of the paper's greedy balancer, Adam with a cosine in place
+    of SGD with warm restarts, and no cutmix.
     """
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:

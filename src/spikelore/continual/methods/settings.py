@@ -1,20 +1,34 @@
-"""What a continual learner is told; imports no torch, so that reading a configuration stays quick."""
+"""Each method as a frozen dataclass of its own settings; imports no torch, so that reading them stays quick.
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self, get_args
+What a method does stands with its learner, which `Method.start` imports. A method of one's own is a subclass of
+`Method`, or of one of these, with `Method.learner` set to a class of its own:
+
+- another loss: a subclass of `spikelore.continual.methods.gradient.GradientLearner` (or of the learner of the method
+  that is changed) that overrides ``loss``;
+- other gradients: a subclass of `GradientReplay` that gives ``gradient``.
+"""
+
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from spikelore.continual.memory import Budget, Policy
+from spikelore.continual.method import Method, cannot, name_of
 from spikelore.errors import InputError, check_choices, check_whole
+from spikelore.networks.protocol import Differentiable, Features
 
-Method = Literal[
-    "naive", "joint", "experience replay", "published replay", "gdumb", "der++", "latent replay", "ewc", "lwf"
-]
-METHODS: tuple[Method, ...] = get_args(Method)
-"""What `LearnerSettings.method` may be."""
+if TYPE_CHECKING:
+    import torch
 
-_WITH_MEMORY = ("experience replay", "gdumb", "der++", "latent replay")
+    from spikelore.continual.methods.projection import GradientReplayLearner
+
+_HERE = "spikelore.continual.methods"
+_PARTS = ("features", "head")
 _LARGEST = 1e30
-_NEED_BOUNDARIES = ("ewc", "lwf", "published replay")
+_LEAST = {
+    "replay_batch": 1, "fisher_images": 1, "freeze_after": 1, "rehearsal_steps": 0, "stored_batches": 0,
+}  # fmt: skip
+_POSITIVE = ("rehearsal_learning_rate", "replay_learning_rate", "temperature")
+_NOT_NEGATIVE = ("strength", "replay_strength")
 
 Fault = Literal[
     "targets of the current task", "heads not replayed", "task 0 as no task", "saved before the end",
@@ -22,6 +36,8 @@ Fault = Literal[
 ]  # fmt: skip
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 """Faults of the published code that are the learner's; see `spikelore.continual.methods.published`."""
+
+LossOver = Literal["all", "seen", "batch"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +48,9 @@ class MemorySettings:
         images: budget in examples; 0 where ``bytes`` is given.
         bytes: budget in bytes, labels included; 0 where ``images`` is given.
         policy: what is kept; see `spikelore.continual.memory.Memory`.
-        storage: ``raw`` grey images, a byte a pixel; ``spikes``: a pixel of 128 or more is a spike, a bit a pixel.
-            Latent replay leaves it at ``raw``: it keeps a layer's spikes, a bit a neuron and step.
+        storage: ``raw`` grey images, a byte a pixel; ``spikes``: a pixel of 128 or more is a spike, a bit a pixel, for
+            networks that see images so. Latent replay leaves it at ``raw``: it keeps a layer's spikes, a bit a neuron
+            and step.
     """
 
     images: int = 0
@@ -78,123 +95,310 @@ class Augmentation:
         return max(self.rotation, self.scale, self.shear, self.shift, self.elastic) > 0
 
 
-@dataclass(frozen=True)
-class LearnerSettings:
-    """How a network learns from a stream.
+@dataclass(frozen=True, kw_only=True)
+class _Checked(Method):
+    """A method whose settings are numbers and choices in known ranges."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choices(self)
+        for name in (one.name for one in fields(self)):
+            value = getattr(self, name)
+            if name in _LEAST:
+                check_whole(name, value, _LEAST[name])
+            elif name in _POSITIVE and not 0 < value <= _LARGEST:
+                raise InputError(f"{name} is {value}, expected above 0 and at most {_LARGEST:g}; choose another number")
+            elif name in _NOT_NEGATIVE and not value >= 0:
+                raise InputError(f"{name} is {value}, expected 0 or more; choose another number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naive(_Checked):
+    """Fine-tuning: only the new inputs are learned. What is forgotten without any method."""
+
+    name: ClassVar[str] = "naive"
+    listens: ClassVar[bool] = False
+    learner: ClassVar[Any] = f"{_HERE}.gradient:GradientLearner"
+    local_learner: ClassVar[Any] = f"{_HERE}.local:LocalLearner"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint(Naive):
+    """All tasks at once, shuffled together: what is there to reach. It learns as `Naive` from a joint stream."""
+
+    name: ClassVar[str] = "joint"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepsExamples(_Checked):
+    """A method that keeps examples of the stream.
 
     Attributes:
-        method: one of `METHODS`.
-        epochs: passes over each task; 1 in a task-free stream.
-        batch: new images a step.
-        learning_rate: of Adam.
-        replay_batch: images replayed from the memory in each step beside the new ones.
-        balanced_replay: draw a class first, then an image of it; otherwise every stored image alike.
-        loss_over: outputs that the cross entropy of a method with replay is over. ``all``; ``seen``: of the classes so
-            far, so that those to come are not pushed down before they come; ``batch``: for replayed images likewise,
-            for new ones only of the classes among them, so that they do not push the old classes' outputs down
-            (ER-ACE, Caccia et al. 2022, arXiv 2104.05025).
-        input: ``grey`` pixels, or ``spikes``: 1 where a pixel is 128 or more, for new, replayed and test images.
-        augmentation: of replayed images, and of GDumb's.
-        readout: ``spikes`` are the logits' only source (their count over the steps); ``drive`` adds the membrane
-            potential that is left over the threshold, for networks that give their output potentials.
-        averaging: decay of the running mean of the weights that decides in place of the last ones; 0 for none. In the
-            first steps n it is n / (n + 9), if that is less.
-        rehearsal_steps: steps on the memory alone, for each class seen, that a copy of the network takes before it is
-            asked; GDumb's only learning, from fresh weights. 0 for latent replay, whose memory holds no images.
-        rehearsal_learning_rate: of those steps, falling to 0 along a cosine.
-        strength: weight of the term that protects old knowledge: EWC's lambda, LwF's, DER's alpha.
-        replay_strength: weight of the replayed images' cross entropy: DER++'s beta.
-        fisher_images: images that estimate EWC's Fisher information after each task.
-        temperature: of LwF's softened outputs.
-        freeze_after: images after which latent replay freezes the layers below ``network.split``.
-        faults: of the published code, to keep; see `FAULTS`.
-        stored_batches: M of the published replay: stored batches a task.
-        replay_learning_rate: of the published replay's second Adam.
-        grow_heads: a new head for each task, in training only the task's own (published, class-incremental).
+        memory: what it may keep.
+        replay_batch: examples replayed from the memory in each step beside the new ones.
+        balanced: draw a class first, then an example of it; otherwise every stored example alike.
+        loss_over: outputs that the cross entropy is over. ``all``; ``seen``: of the classes so far, so that those to
+            come are not pushed down before they come; ``batch``: for replayed examples likewise, for new ones only of
+            the classes among them, so that they do not push the old classes' outputs down (ER-ACE, Caccia et al. 2022,
+            arXiv 2104.05025).
     """
 
-    method: Method = "experience replay"
-    epochs: int = 1
-    batch: int = 32
-    learning_rate: float = 1e-3
+    listens: ClassVar[bool] = False
+    by_gradients: ClassVar[tuple[str, ...]] = ("loss_over", "augmentation", "rehearsal_learning_rate", "freeze_after")
+
+    memory: MemorySettings = field(kw_only=False)
     replay_batch: int = 64
-    balanced_replay: bool = True
-    loss_over: Literal["all", "seen", "batch"] = "all"
-    input: Literal["grey", "spikes"] = "grey"
+    balanced: bool = True
+    loss_over: LossOver = "all"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.memory.budget()
+
+    def why_not(self, network: Any) -> str | None:
+        """Return also which setting such a network would not use, or what would make stored images unlike new ones."""
+        if self.local_learner and not hasattr(network, "module"):
+            for one in fields(self):
+                default = one.default if one.default is not MISSING else one.default_factory
+                default = default() if callable(default) else default
+                if one.name in self.by_gradients and getattr(self, one.name) != default:
+                    return (
+                        f"{one.name} of {self.name} needs gradients, which a {name_of(network)} network does not have"
+                    )
+        sees = getattr(getattr(network, "learning", None), "input", "spikes")
+        if self.memory.storage == "spikes" and sees != "spikes":
+            return (
+                f"{self.name} with storage 'spikes' would replay other images than a {name_of(network)} network is "
+                f"shown, which sees {sees} ones (its input)"
+            )
+        return super().why_not(network)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rehearses(KeepsExamples):
+    """A method that keeps images.
+
+    Attributes:
+        augmentation: of replayed images.
+        rehearsal_steps: steps on the memory alone, for each class seen, that a copy of the network takes before it is
+            asked.
+        rehearsal_learning_rate: of those steps, falling to 0 along a cosine.
+    """
+
     augmentation: Augmentation = field(default_factory=Augmentation)
-    readout: Literal["spikes", "drive"] = "spikes"
-    averaging: float = 0.0
     rehearsal_steps: int = 0
     rehearsal_learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay(_Rehearses):
+    """Experience replay: each step learns from new examples and from stored ones.
+
+    Source: Chaudhry et al. 2019 (arXiv 1902.10486); with ``loss_over: batch`` ER-ACE.
+    """
+
+    name: ClassVar[str] = "experience replay"
+    learner: ClassVar[Any] = f"{_HERE}.replay:ReplayLearner"
+    local_learner: ClassVar[Any] = f"{_HERE}.local:LocalReplay"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GDumb(_Rehearses):
+    """Only fills the memory; when asked, a network with fresh weights learns from the memory alone.
+
+    A step of that is on ``batch`` and ``replay_batch`` stored images together; ``rehearsal_steps`` is at least 1.
+
+    Source: Prabhu et al. 2020 (ECCV, "GDumb").
+    """
+
+    name: ClassVar[str] = "gdumb"
+    learner: ClassVar[Any] = f"{_HERE}.replay:GDumbLearner"
+    local_learner: ClassVar[Any] = f"{_HERE}.local:LocalGDumb"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.rehearsal_steps:
+            raise InputError(
+                "rehearsal_steps is 0, expected at least 1 with gdumb, which learns in no other way; set it"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DarkReplay(_Rehearses):
+    """DER++: each stored image keeps the logits of its arrival, and replay holds the network to them.
+
+    Attributes:
+        strength: alpha, weight of the distance to the kept logits.
+        replay_strength: beta, weight of the replayed images' cross entropy.
+
+    Source: Buzzega et al. 2020 (NeurIPS).
+    """
+
+    name: ClassVar[str] = "der++"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    learner: ClassVar[Any] = f"{_HERE}.der:DarkReplayLearner"
+
     strength: float = 1.0
     replay_strength: float = 1.0
-    fisher_images: int = 500
-    temperature: float = 2.0
+
+    @classmethod
+    def best(cls, memory: MemorySettings) -> Self:
+        """Return the ``best`` preset: with ER-ACE's loss, augmented; for `GradientLearning.best`."""
+        return cls(
+            memory, replay_batch=32, strength=0.3, loss_over="batch",
+            augmentation=Augmentation(rotation=12.0, scale=0.12, shear=0.1, shift=2.0, elastic=0.5),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentReplay(KeepsExamples):
+    """The spikes of a frozen layer are stored in place of images.
+
+    Attributes:
+        freeze_after: images after which the layers below the cut stop learning.
+
+    Source: Pellegrini et al. 2020 (arXiv 1912.01100).
+    """
+
+    name: ClassVar[str] = "latent replay"
+    learner: ClassVar[Any] = f"{_HERE}.latent:LatentReplayLearner"
+    local_learner: ClassVar[Any] = f"{_HERE}.local:LocalLatent"
+
     freeze_after: int = 5000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.memory.storage != "raw":
+            raise InputError(
+                f"memory.storage is {self.memory.storage!r}, expected 'raw' with latent replay, which stores spikes of "
+                "a layer; leave it out"
+            )
+
+    def why_not(self, network: Any) -> str | None:
+        """Return also whether there is no layer to cut at: no ``features`` and ``head`` in a module."""
+        module = getattr(network, "module", None)
+        if module is None:
+            return cannot(self.name, Features, network) or super().why_not(network)
+        if not isinstance(network, type) and not all(callable(getattr(module, one, None)) for one in _PARTS):
+            return f"{self.name} needs a network with features and head, which {type(module).__name__} does not have"
+        return super().why_not(network)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElasticWeightConsolidation(_Checked):
+    """EWC: weights that mattered for earlier tasks are held near their values.
+
+    Attributes:
+        strength: lambda, weight of the penalty.
+        fisher_images: images that estimate the Fisher information after each task.
+
+    Source: Kirkpatrick et al. 2017 (doi 10.1073/pnas.1611835114).
+    """
+
+    name: ClassVar[str] = "ewc"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    boundaries: ClassVar[bool] = True
+    learner: ClassVar[Any] = f"{_HERE}.regularisation:ElasticWeightLearner"
+
+    strength: float = 1.0
+    fisher_images: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningWithoutForgetting(_Checked):
+    """LwF: on new images the outputs for old classes are held to what the network gave before the task.
+
+    Attributes:
+        strength: weight of the distance to the old outputs.
+        temperature: of the softened outputs.
+
+    Source: Li & Hoiem 2016 (arXiv 1606.09282).
+    """
+
+    name: ClassVar[str] = "lwf"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    boundaries: ClassVar[bool] = True
+    learner: ClassVar[Any] = f"{_HERE}.regularisation:WithoutForgettingLearner"
+
+    strength: float = 1.0
+    temperature: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedReplay(_Checked):
+    """The replay of Proietti et al. 2023 as their public code does it; see `spikelore.continual.methods.published`.
+
+    Attributes:
+        faults: of the published code, to keep; see `FAULTS`.
+        stored_batches: M, stored batches a task.
+        replay_learning_rate: of the second Adam.
+        grow_heads: a new head for each task, in training only the task's own (class-incremental).
+    """
+
+    name: ClassVar[str] = "published replay"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    boundaries: ClassVar[bool] = True
+    learner: ClassVar[Any] = f"{_HERE}.published:PublishedReplayLearner"
+
     faults: tuple[Fault, ...] = ()
     stored_batches: int = 0
     replay_learning_rate: float = 1e-4
     grow_heads: bool = False
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        for name in ("epochs", "batch", "replay_batch", "fisher_images", "freeze_after"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least 1; choose another number")
-            check_whole(name, getattr(self, name), 1)
-        for name in ("learning_rate", "rehearsal_learning_rate", "replay_learning_rate", "temperature"):
-            if not 0 < getattr(self, name) <= _LARGEST:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}, expected above 0 and at most {_LARGEST:g}; choose another number"
-                )
-        for name in ("strength", "replay_strength", "rehearsal_steps", "stored_batches"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} is {getattr(self, name)}, expected 0 or more; choose another number")
-        for name in ("rehearsal_steps", "stored_batches"):
-            check_whole(name, getattr(self, name))
-        if not 0 <= self.averaging < 1:
-            raise InputError(f"averaging is {self.averaging}, expected 0 or more and below 1; 0.98 is usual")
+        super().__post_init__()
         unknown = [fault for fault in self.faults if fault not in FAULTS]
         if unknown:
             raise InputError(f"faults has {unknown[0]!r}, expected some of {', '.join(FAULTS)}; choose of these")
-        if self.method == "gdumb" and not self.rehearsal_steps:
-            raise InputError(
-                "rehearsal_steps is 0, expected at least 1 with gdumb, which learns in no other way; set it"
-            )
-        if self.method == "latent replay" and self.rehearsal_steps:
-            raise InputError(
-                f"rehearsal_steps is {self.rehearsal_steps}, expected 0 with latent replay, whose memory holds no "
-                "images; leave it out"
-            )
-        self._refuse_ignored()
 
-    def _refuse_ignored(self) -> None:
-        """Refuse what the method would not do, though results would name it."""
-        needed = {"faults": (), "stored_batches": 0, "grow_heads": False}
-        if self.method == "published replay":
-            needed = {"readout": "spikes", "input": "grey"}
-        for name, value in needed.items():
-            if getattr(self, name) != value:
-                raise InputError(
-                    f"{name} is {getattr(self, name)!r}, expected {value!r} with {self.method}; change one of them"
-                )
+    def why_not(self, network: Any) -> str | None:
+        """Return also whether the network does not learn as the published one."""
+        learning = getattr(network, "learning", None)
+        for name, value in (("readout", "spikes"), ("input", "grey")):
+            if getattr(learning, name, value) != value and not isinstance(network, type):
+                return f"{self.name} has the {name} {value!r} alone, and the network {getattr(learning, name)!r}"
+        return super().why_not(network)
 
-    @classmethod
-    def best(cls, **changes: Any) -> Self:
-        """Return the ``best`` replay preset: DER++ with ER-ACE's loss, augmented; for `SurrogateConfig.best`."""
-        preset = cls(
-            method="der++", batch=32, replay_batch=32, strength=0.3, learning_rate=2e-3, averaging=0.98,
-            loss_over="batch", readout="drive",
-            augmentation=Augmentation(rotation=12.0, scale=0.12, shear=0.1, shift=2.0, elastic=0.5),
-        )  # fmt: skip
-        return replace(preset, **changes)
 
-    @property
-    def keeps_examples(self) -> bool:
-        """Whether the method has a memory with a budget."""
-        return self.method in _WITH_MEMORY
+@dataclass(frozen=True, kw_only=True)
+class GradientReplay(KeepsExamples):
+    """Replay that changes the gradient itself: the base of methods of one's own, which give `gradient` and a name.
 
-    @property
-    def needs_boundaries(self) -> bool:
-        """Whether the method must be told where tasks begin and end."""
-        return self.method in _NEED_BOUNDARIES
+    Each step finds the gradient of the new examples' loss and, once something is stored, that of stored ones'; the
+    optimiser follows what `gradient` makes of the two. On its own it follows their sum, as `Replay` does.
+
+    Example:
+        >>> class AGem(GradientReplay):
+        ...     name = "a-gem"
+        ...
+        ...     def gradient(self, learner, new, stored):
+        ...         overlap = new @ stored
+        ...         return new if overlap >= 0 else new - overlap / (stored @ stored) * stored
+        >>> AGem(MemorySettings(images=100), replay_batch=32).name
+        'a-gem'
+    """
+
+    name: ClassVar[str] = "gradient replay"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    learner: ClassVar[Any] = f"{_HERE}.projection:GradientReplayLearner"
+
+    def gradient(self, learner: "GradientReplayLearner", new: "torch.Tensor", stored: "torch.Tensor") -> Any:
+        """Return the gradient to follow, (P,), of all P weights that learn, one after the other.
+
+        Args:
+            learner: at work, with its network, memory and ``gradient_of`` for the gradient of other examples.
+            new: (P,) gradient of the new examples' mean cross entropy.
+            stored: (P,) the same of ``replay_batch`` stored examples.
+        """
+        del learner
+        return new + stored
+
+
+METHODS: dict[str, type[Method]] = {
+    method.name: method
+    for method in (
+        Naive, Joint, Replay, PublishedReplay, GDumb, DarkReplay, LatentReplay, ElasticWeightConsolidation,
+        LearningWithoutForgetting,
+    )
+}  # fmt: skip
+"""The methods that configurations know, by the name that tables have for them."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from spikelore.continual.methods import FAULTS, LearnerSettings, MemorySettings
+from spikelore.continual.methods import FAULTS, MemorySettings
 from spikelore.data import findings, load
 from spikelore.data.streams import Stream
 from spikelore.errors import InputError
@@ -35,11 +35,12 @@ from spikelore.experiments.continual_run import (
 from spikelore.experiments.findings import named, per_class, told
 from spikelore.experiments.job import Job
 from spikelore.experiments.job import lengthens as job_lengthens
+from spikelore.experiments.learner_settings import LearnerSettings, for_variant
 from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stream_settings import StreamSettings
-from spikelore.experiments.typed import changed, plain
+from spikelore.experiments.typed import changed, check_values, nested, plain
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
 from spikelore.progress import shown
@@ -110,7 +111,9 @@ class ReplayExperiment:
         try:
             if "variants" in values:
                 raise InputError("it has variants of its own, expected values that differ; list them all beside it")
-            return changed(self, {**values, "variants": ()})
+            check_values(ReplayExperiment, values)
+            whole = for_variant(self.learner, self.memory, nested(ReplayExperiment, values))
+            return changed(self, {**whole, "variants": ()})
         except InputError as error:
             raise InputError(f"variant {number + 1}: {error}") from error
 
@@ -146,7 +149,7 @@ def part_names(parts: list[Part]) -> list[str]:
     for part in parts:
         preset, job = part.preset, part.job.as_computed()
         kept = job.memory.images or job.learner.stored_batches or (job.memory.bytes and f"{job.memory.bytes}b") or 0
-        text = f"{preset}-{job.stream.scenario}-{part.label or job.learner.method}-{kept}-seed{job.seed}"
+        text = f"{preset}-{job.stream.scenario}-{part.label or job.method.name}-{kept}-seed{job.seed}"
         stem = re.sub(r"[^a-z0-9-]+", "_", text.lower())
         number = 1
         while owner.setdefault(name := stem if number == 1 else f"{stem}-{number}", job) != job:
@@ -318,7 +321,7 @@ def _gather_metrics(folder: RunFolder, names: list[str]) -> None:
 
 def _method(job: Job) -> str:
     of_authors = job.learner.method == "published replay"
-    return "naive" if of_authors and not job.learner.stored_batches else job.learner.method
+    return "naive" if of_authors and not job.learner.stored_batches else job.method.name
 
 
 def _faults(job: Job) -> list[str]:
@@ -346,7 +349,7 @@ def _row(part: Part, row: dict[str, Any]) -> dict[str, Any]:
         "preset": part.preset,
         **({"label": part.label} if part.label else {}),
         **({"faults": faults} if faults or of_authors else {}),
-        **({"storage": job.memory.storage} if learner.keeps_examples else {}),
+        **({"storage": job.memory.storage} if job.keeps_examples else {}),
         **{name: value for name, value in row.items() if name not in ("scenario", "method")},
         **({"published_averages": theirs} if theirs else {}),
     }

@@ -1,4 +1,4 @@
-"""What all continual learners share: labels to outputs, the training step, decisions and a state to go on from."""
+"""Learning by gradients: labels to outputs, the training step, decisions and a state to go on from."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
-from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage, example_bytes
-from spikelore.continual.methods.augment import augment
-from spikelore.continual.methods.settings import LearnerSettings, MemorySettings
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.learning.surrogate_gradient import adam, step_
 from spikelore.networks.foreign import (
@@ -34,13 +31,11 @@ from spikelore.networks.foreign import (
     tensors_of,
     weights_are_numbers,
 )
-from spikelore.networks.gradient_learning import SPIKE_FROM
+from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.protocol import GrowingModule, LayeredModule, PotentialModule, RandomModule
 from spikelore.networks.readout import as_input, check_images, drive
-from spikelore.randomness import generator, torch_generator
+from spikelore.randomness import torch_generator
 from spikelore.shapes import Images, Labels, as_labels
-
-_HIDDEN = -1e4
 
 
 def arrays_under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
@@ -83,53 +78,48 @@ def _checked_shape(shape: Any) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-class Learner:
-    """A network that learns from a stream of images. On its own: naive fine-tuning; joint training on a joint stream.
+class GradientLearner:
+    """A method at work on a differentiable network. On its own: naive fine-tuning; joint training on a joint stream.
 
-    A method overrides `loss`, or what happens around a task. Randomness: the order of images is the caller's; the
-    rest is drawn from named generators under ``seed``, whose states are part of `state_dict`. That is so for torch's
-    global generator too, which layers such as dropout draw from: while it learns or is asked, it is the learner's own.
+    A method of one's own overrides `loss`, or what happens around a task, and says so in `Method.learner`. Randomness:
+    the order of images is the caller's; the rest is drawn from named generators under ``seed``, whose states are part
+    of `state_dict`. That is so for torch's global generator too, which layers such as dropout draw from: while it
+    learns or is asked, it is the learner's own.
 
     Args:
-        network: any module from images (B,H,W) in 0..1 to (T,B,K) spikes. It begins each call from rest
+        method: with its own settings.
+        network: a `spikelore.networks.protocol.Differentiable` one. Its module begins each call from rest
             (`spikelore.networks.foreign.at_rest`), learns in the modes, training or evaluation, that its modules are
             in, and is asked in evaluation mode.
-        settings: of the method.
-        memory: what the methods that keep examples may keep.
-        classes: the labels in the order of the network's outputs.
-        image_shape: (H,W).
         seed: root seed.
         tasks: number of tasks, for memories that divide by task.
 
     Attributes:
+        module: the network's.
+        learning: learning rate, input, readout and averaging, the network's.
+        classes: the labels in the order of the module's outputs.
         drop_last: whether a shorter last batch of a task is left out.
+        grows_heads: whether outputs come with the tasks, so that there may be fewer than classes.
 
     Raises:
-        InputError: the memory's budget is smaller than the number of classes, the network is no module or its weights
-            cannot be learned here, or there is no class or one twice.
+        InputError: the network's module is none or its weights cannot be learned here, its input is no image, or
+            there is no class or one twice.
     """
 
     drop_last = False
+    grows_heads = False
 
-    def __init__(
-        self,
-        network: nn.Module,
-        settings: LearnerSettings,
-        memory: MemorySettings,
-        classes: tuple[int, ...],
-        image_shape: tuple[int, int],
-        seed: int,
-        tasks: int = 1,
-    ) -> None:
-        check_network(network)
-        classes = tuple(as_labels(classes, what="classes").tolist())
+    def __init__(self, method: Any, network: Any, *, seed: int = 0, tasks: int = 1) -> None:
+        check_network(network.module)
+        classes = tuple(as_labels(network.classes, what="classes").tolist())
         if not classes or len(set(classes)) < len(classes):
             raise InputError(f"classes are {list(classes)}, expected at least one and each once; name each label once")
-        self.network = network
-        self.settings = settings
-        self.kept = memory
+        self.method: Any = method
+        self.network: Any = network
+        self.module: nn.Module = network.module
+        self.learning: GradientLearning = network.learning
         self.classes = classes
-        self.image_shape = _checked_shape(image_shape)
+        self.input_shape = _checked_shape(network.input_shape)
         self.seed = seed
         self.tasks = tasks
         self.seen: list[int] = []
@@ -137,48 +127,24 @@ class Learner:
         self.steps = 0
         self.growth: list[tuple[tuple[int, ...], int]] = []
         self._order_is_known = self._weights_are_known = False
-        self.draws = torch_generator(seed, "learner", "augmentation")
         self.global_draws = torch_generator(seed, "learner", "global").get_state()
-        self.storage = self.make_storage()
-        self.memory = self._make_memory(tasks) if settings.keeps_examples else None
         self.averaged: dict[str, torch.Tensor] = {}
-        self.optimiser = adam(network.parameters(), settings.learning_rate) if self._has_parameters() else None
+        self.optimiser = self.new_optimiser(self.learning.learning_rate)
 
-    def _has_parameters(self) -> bool:
-        return any(True for _ in self.network.parameters())
-
-    def make_storage(self) -> Storage:
-        """Return the form in which examples are stored."""
-        if self.kept.storage == "spikes":
-            return PackedSpikes(self.image_shape)
-        return RawImages(self.image_shape)
-
-    def row_bytes(self) -> int:
-        """Return how many bytes the row of each stored example has."""
-        return self.storage.row_bytes
-
-    def extras(self) -> int:
-        """Return how many float32 values are kept with each stored example."""
-        return 0
+    def new_optimiser(self, learning_rate: float) -> torch.optim.Adam | None:
+        """Return Adam for all weights there are; None where there are none yet."""
+        parameters = list(self.module.parameters())
+        return adam(parameters, learning_rate) if parameters else None
 
     @property
     def memory_images(self) -> int:
         """Places for examples of earlier tasks."""
-        return self.memory.places if self.memory is not None else 0
+        return 0
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of all that is kept of earlier tasks: these places, with labels and what else is kept with one."""
-        return self.memory.bytes if self.memory is not None else 0
-
-    def _make_memory(self, tasks: int) -> Memory:
-        rng = generator(self.seed, "learner", "memory")
-        extras = self.extras()
-        return Memory(self.kept.policy, self._places(), self.row_bytes(), rng, extras=extras, tasks=tasks)
-
-    def _places(self) -> int:
-        size = example_bytes(self.row_bytes(), self.extras())
-        return self.kept.budget().examples(size, len(self.classes))
+        """Bytes of all that is kept of earlier tasks."""
+        return 0
 
     # Around the stream -------------------------------------------------------------------------------------------
 
@@ -207,32 +173,34 @@ class Learner:
         both = sorted(set(classes) & set(self.classes))
         if both:
             raise InputError(f"class {both[0]} is there already, expected new ones; leave it out")
-        spare = self._outputs() - len(self.classes) if classes and not self.settings.grow_heads else len(classes)
-        if spare < len(classes) and not has_methods(self.network, "add_head"):
+        spare = self._outputs() - len(self.classes) if classes and not self.grows_heads else len(classes)
+        if spare < len(classes) and not has_methods(self.module, "add_head"):
             raise InputError(
-                f"{type(self.network).__name__} has {len(self.classes) + spare} outputs and no add_head, expected an "
+                f"{self._name} has {len(self.classes) + spare} outputs and no add_head, expected an "
                 f"output for each of the {len(self.classes) + len(classes)} classes; give it add_head "
                 "(spikelore.networks.protocol.GrowingModule) or enough outputs from the start"
             )
         before = self.classes, self.tasks
         self.classes, self.tasks = (*self.classes, *classes), tasks
         try:
-            if self.memory is not None:
-                self.memory.resize(self._places(), extras=self.extras(), tasks=tasks)
+            self.make_room()
         except InputError:
             self.classes, self.tasks = before
             raise
         if spare < len(classes):
-            assert isinstance(self.network, GrowingModule)
+            assert isinstance(self.module, GrowingModule)
             with self.own_draws():
-                self.network.add_head(len(classes) - spare)
+                self.module.add_head(len(classes) - spare)
             self.network_grew()
         self.growth.append((tuple(classes), tasks))
 
+    def make_room(self) -> None:
+        """Divide what is kept anew, for the classes and tasks that there are now."""
+
     def _outputs(self) -> int:
         """Return how many outputs the network has."""
-        with torch.no_grad(), self.own_draws(), at_rest(self.network, still=True):
-            return self.logits(torch.zeros(1, *self.image_shape)).shape[1]
+        with torch.no_grad(), self.own_draws(), at_rest(self.module, still=True):
+            return self.logits(torch.zeros(1, *self.input_shape)).shape[1]
 
     def network_grew(self) -> None:
         """Follow new parameters of the network: every optimiser gets them and keeps its state of the old ones."""
@@ -242,15 +210,15 @@ class Learner:
 
     def widened(self, optimiser: torch.optim.Adam) -> torch.optim.Adam:
         """Return an optimiser of all the network's parameters with the state that another has of some of them."""
-        wide = adam(self.network.parameters(), optimiser.param_groups[0]["lr"])
-        for parameter in self.network.parameters():
+        wide = adam(self.module.parameters(), optimiser.param_groups[0]["lr"])
+        for parameter in self.module.parameters():
             if parameter in optimiser.state:
                 wide.state[parameter] = optimiser.state[parameter]
         return wide
 
     def of_same_shape(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return those of the tensors whose parameter has kept its shape."""
-        shapes = {name: tensor.shape for name, tensor in named_tensors(self.network)}
+        shapes = {name: tensor.shape for name, tensor in named_tensors(self.module)}
         return {name: tensor for name, tensor in tensors.items() if tensor.shape == shapes.get(name)}
 
     @contextmanager
@@ -283,11 +251,11 @@ class Learner:
         """
         labels = self.checked(images, labels, task)
         columns = self.columns(labels)
-        with self._undone_by_failure(), self.own_draws():
+        with self.undone_by_failure(), self.own_draws():
             for label in np.unique(labels).tolist():
                 if label not in self.seen:
                     self.seen.append(label)
-            value = self.descend(self.loss(images, labels, columns, task))
+            value = self.take_step(images, labels, columns, task)
         self.remember(images, labels, columns, task)
         return value
 
@@ -297,33 +265,32 @@ class Learner:
         Raises:
             InputError: images or labels that cannot be learned from.
         """
-        check_images(images, self.image_shape)
+        check_images(images, self.input_shape)
         if not len(images):
             raise InputError("the batch has no image, expected at least one; leave it out")
         labels = checked_labels(labels, len(images))
-        if self.memory is not None:
-            self.memory.check_task(task)
+        del task
         return labels
 
     @contextmanager
-    def _undone_by_failure(self) -> Iterator[None]:
+    def undone_by_failure(self) -> Iterator[None]:
         """In a block that fails, take back what it did to the classes seen, the generators and running statistics."""
-        seen, draws, everywhere = list(self.seen), self.draws.get_state(), self.global_draws
-        noise = own_generator(self.network)
+        seen, everywhere = list(self.seen), self.global_draws
+        noise = own_generator(self.module)
         drawn = None if noise is None else noise.get_state()
-        sampled = None if self.memory is None else self.memory.rng.bit_generator.state
-        statistics = at_rest(self.network) if any(True for _ in self.network.buffers()) else nullcontext()
+        statistics = at_rest(self.module) if any(True for _ in self.module.buffers()) else nullcontext()
         try:
             with statistics:
                 yield
         except BaseException:
             self.seen, self.global_draws = seen, everywhere
-            self.draws.set_state(draws)
             if noise is not None and drawn is not None:
                 noise.set_state(drawn)
-            if self.memory is not None and sampled is not None:
-                self.memory.rng.bit_generator.state = sampled
             raise
+
+    def take_step(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> float:
+        """Take a step on a batch that is known to be right, and return its loss: here one down `loss`."""
+        return self.descend(self.loss(images, labels, columns, task))
 
     def descend(self, loss: torch.Tensor) -> float:
         """Take one step of the optimiser and follow it with the averaged weights."""
@@ -338,7 +305,7 @@ class Learner:
     def _check_weights(self, optimiser: torch.optim.Optimizer) -> None:
         """Refuse a network that made weights in its first call, which would not be learned."""
         known = {id(weight) for group in optimiser.param_groups for weight in group["params"]}
-        for name, weight in self.network.named_parameters():
+        for name, weight in self.module.named_parameters():
             if id(weight) not in known:
                 raise InputError(
                     f"{name} of {self._name} was made after the learner, which does not know it; show the network an "
@@ -348,11 +315,11 @@ class Learner:
 
     @torch.no_grad()
     def _average(self) -> None:
-        if not self.settings.averaging:
+        if not self.learning.averaging:
             return
         self.steps += 1
-        decay = min(self.settings.averaging, self.steps / (self.steps + 9))
-        for name, tensor in named_tensors(self.network):
+        decay = min(self.learning.averaging, self.steps / (self.steps + 9))
+        for name, tensor in named_tensors(self.module):
             mean = self.averaged.get(name)
             if mean is None or not tensor.is_floating_point():
                 self.averaged[name] = tensor.detach().clone()
@@ -365,56 +332,14 @@ class Learner:
         return F.cross_entropy(self.logits(self.to_input(images)), columns)
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
-        """Offer the new images to the memory, after the step on them."""
-        del columns
-        if self.memory is not None:
-            self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task)
-
-    def new_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Return the new images' cross entropy, over the outputs that the settings say."""
-        over = columns.unique() if self.settings.loss_over == "batch" else self._seen_columns()
-        return F.cross_entropy(self._only(logits, over), columns)
-
-    def replayed_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Return the replayed images' cross entropy, over the outputs that the settings say."""
-        return F.cross_entropy(self._only(logits, self._seen_columns()), columns)
-
-    def _seen_columns(self) -> torch.Tensor:
-        return self.columns(np.array(self.seen, np.int64))
-
-    def _only(self, logits: torch.Tensor, over: torch.Tensor) -> torch.Tensor:
-        """Return logits where all but some columns are so low that they have no part in a softmax."""
-        if self.settings.loss_over == "all":
-            return logits
-        mask = torch.full((logits.shape[1],), _HIDDEN)
-        mask[over] = 0.0
-        return logits + mask
-
-    def replayed(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Draw stored examples: network inputs (B,H,W), changed at random, their columns (B,) and extras (B,E)."""
-        assert self.memory is not None
-        rows, labels, extras = self.memory.get(self.memory.sample(count, balanced=self.settings.balanced_replay))
-        images = torch.from_numpy(self.storage.unpack(rows)).float()
-        if self.kept.storage == "raw":
-            images /= 255
-        if self.settings.augmentation.any:
-            images = augment(images, self.settings.augmentation, self.draws)
-        if self.settings.input == "spikes":
-            images = (images > 0.5).float()
-        return images, self.columns(labels), torch.from_numpy(extras)
+        """Keep what is to be kept of the new images, after the step on them: here nothing."""
 
     # Inputs and outputs ------------------------------------------------------------------------------------------
 
-    def shown(self, images: Images) -> NDArray[np.uint8]:
-        """Return (B,H,W) uint8 images as they are stored: as they are, or 1 where a spike is."""
-        check_images(images)
-        spikes = self.kept.storage == "spikes"
-        return (images >= SPIKE_FROM).astype(np.uint8) if spikes else images
-
     def to_input(self, images: Images) -> torch.Tensor:
         """Return (B,H,W) uint8 images as the network sees them, 0..1."""
-        check_images(images, self.image_shape)
-        return as_input(images, self.settings.input)
+        check_images(images, self.input_shape)
+        return as_input(images, self.learning.input)
 
     def columns(self, labels: Labels) -> torch.Tensor:
         """Return the network's output column of each label.
@@ -439,8 +364,8 @@ class Learner:
                 output potentials.
             SpikeloreError: an exception in the network.
         """
-        if self.settings.readout == "drive":
-            network = self.network
+        if self.learning.readout == "drive":
+            network = self.module
             able = isinstance(network, PotentialModule) and has_methods(network, "features", "output")
             if not able or not isinstance(network.threshold, float | int | torch.Tensor):
                 raise InputError(
@@ -453,13 +378,13 @@ class Learner:
 
     @property
     def _name(self) -> str:
-        return type(self.network).__name__
+        return type(self.module).__name__
 
     def spikes(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the output spikes (T,B,K) of (B,H,W) inputs, from rest."""
-        found = over_time(respond(self.network, self.network, inputs), inputs, self._name)
+        found = over_time(respond(self.module, self.module, inputs), inputs, self._name)
         if not self._order_is_known and len(found) == len(inputs) > 1:
-            check_order(self.network, self.network, inputs)
+            check_order(self.module, self.module, inputs)
         self._order_is_known |= len(inputs) > 1
         return found
 
@@ -470,12 +395,12 @@ class Learner:
                 f"{self._name}.features returned {kind_of(features)}, expected a tensor (T,B,...) of spikes; return it"
             )
         shown = features[0]
-        if self.settings.readout == "spikes":
-            assert isinstance(self.network, LayeredModule)
-            spikes = over_time(respond(self.network, self.network.head, features), shown, f"{self._name}.head")
+        if self.learning.readout == "spikes":
+            assert isinstance(self.module, LayeredModule)
+            spikes = over_time(respond(self.module, self.module.head, features), shown, f"{self._name}.head")
             return self._of_classes(spikes.sum(0))
-        assert isinstance(self.network, PotentialModule)
-        both = respond(self.network, self.network.output, features)
+        assert isinstance(self.module, PotentialModule)
+        both = respond(self.module, self.module.output, features)
         name = f"{self._name}.output"
         if not isinstance(both, tuple | list) or len(both) != 2:
             raise InputError(
@@ -483,11 +408,11 @@ class Learner:
                 "'drive'; use the readout 'spikes'"
             )
         spikes, potentials = (over_time(each, shown, name) for each in both)
-        return self._of_classes(drive(spikes, potentials, self.network.threshold))
+        return self._of_classes(drive(spikes, potentials, self.module.threshold))
 
     def _of_classes(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the logits, if there is one for each class or heads are still to come."""
-        if logits.shape[1] < len(self.classes) and not self.settings.grow_heads:
+        if logits.shape[1] < len(self.classes) and not self.grows_heads:
             raise InputError(
                 f"the network has {logits.shape[1]} outputs, expected one for each of the {len(self.classes)} classes; "
                 "give it a larger head"
@@ -501,13 +426,13 @@ class Learner:
         The network is in evaluation mode meanwhile, and nothing in it moves but its generator. They are NaN if a weight
         is not a finite number.
         """
-        check_images(images, self.image_shape)
+        check_images(images, self.input_shape)
         if not len(images):
             return torch.zeros(0, len(self.classes))
-        with at_rest(self.network, still=True):
+        with at_rest(self.module, still=True):
             parts = [self.to_input(images[n : n + batch]) for n in range(0, len(images), batch)]
             found = torch.cat([self.logits(part) for part in parts])
-        return found if weights_are_numbers(self.network) else torch.full_like(found, float("nan"))
+        return found if weights_are_numbers(self.module) else torch.full_like(found, float("nan"))
 
     def decide(self, images: Images, among: tuple[int, ...]) -> Labels:
         """Return the class in ``among`` with the largest logit for each image; on a tie the first of ``classes``.
@@ -526,52 +451,34 @@ class Learner:
         That is: averaged weights if there are any, then `rehearse` on a copy in the modes that it learns in, then
         evaluation mode, all with generators of its own. Afterwards each module is in the mode it was in.
         """
-        noise = own_generator(self.network)
-        draws, self.draws = self.draws, torch_generator(self.seed, "asked", self.questions, "augmentation")
-        sampling = None
-        if self.memory is not None:
-            sampling, self.memory.rng = self.memory.rng, generator(self.seed, "asked", self.questions, "memory")
-        if noise is not None and isinstance(self.network, RandomModule):
-            self.network.generator = torch_generator(self.seed, "asked", self.questions, "network")
+        noise = own_generator(self.module)
+        if noise is not None and isinstance(self.module, RandomModule):
+            self.module.generator = torch_generator(self.seed, "asked", self.questions, "network")
         everywhere = torch.get_rng_state()
         torch.set_rng_state(torch_generator(self.seed, "asked", self.questions, "torch").get_state())
         try:
-            with modes_kept(self.network), self.weights(self.averaged):
+            with modes_kept(self.module), self.weights(self.averaged):
                 self.rehearse()
-                self.network.eval()
+                self.module.eval()
                 yield
         finally:
             self.questions += 1
             torch.set_rng_state(everywhere)
-            self.draws = draws
-            if self.memory is not None and sampling is not None:
-                self.memory.rng = sampling
-            if noise is not None and isinstance(self.network, RandomModule):
-                self.network.generator = noise
+            if noise is not None and isinstance(self.module, RandomModule):
+                self.module.generator = noise
 
     @contextmanager
     def weights(self, others: Mapping[str, torch.Tensor]) -> Iterator[None]:
         """While the block runs, the network has other weights, where any are given; afterwards its own again."""
-        kept = tensors_of(self.network, all_buffers=True)
-        put_(self.network, others)
+        kept = tensors_of(self.module, all_buffers=True)
+        put_(self.module, others)
         try:
             yield
         finally:
-            put_(self.network, kept)
+            put_(self.module, kept)
 
     def rehearse(self) -> None:
-        """Train on the memory alone, `rehearsal_steps` steps a class seen, with a rate that falls along a cosine."""
-        steps = self.settings.rehearsal_steps * len(self.seen)
-        if self.memory is None or not steps:
-            return
-        optimiser = adam(self.network.parameters(), self.settings.rehearsal_learning_rate)
-        size = self.settings.batch + self.settings.replay_batch
-        for n in range(steps):
-            share = 0.5 * (1 + np.cos(np.pi * n / steps))
-            for group in optimiser.param_groups:
-                group["lr"] = self.settings.rehearsal_learning_rate * share
-            inputs, columns, _ = self.replayed(size)
-            step_(self.replayed_images_loss(self.logits(inputs), columns), optimiser)
+        """Change the network, its averaged weights taken, before it is asked: here in nothing. It is put back after."""
 
     # State -------------------------------------------------------------------------------------------------------
 
@@ -581,40 +488,37 @@ class Learner:
 
     def facts(self) -> dict[str, Any]:
         """Return the part of the state that is no array, as plain values."""
-        found: dict[str, Any] = {
-            "method": self.settings.method,
+        return {
+            "method": self.method.name,
             "growth": self.growth,
             "seen": self.seen,
             "questions": self.questions,
             "steps": self.steps,
         }
-        if self.memory is not None:
-            found["memory generator"] = self.memory.rng.bit_generator.state
-        return found
 
     def load_facts(self, facts: Mapping[str, Any]) -> None:
         """Take over what `facts` returned; grows as that learner did."""
         for classes, tasks in facts.get("growth", []):
             self.grow(tuple(classes), tasks)
         self.seen, self.questions, self.steps = list(facts["seen"]), facts["questions"], facts["steps"]
-        if self.memory is not None:
-            self.memory.rng.bit_generator.state = facts["memory generator"]
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return everything that decides how learning goes on: arrays by name, and the rest as JSON."""
-        arrays = {f"network/{name}": array_of(tensor) for name, tensor in named_tensors(self.network)}
+        arrays = {f"network/{name}": array_of(tensor) for name, tensor in named_tensors(self.module)}
         for title, optimiser in self.optimisers().items():
             for index, values in optimiser.state_dict()["state"].items():
                 arrays.update({f"{title}/{index}/{key}": array_of(value) for key, value in values.items()})
         arrays.update({f"averaged/{name}": array_of(tensor) for name, tensor in self.averaged.items()})
-        arrays["generators/draws"] = self.draws.get_state().numpy()
         arrays["generators/global"] = self.global_draws.numpy()
-        noise = own_generator(self.network)
+        noise = own_generator(self.module)
         if noise is not None:
             arrays["generators/network"] = noise.get_state().numpy()
-        if self.memory is not None:
-            arrays.update({f"memory/{name}": array for name, array in self.memory.state_dict().items()})
+        arrays |= self.kept_arrays()
         return {name: array.copy() for name, array in arrays.items()}, json.dumps(self.facts())
+
+    def kept_arrays(self) -> dict[str, NDArray]:
+        """Return the arrays of the state that are this method's own, by name."""
+        return {}
 
     def load_network(self, arrays: Mapping[str, NDArray]) -> None:
         """Take over a network's weights alone, to decide with them.
@@ -622,17 +526,17 @@ class Learner:
         Raises:
             InputError: they are of another network, or not numbers.
         """
-        for name, _ in self.network.named_parameters(remove_duplicate=False):
+        for name, _ in self.module.named_parameters(remove_duplicate=False):
             if name in arrays and np.isnan(arrays[name]).any():
                 raise InputError(f"{name} of the saved network holds NaN; train it again")
         try:
-            put_(self.network, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, strict=True)
+            put_(self.module, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, strict=True)
         except InputError as error:
             raise InputError(f"the saved network does not fit the configuration ({error}); train it again") from error
 
     def weights_under(self, title: str, arrays: Mapping[str, NDArray]) -> dict[str, torch.Tensor]:
         """Return `tensors_under` a title, each in the type of the network's tensor of its name."""
-        mine = dict(named_tensors(self.network))
+        mine = dict(named_tensors(self.module))
         found = tensors_under(title, arrays)
         return {name: tensor.to(mine[name].dtype) if name in mine else tensor for name, tensor in found.items()}
 
@@ -643,7 +547,7 @@ class Learner:
             InputError: a state of another method, network or memory, or no such state.
         """
         try:
-            self._load(arrays, json.loads(facts))
+            self.take_over(arrays, json.loads(facts))
         except SpikeloreError:
             raise
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
@@ -651,11 +555,12 @@ class Learner:
                 f"the saved state is not of such a learner ({reason_of(error)}); make the learner as that one was made"
             ) from error
 
-    def _load(self, arrays: Mapping[str, NDArray], facts: Any) -> None:
-        method = facts.get("method", self.settings.method)
-        if method != self.settings.method:
+    def take_over(self, arrays: Mapping[str, NDArray], facts: Any) -> None:
+        """Take over the parts of a state; a method with arrays of its own takes those too."""
+        method = facts.get("method", self.method.name)
+        if method != self.method.name:
             raise InputError(
-                f"the saved state is of the method {method!r}, expected {self.settings.method!r}; make the learner as "
+                f"the saved state is of the method {method!r}, expected {self.method.name!r}; make the learner as "
                 "that one was made"
             )
         self.load_facts(facts)
@@ -668,10 +573,7 @@ class Learner:
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
         self.averaged = self.weights_under("averaged", arrays)
         states = tensors_under("generators", arrays)
-        self.draws.set_state(states["draws"])
         self.global_draws = states.get("global", self.global_draws)
-        noise = own_generator(self.network)
+        noise = own_generator(self.module)
         if noise is not None:
             noise.set_state(states["network"])
-        if self.memory is not None:
-            self.memory.load_state_dict(arrays_under("memory", arrays))

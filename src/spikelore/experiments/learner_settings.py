@@ -1,0 +1,226 @@
+"""The section ``learner`` of a configuration: a method and how its network learns, by flat names."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from spikelore.continual.method import Method
+from spikelore.continual.methods import METHODS, Augmentation, DarkReplay, Fault, LatentReplay, MemorySettings
+from spikelore.errors import InputError, check_choices
+from spikelore.experiments import typed
+from spikelore.networks.gradient_learning import GradientLearning
+
+_CALLED = {"balanced_replay": "balanced"}
+"""What a setting is called in a method, where that differs."""
+
+_UNUSED_LEARNING = {"gdumb": ("learning_rate", "averaging"), "published replay": ("readout", "input")}
+"""How a network learns, as far as a method does not use it."""
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """How a network learns from a stream. What the method does not use keeps its default.
+
+    Attributes:
+        method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc or lwf; or one of
+            one's own, as ``path/to/file.py:Class`` or ``module:Class``.
+        options: settings that a method of one's own has beside those here.
+        epochs: passes over each task; 1 in a task-free stream.
+        batch: new images a step.
+        learning_rate: of Adam.
+        replay_batch: images replayed from the memory in each step beside the new ones.
+        balanced_replay: draw a class first, then an image of it; otherwise every stored image alike.
+        loss_over: outputs that the cross entropy of a method with replay is over. ``all``; ``seen``: of the classes so
+            far, so that those to come are not pushed down before they come; ``batch``: for replayed images likewise,
+            for new ones only of the classes among them, so that they do not push the old classes' outputs down
+            (ER-ACE, Caccia et al. 2022, arXiv 2104.05025).
+        input: ``grey`` pixels, or ``spikes``: 1 where a pixel is 128 or more, for new, replayed and test images.
+        augmentation: of replayed images, and of GDumb's.
+        readout: ``spikes`` are the logits' only source (their count over the steps); ``drive`` adds the membrane
+            potential that is left over the threshold, for networks that give their output potentials.
+        averaging: decay of the running mean of the weights that decides in place of the last ones; 0 for none. In the
+            first steps n it is n / (n + 9), if that is less.
+        rehearsal_steps: steps on the memory alone, for each class seen, that a copy of the network takes before it is
+            asked; GDumb's only learning, from fresh weights.
+        rehearsal_learning_rate: of those steps, falling to 0 along a cosine.
+        strength: weight of the term that protects old knowledge: EWC's lambda, LwF's, DER's alpha.
+        replay_strength: weight of the replayed images' cross entropy: DER++'s beta.
+        fisher_images: images that estimate EWC's Fisher information after each task.
+        temperature: of LwF's softened outputs.
+        freeze_after: images after which latent replay freezes the layers below ``network.split``.
+        faults: of the published code, to keep; see `spikelore.continual.methods.FAULTS`.
+        stored_batches: M of the published replay: stored batches a task.
+        replay_learning_rate: of the published replay's second Adam.
+        grow_heads: a new head for each task, in training only the task's own (published, class-incremental).
+    """
+
+    method: str = "experience replay"
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+    epochs: int = 1
+    batch: int = 32
+    learning_rate: float = 1e-3
+    replay_batch: int = 64
+    balanced_replay: bool = True
+    loss_over: Literal["all", "seen", "batch"] = "all"
+    input: Literal["grey", "spikes"] = "grey"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    readout: Literal["spikes", "drive"] = "spikes"
+    averaging: float = 0.0
+    rehearsal_steps: int = 0
+    rehearsal_learning_rate: float = 1e-3
+    strength: float = 1.0
+    replay_strength: float = 1.0
+    fisher_images: int = 500
+    temperature: float = 2.0
+    freeze_after: int = 5000
+    faults: tuple[Fault, ...] = ()
+    stored_batches: int = 0
+    replay_learning_rate: float = 1e-4
+    grow_heads: bool = False
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.method not in METHODS and ":" not in self.method:
+            raise InputError(
+                f"method is {self.method!r}, expected one of {', '.join(METHODS)}, or one of your own as FILE.py:CLASS;"
+                " choose one"
+            )
+
+    @property
+    def kind(self) -> type[Method]:
+        """The method's class; InputError if it is one's own and cannot be imported."""
+        return METHODS.get(self.method) or _own(self.method)
+
+    @property
+    def used(self) -> dict[str, str]:
+        """The settings that the method uses, by name: what it calls them, or "" for the network's."""
+        has = {one.name for one in fields(self.kind)}
+        unused = _UNUSED_LEARNING.get(self.method, ())
+        found = {one.name: _CALLED.get(one.name, one.name) for one in fields(self)}
+        learning = {one.name: "" for one in fields(GradientLearning) if one.name not in unused}
+        return {name: called for name, called in found.items() if called in has} | learning
+
+    def split(self, memory: MemorySettings) -> tuple[Method, GradientLearning]:
+        """Return the method with its own settings, and how its network learns.
+
+        Raises:
+            InputError: a setting, of these or of the memory, that the method does not use and that differs from its
+                default, or a value that the method refuses.
+        """
+        kind, used = self.kind, self.used
+        own = {called: getattr(self, name) for name, called in used.items() if called}
+        if "memory" in {one.name for one in fields(kind)}:
+            own["memory"] = memory
+        elif memory.images or memory.bytes:
+            raise InputError(
+                f"{kind.name} keeps no examples, so a memory of {memory.images} images and {memory.bytes} bytes has no "
+                "meaning; set both to 0 or choose another method"
+            )
+        else:
+            for name in ("policy", "storage"):
+                _refuse_unused(f"memory.{name}", getattr(memory, name), getattr(MemorySettings(), name), kind.name)
+        for one in fields(self):
+            if one.name not in ("method", *used) and not (one.name == "options" and self.method not in METHODS):
+                _refuse_unused(one.name, getattr(self, one.name), _default(one), kind.name)
+        if given := self.options:
+            typed.check_values(kind, given, "learner.options.")
+            if both := sorted(set(given) & set(own)):
+                raise InputError(f"learner.options has {both[0]}, expected it as a setting of its own; move it there")
+            own |= {name: typed.converted(kind, name, value) for name, value in given.items()}
+        learning = {one.name: getattr(self, one.name) for one in fields(GradientLearning)}
+        return kind(**own), GradientLearning(**learning)
+
+    def turned_to(self, method: str) -> Self:
+        """Return the settings for another method: those that it does not use go back to their defaults."""
+        other = replace(self, method=method, options={})
+        left = [one for one in fields(self) if one.name not in ("method", *other.used)]
+        return replace(other, **{one.name: _default(one) for one in left})
+
+    @classmethod
+    def of(cls, method: Method, learning: GradientLearning) -> Self:
+        """Return the settings that `split` makes one of our methods and a way of learning from."""
+        blank = cls(type(method).name)
+        given = {name: getattr(method, called) if called else getattr(learning, name)
+                 for name, called in blank.used.items()}  # fmt: skip
+        return replace(blank, **given)
+
+    @classmethod
+    def best(cls, **changes: Any) -> Self:
+        """Return the ``best`` replay preset, `DarkReplay.best`; for `SurrogateConfig.best`."""
+        learning = GradientLearning(learning_rate=2e-3, readout="drive", averaging=0.98)
+        return replace(cls.of(DarkReplay.best(MemorySettings(images=1)), learning), **changes)
+
+
+def _default(one: Any) -> Any:
+    return one.default_factory() if callable(one.default_factory) else one.default
+
+
+def _refuse_unused(name: str, value: Any, default: Any, method: str) -> None:
+    if value != default:
+        raise InputError(
+            f"{name} is {value!r}, expected {default!r} with {method}, which does not use it; leave it out or choose "
+            "another method"
+        )
+
+
+@cache
+def _own(method: str) -> type[Method]:
+    """Return a method of one's own, named as ``file.py:Class`` or ``module:Class``."""
+    where, _, name = method.rpartition(":")
+    try:
+        module = _from_file(Path(where).expanduser()) if where.endswith(".py") else import_module(where)
+        found = getattr(module, name, None)
+    except InputError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"learner.method {method!r} cannot be imported ({type(error).__name__}: {reason}); correct its file"
+        ) from error
+    if not isinstance(found, type) or not issubclass(found, Method) or not getattr(found, "name", ""):
+        what = "nothing" if found is None else "another thing"
+        raise InputError(
+            f"learner.method {method!r} names {what}, expected a subclass of "
+            "spikelore.continual.method.Method with a name; correct one of them"
+        )
+    return found
+
+
+def _from_file(path: Path) -> Any:
+    """Return a file as a module."""
+    if not path.is_file():
+        raise InputError(f"learner.method names the file {path}, which is not there; correct the path")
+    name = f"spikelore_own_{path.stem}"
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def for_variant(learner: LearnerSettings, memory: MemorySettings, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a variant's nested values, if it names a method with all of what it leaves unsaid.
+
+    Of its base's settings it has those that its method has; the rest goes back to the defaults.
+    """
+    given = values.get("learner", {})
+    if "method" not in given:
+        return dict(values)
+    turned = learner.turned_to(given["method"])
+    if "memory" not in {one.name for one in fields(turned.kind)}:
+        memory = MemorySettings()
+    elif turned.kind is LatentReplay:
+        memory = replace(memory, storage="raw")
+    whole = {"learner": typed.plain(turned), "memory": typed.plain(memory)}
+    return {
+        **values,
+        "learner": typed.merged(LearnerSettings, whole["learner"], given),
+        "memory": typed.merged(MemorySettings, whole["memory"], values.get("memory", {})),
+    }
