@@ -1,6 +1,6 @@
 """Knowledge fusion by pruning: the most important output units of several networks become one network.
 
-Written against `spikelore.networks.protocol.Units`. Source: Antonov & Sukhov 2022
+Written against `spikelore.networks.protocol.OutputUnits`. Source: Antonov & Sukhov 2022
 (doi 10.1109/ITNT55410.2022.9848660).
 """
 
@@ -15,11 +15,11 @@ from scipy.cluster.hierarchy import fcluster, ward
 from spikelore.continual import importance as ranking
 from spikelore.errors import InputError
 from spikelore.kernels.template_stdp.correlation import gains_and_centres
-from spikelore.networks.protocol import Units
+from spikelore.networks.protocol import OutputUnits
 
-Network = TypeVar("Network", bound=Units)
+Network = TypeVar("Network", bound=OutputUnits)
 Budget = Mapping[int, int]
-"""Units to keep of each class."""
+"""OutputUnits to keep of each class."""
 
 
 def _norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -55,7 +55,7 @@ def scaled(network: Network, score: str) -> Network:
     return network.with_units(weights, network.unit_classes, gains.astype(np.float32), centres.astype(np.float32))
 
 
-def check_fusible(networks: Sequence[Units]) -> None:
+def check_fusible(networks: Sequence[OutputUnits]) -> None:
     """Raise `InputError` unless there are two networks or more with the same features and unit shape, all finite."""
     if len(networks) < 2:
         raise InputError(f"fusion got {len(networks)} network; it needs two or more")
@@ -78,7 +78,7 @@ def check_fusible(networks: Sequence[Units]) -> None:
             )
 
 
-def equal_budgets(networks: Sequence[Units], size: int) -> list[dict[int, int]]:
+def equal_budgets(networks: Sequence[OutputUnits], size: int) -> list[dict[int, int]]:
     """Share ``size`` units equally among all classes, and each class among the networks that know it.
 
     A class's odd units go to the earlier networks.
@@ -126,7 +126,7 @@ def plasticity(budgets: Sequence[Budget], protected: float) -> NDArray[np.float3
     return np.concatenate(shares).astype(np.float32)
 
 
-def _check_budgets(networks: Sequence[Units], budgets: Sequence[Budget]) -> None:
+def _check_budgets(networks: Sequence[OutputUnits], budgets: Sequence[Budget]) -> None:
     if len(budgets) != len(networks):
         raise InputError(f"there are {len(budgets)} budgets for {len(networks)} networks; give one each")
     for n, (network, budget) in enumerate(zip(networks, budgets, strict=True), start=1):
@@ -142,7 +142,7 @@ def _check_budgets(networks: Sequence[Units], budgets: Sequence[Budget]) -> None
         raise InputError(f"the budgets are {list(budgets)}, expected at least one unit in all; keep some")
 
 
-def select(network: Units, importance: NDArray[np.float64], budget: Budget) -> NDArray[np.int64]:
+def select(network: OutputUnits, importance: NDArray[np.float64], budget: Budget) -> NDArray[np.int64]:
     """Return the units to keep: per class of ``budget`` its most important ones (ties: the lower index)."""
     kept = []
     for one in sorted(budget):
@@ -151,7 +151,7 @@ def select(network: Units, importance: NDArray[np.float64], budget: Budget) -> N
     return np.concatenate(kept) if kept else np.empty(0, np.int64)
 
 
-def _checked_importances(networks: Sequence[Units], given: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:
+def _checked_importances(networks: Sequence[OutputUnits], given: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:
     importances = [np.asarray(each, np.float64) for each in given]
     shapes = [(len(network.unit_classes),) for network in networks]
     if [each.shape for each in importances] != shapes or any(np.isnan(each).any() for each in importances):
@@ -244,7 +244,7 @@ def merge(
     """Return one network whose units are means of similar units, so that little of any unit is thrown away.
 
     Within each network and class, the units' centred weights are clustered by Ward's method into as many
-    clusters as the budget has units; a cluster's mean weights become one unit. Units that never learned a
+    clusters as the budget has units; a cluster's mean weights become one unit. OutputUnits that never learned a
     template (spread below `DEAD_SPREAD` times the median spread of the upper half of their class) are left
     out first. Needs no data and no randomness.
 

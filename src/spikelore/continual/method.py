@@ -19,7 +19,7 @@ from spikelore.shapes import Images, Labels
 NEEDED: dict[type, tuple[str, str]] = {
     Differentiable: ("gradients of its output spikes", "module"),
     Features: ("frozen layers whose spikes can be stored", "feature_shape"),
-    Units: ("output units that can be taken out and put in", "unit_weights"),
+    Units: ("output units that can be taken out and put in", "with_fresh_units"),
     Synapses: ("synapses that know when they were last used", "synapses"),
 }
 """Each capability in words, and a name that a network with it has."""

@@ -1,13 +1,19 @@
 """Reading a checkpoint without knowing which network wrote it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 from spikelore.errors import InputError
 from spikelore.files import load_tensors
-from spikelore.networks.protocol import Network
+
+if TYPE_CHECKING:
+    from spikelore.networks.first_spike import FirstSpikeNetwork
+    from spikelore.networks.rate_lif import RateLIFNetwork
+    from spikelore.networks.surrogate import SurrogateNetwork
+    from spikelore.networks.wrapped import TorchNetwork
 
 
-def load(path: Path) -> Network:
+def load(path: Path) -> Union["FirstSpikeNetwork", "RateLIFNetwork", "SurrogateNetwork", "TorchNetwork"]:
     """Return the network of a checkpoint, of any kind.
 
     Raises:

@@ -163,11 +163,11 @@ class Features(Protocol):
 
 
 @runtime_checkable
-class Units(Protocol):
+class OutputUnits(Protocol):
     """A network whose output units each stand for a class and read the same features.
 
-    What fusion and protection need: units can be taken from one network and put into another that shares its features;
-    a class may have any number of them.
+    What fusion needs: units can be taken from one network and put into another that shares its features; a class may
+    have any number of them.
     """
 
     @property
@@ -191,14 +191,6 @@ class Units(Protocol):
         ...
 
     @property
-    def unit_plasticity(self) -> NDArray[np.float32]:
-        """(F,) share of its rates that each unit learns with; 0 protects it. It can be set."""
-        ...
-
-    @unit_plasticity.setter
-    def unit_plasticity(self, value: NDArray[np.float32]) -> None: ...
-
-    @property
     def features_digest(self) -> str:
         """Hash of everything below the output units; equal digests mean equal features."""
         ...
@@ -212,6 +204,19 @@ class Units(Protocol):
     ) -> Self:
         """Return the same network with other output units, of ascending classes."""
         ...
+
+
+@runtime_checkable
+class Units(OutputUnits, Protocol):
+    """`OutputUnits` that can be protected, and taught apart: what methods need that work on units."""
+
+    @property
+    def unit_plasticity(self) -> NDArray[np.float32]:
+        """(F,) share of its rates that each unit learns with; 0 protects it. It can be set."""
+        ...
+
+    @unit_plasticity.setter
+    def unit_plasticity(self, value: NDArray[np.float32]) -> None: ...
 
     def with_fresh_units(self, classes: Sequence[int], seed: int) -> Self:
         """Return a network of the same features with as many untrained units in all, for these classes."""
