@@ -269,15 +269,12 @@ def test_a_module_says_itself_what_it_costs():
 
 
 def test_a_step_is_that_of_a_naive_learner():
-    from spikelore.continual.methods import LearnerSettings, MemorySettings, create
+    from spikelore.continual.methods import Naive
 
     images, labels = bars()
     for learning in (GradientLearning(), GradientLearning.best(), GradientLearning(input="spikes", readout="drive")):
         one, other = (surrogate(coding="bernoulli", learning=learning) for _ in range(2))
-        told = {"learning_rate": learning.learning_rate, "input": learning.input, "readout": learning.readout}
-        learner = create(
-            other, LearnerSettings(method="naive", **told), MemorySettings(), one.classes, one.input_shape, 0
-        )
+        learner = Naive().start(other, seed=0, tasks=1)
         for n in range(0, 24, 6):
             one.learn_(images[n : n + 6], labels[n : n + 6])
             learner.learn(images[n : n + 6], labels[n : n + 6], 0)
