@@ -274,7 +274,7 @@ def test_a_step_is_that_of_a_naive_learner():
     images, labels = bars()
     for learning in (GradientLearning(), GradientLearning.best(), GradientLearning(input="spikes", readout="drive")):
         one, other = (surrogate(coding="bernoulli", learning=learning) for _ in range(2))
-        learner = Naive().start(other, seed=0)
+        learner = Naive().start(other, seed=0, tasks=1)
         for n in range(0, 24, 6):
             one.learn_(images[n : n + 6], labels[n : n + 6])
             learner.learn(images[n : n + 6], labels[n : n + 6], 0)
@@ -511,3 +511,19 @@ def test_what_decays_is_the_network_itself(coding):
         synapses.weights *= 0
     assert same(weights_of(network), after)
     assert not other.get_parameter("heads.0.weight").any()
+
+
+def test_a_learner_keeps_what_its_network_knows_beside_weights():
+    from spikelore.continual.methods import Naive
+
+    images, labels = bars()
+    networks = [surrogate(units_per_class=2) for _ in range(2)]
+    learners = [Naive().start(network, seed=0, tasks=1) for network in networks]
+    learners[0].learn(images, labels, 0)
+    networks[0].use_(images)
+    networks[0].unit_plasticity = np.linspace(0, 1, 6)
+    learners[1].load_state_dict(*learners[0].state_dict())
+    assert np.array_equal(networks[1].unit_plasticity, networks[0].unit_plasticity)
+    for name, use in networks[0].synapses().items():
+        assert networks[1].synapses()[name].now_ms == use.now_ms == 12_000
+        assert np.array_equal(networks[1].synapses()[name].last_presynaptic_spike_ms, use.last_presynaptic_spike_ms)

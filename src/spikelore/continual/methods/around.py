@@ -423,7 +423,7 @@ class Fusing(AroundLearner):
         """Return what was fused so far beside the state of the learner apart."""
         arrays, facts = self.learner.state_dict()
         if self.known is not None:
-            state = {name: np.array(array) for name, array in self.known.state_dict().items()}
+            state = {name: np.asarray(array).copy() for name, array in self.known.state_dict().items()}
             units = {"weights": self.known.unit_weights.copy(), "classes": self.known.unit_classes.copy()}
             arrays = {
                 **arrays,

@@ -505,6 +505,7 @@ class GradientLearner:
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return everything that decides how learning goes on: arrays by name, and the rest as JSON."""
         arrays = {f"network/{name}": array_of(tensor) for name, tensor in named_tensors(self.module)}
+        arrays |= {f"beside/{name}": array_of(tensor) for name, tensor in self._beside_weights().items()}
         for title, optimiser in self.optimisers().items():
             for index, values in optimiser.state_dict()["state"].items():
                 arrays.update({f"{title}/{index}/{key}": array_of(value) for key, value in values.items()})
@@ -515,6 +516,12 @@ class GradientLearner:
             arrays["generators/network"] = noise.get_state().numpy()
         arrays |= self.kept_arrays()
         return {name: array.copy() for name, array in arrays.items()}, json.dumps(self.facts())
+
+    def _beside_weights(self) -> dict[str, torch.Tensor]:
+        """Return what the module's own state holds beside weights and buffers, such as the clocks of synapses."""
+        known = {name for name, _ in named_tensors(self.module)}
+        state = self.module.state_dict().items()
+        return {name: value for name, value in state if name not in known and isinstance(value, torch.Tensor)}
 
     def kept_arrays(self) -> dict[str, NDArray]:
         """Return the arrays of the state that are this method's own, by name."""
@@ -565,6 +572,8 @@ class GradientLearner:
             )
         self.load_facts(facts)
         self.load_network(arrays_under("network", arrays))
+        if beside := tensors_under("beside", arrays):
+            self.module.load_state_dict(beside, strict=False)
         for title, optimiser in self.optimisers().items():
             state: dict[int, dict[str, torch.Tensor]] = {}
             for name, tensor in tensors_under(title, arrays).items():
