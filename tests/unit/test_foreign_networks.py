@@ -834,7 +834,7 @@ def test_running_statistics_of_somebodys_own_stay():
 
 def next_use(learner) -> None:
     """Do what the learner's method uses the network for."""
-    if learner.settings.method == "gdumb":
+    if learner.method.name == "gdumb":
         with learner.asked():
             pass
     learner.learn(*batch_of(1, 0), 1)

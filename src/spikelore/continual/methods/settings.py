@@ -276,10 +276,10 @@ class LatentReplay(KeepsExamples):
 
     def why_not(self, network: Any) -> str | None:
         """Return also whether there is no layer to cut at: no ``features`` and ``head`` in a module."""
-        module = getattr(network, "module", None)
-        if module is None:
+        if not hasattr(network, "module"):
             return cannot(self.name, Features, network) or super().why_not(network)
-        if not isinstance(network, type) and not all(callable(getattr(module, one, None)) for one in _PARTS):
+        module = None if isinstance(network, type) else network.module
+        if hasattr(module, "forward") and not all(callable(getattr(module, one, None)) for one in _PARTS):
             return f"{self.name} needs a network with features and head, which {type(module).__name__} does not have"
         return super().why_not(network)
 
