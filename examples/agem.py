@@ -8,7 +8,6 @@ Source: Chaudhry et al. 2019 (arXiv 1812.00420), equation 11; here the memory al
 import torch
 
 import spikelore as sl
-from spikelore.networks.surrogate_config import SurrogateConfig
 
 TASKS = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
 
@@ -25,8 +24,8 @@ class AGem(sl.GradientReplay):
 
 def main() -> None:
     stream = sl.split_stream("digits-sample", TASKS)
-    for method in (sl.Naive(batch=16), AGem(sl.Memory(images=300), batch=16, replay_batch=32, epochs=2)):
-        network = sl.SurrogateNetwork.for_stream(stream, seed=0, **vars(SurrogateConfig.best()))
+    for method in (sl.Naive(batch=16), AGem(sl.Memory(images=300), batch=16, loss_over="batch")):
+        network = sl.SurrogateNetwork.for_stream(stream, seed=0)
         result = sl.run(stream, network, method, seed=0)
         print(f"{method.name}: {100 * result.average_accuracy:.1f} %")
 

@@ -356,7 +356,7 @@ def test_any_module_from_images_to_spikes_over_time_learns(method):
     before = parameters(learner)
     with learner.asked():
         assert bool(moved(before, learner)) == (method == "gdumb")
-        assert set(learner.decide(batch_of(0, 50)[0], (0, 1))) == {0, 1}
+        assert set(learner.decide(batch_of(0, 50)[0], (0, 1))) <= {0, 1}
 
 
 @pytest.mark.parametrize(
