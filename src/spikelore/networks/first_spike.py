@@ -469,6 +469,10 @@ class FirstSpikeNetwork:
         """Whether the feature layers have learned from as many images as they are to."""
         return bool((self.images_seen >= self.learning.feature_images).all())
 
+    def freeze_features_(self) -> None:
+        """Let the feature layers learn no more."""
+        self.images_seen = np.maximum(self.images_seen, self.learning.feature_images)
+
     def _check_frozen(self) -> None:
         if not self.features_frozen:
             raise InputError(
@@ -841,7 +845,9 @@ class FirstSpikeNetwork:
             raise InputError(f"checkpoint {path} holds {found!r}; expected {_FORMAT!r}")
         try:
             learning = OnlineLearning.from_json(metadata["learning"]) if "learning" in metadata else OnlineLearning()
+            sides, follow = tensors.pop("input_shape", np.zeros(0)), tensors.pop("templates", np.zeros(1))
             network = cls(config=_config_from_json(metadata["config"]), learning=learning, **tensors)
+            network.input_shape, network.templates = tuple(sides.astype(np.int64).tolist()), bool(follow.all())
             if "unit_wins" not in tensors:  # written before networks learned online
                 network = replace(network, **network._as_learned(len(network.unit_classes)))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
