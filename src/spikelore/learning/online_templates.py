@@ -114,6 +114,7 @@ def learn_units_(network: "FirstSpikeNetwork", features: SpikeLists, labels: Lab
         ).weights  # fmt: skip
     network.unit_weights = np.where((wins == 0)[:, None, None, None], network.unit_weights, weights)
     network.unit_wins = wins
+    network.templates = True
     network.follow_weights_()
 
 

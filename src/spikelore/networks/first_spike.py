@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig, encode
+from spikelore.coding.rank_order import encode
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND, convolution, reward_stdp
@@ -19,6 +19,12 @@ from spikelore.kernels.reward_stdp import SpikeLists
 from spikelore.kernels.template_stdp.correlation import gains_and_centres
 from spikelore.learning.online_templates import OnlineLearning, learn_features_, learn_units_
 from spikelore.metrics.synaptic_operations import convolution_operations
+from spikelore.networks.first_spike_config import (
+    DecisionLayerConfig,
+    FeatureLayerConfig,
+    FirstSpikeConfig,
+    config_from_json,
+)
 from spikelore.networks.layer_use import LayerUse, latest_use
 from spikelore.networks.protocol import Cost
 from spikelore.randomness import generator
@@ -27,101 +33,14 @@ from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights, as_images,
 if TYPE_CHECKING:
     from spikelore.data.streams import Stream
 
+__all__ = ["DecisionLayerConfig", "FeatureLayerConfig", "FirstSpikeConfig", "FirstSpikeNetwork", "SpikeCounts"]
+
 _CHUNK = 1024
 _IMAGE_MS = 500.0
 _UNITS_OF_A_CLASS = 40
 _SETTLED = 100
 """Images that a unit from elsewhere counts as having won: learning online moves it by 1 / 101 and less."""
 _FORMAT = "spikelore first-spike network 1"
-
-
-@dataclass(frozen=True)
-class FeatureLayerConfig:
-    """A convolution layer that learns by competition and STDP, with its pooling.
-
-    Attributes:
-        features: number of feature maps.
-        kernel: side of the square receptive field in places.
-        padding: silent rows and columns around the input.
-        threshold: a neuron fires when its potential exceeds it (sum of weights).
-        pool: side and stride of the max pooling after the layer.
-        winners: most neurons an image may train (k of k winners take all).
-        inhibition_radius: places around a winner in which no other neuron may win.
-    """
-
-    features: int
-    kernel: int
-    padding: int
-    threshold: float
-    pool: int
-    winners: int
-    inhibition_radius: int
-
-
-@dataclass(frozen=True)
-class DecisionLayerConfig:
-    """The layer whose winning feature decides.
-
-    Attributes:
-        features: number of features, shared equally between the classes.
-        kernel: side of the square receptive field in places.
-        padding: silent rows and columns around the input.
-        lower: lower bound of a weight.
-        upper: upper bound of a weight.
-    """
-
-    features: int = 200
-    kernel: int = 5
-    padding: int = 2
-    lower: float = 0.2
-    upper: float = 0.8
-
-
-@dataclass(frozen=True)
-class FirstSpikeConfig:
-    """The whole network; the defaults are the published ones (Mozafari et al. 2019, section 3.1).
-
-    Attributes:
-        coding: pixels to spikes.
-        layer_1: first feature layer.
-        layer_2: second feature layer.
-        decision: decision layer.
-        weight_mean: mean of the normal distribution weights start from.
-        weight_deviation: its standard deviation.
-    """
-
-    coding: RankOrderConfig = field(default_factory=RankOrderConfig)
-    layer_1: FeatureLayerConfig = FeatureLayerConfig(30, 5, 2, 15.0, 2, 5, 3)
-    layer_2: FeatureLayerConfig = FeatureLayerConfig(250, 3, 1, 10.0, 3, 8, 1)
-    decision: DecisionLayerConfig = DecisionLayerConfig()
-    weight_mean: float = 0.8
-    weight_deviation: float = 0.05
-
-    def __post_init__(self) -> None:
-        for name in ("layer_1", "layer_2", "decision"):
-            for key, value in asdict(getattr(self, name)).items():
-                positive = key not in ("padding", "inhibition_radius", "lower")
-                if not np.isfinite(value) or value < 0 or (positive and value == 0):
-                    kind = "positive" if positive else "zero or more"
-                    raise InputError(f"network.{name}.{key} is {value}; it must be {kind}")
-        if self.decision.lower >= self.decision.upper:
-            raise InputError(
-                f"network.decision.lower is {self.decision.lower}; it must be below upper ({self.decision.upper})"
-            )
-
-
-def _config_from_json(text: str) -> FirstSpikeConfig:
-    raw = json.loads(text)
-    coding = raw["coding"]
-    filters = tuple(DifferenceOfGaussians(**one) for one in coding.pop("filters"))
-    return FirstSpikeConfig(
-        coding=RankOrderConfig(filters=filters, **coding),
-        layer_1=FeatureLayerConfig(**raw["layer_1"]),
-        layer_2=FeatureLayerConfig(**raw["layer_2"]),
-        decision=DecisionLayerConfig(**raw["decision"]),
-        weight_mean=raw["weight_mean"],
-        weight_deviation=raw["weight_deviation"],
-    )
 
 
 def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
@@ -839,6 +758,7 @@ class FirstSpikeNetwork:
             InputError: not such a file, damaged, of other shapes or types than its configuration says,
                 with weights that are not finite numbers, or with a negative class.
         """
+        tensors: dict[str, Any]
         tensors, metadata = load_tensors(path)
         if metadata.get("format") != _FORMAT:
             found = metadata.get("format", "no format")
@@ -846,7 +766,7 @@ class FirstSpikeNetwork:
         try:
             learning = OnlineLearning.from_json(metadata["learning"]) if "learning" in metadata else OnlineLearning()
             sides, follow = tensors.pop("input_shape", np.zeros(0)), tensors.pop("templates", np.zeros(1))
-            network = cls(config=_config_from_json(metadata["config"]), learning=learning, **tensors)
+            network = cls(config=config_from_json(metadata["config"]), learning=learning, **tensors)
             network.input_shape, network.templates = tuple(sides.astype(np.int64).tolist()), bool(follow.all())
             if "unit_wins" not in tensors:  # written before networks learned online
                 network = replace(network, **network._as_learned(len(network.unit_classes)))
