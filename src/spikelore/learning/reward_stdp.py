@@ -1,6 +1,6 @@
 """Rewarded learning of the first-spike network's decision layer, with rates that follow its success."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,4 +97,4 @@ def learn_epoch(
     )  # fmt: skip
     winner = winners[:, 0].astype(np.int64)
     decisions = np.where(winner < 0, -1, network.unit_classes[winner])
-    return replace(network, unit_weights=weights), Outcome.of(decisions, labels[order])
+    return network.with_learned_units(weights), Outcome.of(decisions, labels[order])

@@ -1,15 +1,17 @@
 """Unsupervised learning of the first-spike network's feature layers, layer by layer."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.errors import InputError
 from spikelore.kernels import DEFAULT_BACKEND, stdp
-from spikelore.networks.first_spike import FirstSpikeNetwork, checked_bins
 from spikelore.shapes import FirstSpikeBins, as_order
+
+if TYPE_CHECKING:
+    from spikelore.networks.first_spike import FirstSpikeNetwork
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class StdpConfig:
 
 
 def learn_layer(
-    network: FirstSpikeNetwork,
+    network: "FirstSpikeNetwork",
     layer: Literal[1, 2],
     bins: FirstSpikeBins,
     order: NDArray[np.int64],
@@ -60,7 +62,7 @@ def learn_layer(
     *,
     seen: int = 0,
     backend: str = DEFAULT_BACKEND,
-) -> tuple[FirstSpikeNetwork, float]:
+) -> tuple["FirstSpikeNetwork", float]:
     """Train one feature layer on ``bins[order]`` and return the network and the mean number of winners.
 
     Args:
@@ -77,6 +79,8 @@ def learn_layer(
         InputError: another layer, input that is not (N,C,H,W) int8 of as many channels as the layer has, an order of
             images that are not there, or a negative number of images seen.
     """
+    from spikelore.networks.first_spike import checked_bins
+
     if layer not in (1, 2):
         raise InputError(f"layer is {layer!r}, expected 1 or 2, the feature layers; choose one")
     if seen < 0:
@@ -92,4 +96,8 @@ def learn_layer(
         total_bins=network.config.coding.total_bins, winners=settings.winners,
         radius=settings.inhibition_radius, ltp=ltp, ltd=ltd, backend=backend,
     )  # fmt: skip
-    return replace(network, **{name: weights}), float((winners[:, :, 0] >= 0).sum(axis=1).mean())
+    images_seen = network.images_seen.copy()
+    images_seen[layer - 1] = seen + len(order)
+    return replace(network, **{name: weights, "images_seen": images_seen}), float(
+        (winners[:, :, 0] >= 0).sum(axis=1).mean()
+    )

@@ -1,116 +1,46 @@
 """The first-spike convolutional network: rank-order input, two STDP layers, one rewarded decision layer."""
 
+import copy
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig, encode
+from spikelore.coding.rank_order import encode
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND, convolution, reward_stdp
 from spikelore.kernels.reward_stdp import SpikeLists
+from spikelore.kernels.template_stdp.correlation import gains_and_centres
+from spikelore.learning.online_templates import OnlineLearning, learn_features_, learn_units_
 from spikelore.metrics.synaptic_operations import convolution_operations
-from spikelore.networks.layer_use import LayerUse
+from spikelore.networks.first_spike_config import (
+    DecisionLayerConfig,
+    FeatureLayerConfig,
+    FirstSpikeConfig,
+    config_from_json,
+)
+from spikelore.networks.layer_use import LayerUse, latest_use
+from spikelore.networks.protocol import Cost
 from spikelore.randomness import generator
-from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights, as_images, as_labels
+from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights, as_images, as_labels, as_shares
+
+if TYPE_CHECKING:
+    from spikelore.data.streams import Stream
+
+__all__ = ["DecisionLayerConfig", "FeatureLayerConfig", "FirstSpikeConfig", "FirstSpikeNetwork", "SpikeCounts"]
 
 _CHUNK = 1024
+_IMAGE_MS = 500.0
+_UNITS_OF_A_CLASS = 40
+_SETTLED = 100
+"""Images that a unit from elsewhere counts as having won: learning online moves it by 1 / 101 and less."""
 _FORMAT = "spikelore first-spike network 1"
-
-
-@dataclass(frozen=True)
-class FeatureLayerConfig:
-    """A convolution layer that learns by competition and STDP, with its pooling.
-
-    Attributes:
-        features: number of feature maps.
-        kernel: side of the square receptive field in places.
-        padding: silent rows and columns around the input.
-        threshold: a neuron fires when its potential exceeds it (sum of weights).
-        pool: side and stride of the max pooling after the layer.
-        winners: most neurons an image may train (k of k winners take all).
-        inhibition_radius: places around a winner in which no other neuron may win.
-    """
-
-    features: int
-    kernel: int
-    padding: int
-    threshold: float
-    pool: int
-    winners: int
-    inhibition_radius: int
-
-
-@dataclass(frozen=True)
-class DecisionLayerConfig:
-    """The layer whose winning feature decides.
-
-    Attributes:
-        features: number of features, shared equally between the classes.
-        kernel: side of the square receptive field in places.
-        padding: silent rows and columns around the input.
-        lower: lower bound of a weight.
-        upper: upper bound of a weight.
-    """
-
-    features: int = 200
-    kernel: int = 5
-    padding: int = 2
-    lower: float = 0.2
-    upper: float = 0.8
-
-
-@dataclass(frozen=True)
-class FirstSpikeConfig:
-    """The whole network; the defaults are the published ones (Mozafari et al. 2019, section 3.1).
-
-    Attributes:
-        coding: pixels to spikes.
-        layer_1: first feature layer.
-        layer_2: second feature layer.
-        decision: decision layer.
-        weight_mean: mean of the normal distribution weights start from.
-        weight_deviation: its standard deviation.
-    """
-
-    coding: RankOrderConfig = field(default_factory=RankOrderConfig)
-    layer_1: FeatureLayerConfig = FeatureLayerConfig(30, 5, 2, 15.0, 2, 5, 3)
-    layer_2: FeatureLayerConfig = FeatureLayerConfig(250, 3, 1, 10.0, 3, 8, 1)
-    decision: DecisionLayerConfig = DecisionLayerConfig()
-    weight_mean: float = 0.8
-    weight_deviation: float = 0.05
-
-    def __post_init__(self) -> None:
-        for name in ("layer_1", "layer_2", "decision"):
-            for key, value in asdict(getattr(self, name)).items():
-                positive = key not in ("padding", "inhibition_radius", "lower")
-                if not np.isfinite(value) or value < 0 or (positive and value == 0):
-                    kind = "positive" if positive else "zero or more"
-                    raise InputError(f"network.{name}.{key} is {value}; it must be {kind}")
-        if self.decision.lower >= self.decision.upper:
-            raise InputError(
-                f"network.decision.lower is {self.decision.lower}; it must be below upper ({self.decision.upper})"
-            )
-
-
-def _config_from_json(text: str) -> FirstSpikeConfig:
-    raw = json.loads(text)
-    coding = raw["coding"]
-    filters = tuple(DifferenceOfGaussians(**one) for one in coding.pop("filters"))
-    return FirstSpikeConfig(
-        coding=RankOrderConfig(filters=filters, **coding),
-        layer_1=FeatureLayerConfig(**raw["layer_1"]),
-        layer_2=FeatureLayerConfig(**raw["layer_2"]),
-        decision=DecisionLayerConfig(**raw["decision"]),
-        weight_mean=raw["weight_mean"],
-        weight_deviation=raw["weight_deviation"],
-    )
 
 
 def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
@@ -148,6 +78,30 @@ def _some(images: Images, purpose: str) -> Images:
     return found
 
 
+def _as_classes(classes: Sequence[int]) -> tuple[int, ...]:
+    found = tuple(as_labels(classes, what="classes", least=-(2**63)).tolist())
+    if not found or len(set(found)) < len(found) or min(found) < 0:
+        raise InputError(f"classes are {list(found)}; give at least one label of 0 or more, each once")
+    return found
+
+
+def _drawn(config: FirstSpikeConfig, seed: int, name: str, shape: tuple[int, ...]) -> Weights:
+    drawn = generator(seed, name).normal(config.weight_mean, config.weight_deviation, shape)
+    return drawn.astype(np.float32)
+
+
+def _drawn_units(config: FirstSpikeConfig, seed: int) -> Weights:
+    decision = config.decision
+    shape = (decision.features, config.layer_2.features, decision.kernel, decision.kernel)
+    return _drawn(config, seed, "layer 3", shape)
+
+
+def _correlating(weights: Weights) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the gains and centres (F,) by which correlations compete."""
+    gains, centres = gains_and_centres(weights.reshape(len(weights), -1).astype(np.float64))
+    return gains.astype(np.float32), centres.astype(np.float32)
+
+
 def _pooled(spiked: NDArray[np.bool_], pool: int) -> NDArray[np.bool_]:
     images, features, height, width = spiked.shape
     height, width = height // pool, width // pool
@@ -172,13 +126,41 @@ class SpikeCounts:
         return self.operations[0] + self.operations[1] + units * self.operations[2]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class _Layer:
+    """A layer's synapses, as decay sees them; all of it is read from the network when asked."""
+
+    network: "FirstSpikeNetwork"
+    weights_name: str
+    use_name: str
+
+    @property
+    def weights(self) -> Weights:
+        """(F,C,K,K), the network's own array."""
+        return getattr(self.network, self.weights_name)
+
+    @property
+    def last_presynaptic_spike_ms(self) -> NDArray[np.float64]:
+        """(1,C,K,K)."""
+        return getattr(self.network, self.use_name)
+
+    @property
+    def now_ms(self) -> float:
+        """500 ms for each image used."""
+        return float(self.network.images_used[0] * _IMAGE_MS)
+
+
+@dataclass(eq=False)
 class FirstSpikeNetwork:
     """Three layers of non-leaky integrate-and-fire neurons that each fire at most once.
 
     The units of the decision layer compete by the score ``gain_f (V_f - centre_f n)``, where ``V_f`` is the
-    potential and ``n`` the number of input spikes the neuron sees; a trained network has gains 1 and centres
-    0, so that raw potentials compete, and fusion may set others.
+    potential and ``n`` the number of input spikes the neuron sees. Units trained as published have gains 1 and centres
+    0, so that raw potentials compete. Units that learn online are templates: gains and centres follow from the weights,
+    so that correlations compete (`spikelore.learning.online_templates`), and a unit without a template has gain 0.
+
+    It learns in two ways: by the functions of `spikelore.learning`, which return new networks, layer by layer as
+    published; and in place, image after image of a stream, by `learn_`.
 
     Attributes:
         config: sizes and constants.
@@ -188,9 +170,21 @@ class FirstSpikeNetwork:
         unit_classes: (200,) int64, the class each decision feature stands for.
         unit_gains: (200,) float32.
         unit_centres: (200,) float32.
+        input_shape: rows and columns of an image; empty if any will do.
+        learning: how it learns online.
+        templates: whether gains and centres follow the weights.
+        unit_wins: (200,) int64, images that each unit has learned from online.
+        unit_plasticity: (200,) float32 in 0..1, share of its rates that each unit learns with online.
+        images_seen: (2,) int64, images that each feature layer has learned from.
+        last_spikes_1: (1,6,5,5) float64, when each synapse of layer 1 last had a presynaptic spike, in ms.
+        last_spikes_2: (1,30,3,3).
+        last_spikes_3: (1,250,5,5).
+        images_used: (1,) int64, images that the clock has counted.
 
     Source: Mozafari et al. 2019 (doi 10.1016/j.patcog.2019.05.015).
     """
+
+    name = "first-spike"
 
     config: FirstSpikeConfig
     weights_1: Weights
@@ -199,6 +193,43 @@ class FirstSpikeNetwork:
     unit_classes: NDArray[np.int64]
     unit_gains: NDArray[np.float32]
     unit_centres: NDArray[np.float32]
+    input_shape: tuple[int, ...] = ()
+    learning: OnlineLearning = field(default_factory=OnlineLearning)
+    templates: bool = False
+    unit_wins: NDArray[np.int64] = None  # type: ignore[assignment]
+    unit_plasticity: NDArray[np.float32] = None  # type: ignore[assignment]
+    images_seen: NDArray[np.int64] = None  # type: ignore[assignment]
+    last_spikes_1: NDArray[np.float64] = None  # type: ignore[assignment]
+    last_spikes_2: NDArray[np.float64] = None  # type: ignore[assignment]
+    last_spikes_3: NDArray[np.float64] = None  # type: ignore[assignment]
+    images_used: NDArray[np.int64] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        self.input_shape = tuple(int(side) for side in self.input_shape)
+        self.templates = bool(np.all(self.templates))
+        for name, (shape, kind) in self._expected().items():
+            if getattr(self, name) is None:
+                setattr(self, name, (np.ones if name == "unit_plasticity" else np.zeros)(shape, kind))
+
+    def _expected(self) -> dict[str, tuple[tuple[int, ...], type]]:
+        """Return shape and type of each array."""
+        one, two, decision = self.config.layer_1, self.config.layer_2, self.config.decision
+        channels, units = len(self.config.coding.filters), (decision.features,)
+        return {
+            "weights_1": ((one.features, channels, one.kernel, one.kernel), np.float32),
+            "weights_2": ((two.features, one.features, two.kernel, two.kernel), np.float32),
+            "unit_weights": ((*units, two.features, decision.kernel, decision.kernel), np.float32),
+            "unit_classes": (units, np.int64),
+            "unit_gains": (units, np.float32),
+            "unit_centres": (units, np.float32),
+            "unit_wins": (units, np.int64),
+            "unit_plasticity": (units, np.float32),
+            "images_seen": ((2,), np.int64),
+            "last_spikes_1": ((1, channels, one.kernel, one.kernel), np.float64),
+            "last_spikes_2": ((1, one.features, two.kernel, two.kernel), np.float64),
+            "last_spikes_3": ((1, two.features, decision.kernel, decision.kernel), np.float64),
+            "images_used": ((1,), np.int64),
+        }
 
     @classmethod
     def create(cls, config: FirstSpikeConfig, classes: tuple[int, ...], seed: int) -> Self:
@@ -207,32 +238,56 @@ class FirstSpikeNetwork:
         Raises:
             InputError: no class, a repeated or negative one, or features that do not divide among them.
         """
-        classes = tuple(as_labels(classes, what="classes", least=-(2**63)).tolist())
-        if not classes or len(set(classes)) < len(classes) or min(classes) < 0:
-            raise InputError(f"classes are {list(classes)}; give at least one label of 0 or more, each once")
+        classes = _as_classes(classes)
         features, rest = divmod(config.decision.features, len(classes))
         if rest or not features:
             raise InputError(
                 f"network.decision.features is {config.decision.features}, which does not divide among "
                 f"{len(classes)} classes; choose a multiple of {len(classes)}"
             )
-
-        def weights(name: str, outputs: int, inputs: int, kernel: int) -> Weights:
-            shape = (outputs, inputs, kernel, kernel)
-            drawn = generator(seed, name).normal(config.weight_mean, config.weight_deviation, shape)
-            return drawn.astype(np.float32)
-
         channels = len(config.coding.filters)
-        one, two, decision = config.layer_1, config.layer_2, config.decision
+        one, two = config.layer_1, config.layer_2
         return cls(
             config=config,
-            weights_1=weights("layer 1", one.features, channels, one.kernel),
-            weights_2=weights("layer 2", two.features, one.features, two.kernel),
-            unit_weights=weights("layer 3", decision.features, two.features, decision.kernel),
+            weights_1=_drawn(config, seed, "layer 1", (one.features, channels, one.kernel, one.kernel)),
+            weights_2=_drawn(config, seed, "layer 2", (two.features, one.features, two.kernel, two.kernel)),
+            unit_weights=_drawn_units(config, seed),
             unit_classes=np.repeat(np.array(classes, np.int64), features),
-            unit_gains=np.ones(decision.features, np.float32),
-            unit_centres=np.zeros(decision.features, np.float32),
+            unit_gains=np.ones(config.decision.features, np.float32),
+            unit_centres=np.zeros(config.decision.features, np.float32),
         )
+
+    @classmethod
+    def for_stream(
+        cls, stream: "Stream", seed: int = 0, *, learning: OnlineLearning | None = None, **changes: Any
+    ) -> Self:
+        """Return an untrained network that learns a stream online, with units for each of its classes.
+
+        Args:
+            stream: gives the classes, the size of images, and how many images the feature layers learn from.
+            seed: root seed of the weights it starts from.
+            learning: how it learns online; `OnlineLearning.for_images` of the first task's number if not given.
+            changes: of `FirstSpikeConfig`; if the decision layer is not among them, it has 40 units a class.
+
+        Raises:
+            InputError: a change of something that the configuration does not have, or images that are too small.
+        """
+        unknown = set(changes) - {each.name for each in fields(FirstSpikeConfig)}
+        if unknown:
+            raise InputError(
+                f"a first-spike network has no setting {sorted(unknown)[0]!r}, expected learning or one of "
+                f"{', '.join(each.name for each in fields(FirstSpikeConfig))}; change one of these"
+            )
+        classes = tuple(sorted(stream.classes))
+        changes.setdefault("decision", DecisionLayerConfig(features=_UNITS_OF_A_CLASS * len(classes)))
+        images = stream.tasks[0].train.images
+        network = cls.create(FirstSpikeConfig(**changes), classes, seed)
+        network.input_shape = tuple(images.shape[1:])
+        network.learning = learning or OnlineLearning.for_images(len(images))
+        network.templates = True
+        network.follow_weights_()
+        network.encode(images[:1])
+        return network
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -269,15 +324,178 @@ class FirstSpikeNetwork:
         centres: NDArray[np.float32] | None = None,
     ) -> Self:
         """Return the network with other decision features; gains 1 and centres 0 if not given."""
-        decision = replace(self.config.decision, features=len(weights))
+        units = len(weights)
         return replace(
             self,
-            config=replace(self.config, decision=decision),
+            config=self._config_of(units),
             unit_weights=weights,
             unit_classes=classes,
-            unit_gains=np.ones(len(weights), np.float32) if gains is None else gains,
-            unit_centres=np.zeros(len(weights), np.float32) if centres is None else centres,
+            unit_gains=np.ones(units, np.float32) if gains is None else gains,
+            unit_centres=np.zeros(units, np.float32) if centres is None else centres,
+            templates=gains is not None
+            and centres is not None
+            and all(map(np.array_equal, (gains, centres), _correlating(weights))),
+            unit_plasticity=np.ones(units, np.float32),
+            **self._as_learned(units),
         )
+
+    def _config_of(self, units: int) -> FirstSpikeConfig:
+        return replace(self.config, decision=replace(self.config.decision, features=units))
+
+    def _as_learned(self, units: int) -> dict[str, NDArray[np.int64]]:
+        """Return the counts of a network whose units have learned somehow: they stay, and so do the features."""
+        return {
+            "unit_wins": np.full(units, _SETTLED, np.int64),
+            "images_seen": np.maximum(self.images_seen, self.learning.feature_images),
+        }
+
+    def with_learned_units(self, weights: NDArray[np.float32]) -> Self:
+        """Return the network with other weights of the decision features, which have learned: `learn_` goes on."""
+        return replace(self, unit_weights=weights, **self._as_learned(len(weights)))
+
+    def with_fresh_units(self, classes: Sequence[int], seed: int) -> Self:
+        """Return a network of the same features with as many untrained units in all, for these classes.
+
+        The first classes have one more where they do not divide.
+
+        Raises:
+            InputError: no class, a repeated or negative one, more classes than units, or features that still learn.
+        """
+        self._check_frozen()
+        found, units = np.sort(np.array(_as_classes(classes), np.int64)), len(self.unit_classes)
+        if len(found) > units:
+            raise InputError(f"there are {len(found)} classes for {units} units, expected no more; give fewer classes")
+        sizes = np.full(len(found), units // len(found))
+        sizes[: units % len(found)] += 1
+        fresh = replace(
+            self,
+            unit_weights=_drawn_units(self.config, seed),
+            unit_classes=np.repeat(found, sizes),
+            templates=True,
+            unit_wins=np.zeros(units, np.int64),
+            unit_plasticity=np.ones(units, np.float32),
+        )
+        fresh.follow_weights_()
+        return fresh
+
+    def follow_weights_(self) -> None:
+        """Set the gains and centres of templates from their weights."""
+        gains, self.unit_centres = _correlating(self.unit_weights)
+        self.unit_gains = np.where(self.unit_wins > 0, gains, np.float32(0))
+
+    @property
+    def features_frozen(self) -> bool:
+        """Whether the feature layers have learned from as many images as they are to."""
+        return bool((self.images_seen >= self.learning.feature_images).all())
+
+    def freeze_features_(self) -> None:
+        """Let the feature layers learn no more."""
+        self.images_seen = np.maximum(self.images_seen, self.learning.feature_images)
+
+    def _check_frozen(self) -> None:
+        if not self.features_frozen:
+            raise InputError(
+                f"the feature layers have learned from {self.images_seen.tolist()} images, expected "
+                f"{list(self.learning.feature_images)}, after which they are frozen; let it learn_ from images first"
+            )
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of one image's spikes of layer 2, pooled.
+
+        Raises:
+            InputError: the size of images is not known.
+        """
+        if not self.input_shape:
+            raise InputError("the network was not made for images of one size; use for_stream, or set its input_shape")
+        one, two = self.config.layer_1, self.config.layer_2
+        sides = self.input_shape
+        for layer in (one, two):
+            sides = tuple((side + 2 * layer.padding - layer.kernel + 1) // layer.pool for side in sides)
+        return (two.features, *sides)
+
+    def encode_features(self, images: Images) -> NDArray[np.bool_]:
+        """Return layer 2's spikes, pooled, of each image, (N, *feature_shape)."""
+        images = _some(images, "encode")
+        parts = [np.concatenate(list(self._spiked(self.encode(images[part])))) for part in chunks(len(images))]
+        return np.concatenate(parts)
+
+    def learn_features_(self, features: NDArray[np.bool_], labels: Labels) -> None:
+        """Let the units learn from spikes in place of images, in order.
+
+        Args:
+            features: (N, *feature_shape) bool, as `encode_features` gives them.
+            labels: (N,) the class of each.
+
+        Raises:
+            InputError: the feature layers still learn, another shape or type, or a label that no unit stands for.
+        """
+        self._check_frozen()
+        features = np.asarray(features)
+        if features.shape[1:] != self.feature_shape or features.dtype != np.bool_ or not len(features):
+            raise InputError(
+                f"features are {features.dtype} of shape {features.shape}, expected bool of (images, "
+                f"{', '.join(map(str, self.feature_shape))}); give what encode_features returns"
+            )
+        learn_units_(self, SpikeLists.from_spikes(features), self._known(labels, len(features)))
+
+    def learn_(self, images: Images, labels: Labels) -> None:
+        """Learn from images, in order, once; what is learned does not depend on how they are divided over calls.
+
+        See `spikelore.learning.online_templates`.
+
+        Args:
+            images: (N,H,W) uint8.
+            labels: (N,) the class of each.
+
+        Raises:
+            InputError: no image, one of another size, not one label an image, or a label that no unit stands for.
+        """
+        images = _some(images, "learn from")
+        labels = self._known(labels, len(images))
+        self._check_size(images)
+        self.input_shape = tuple(images.shape[1:])
+        used = learn_features_(self, images)
+        for part in chunks(len(images) - used):
+            features = self.features(self.encode(images[used:][part]))
+            learn_units_(self, features, labels[used:][part])
+
+    def _known(self, labels: Labels, count: int) -> Labels:
+        self.check()
+        labels = as_labels(labels, count)
+        unknown = np.setdiff1d(labels, self.unit_classes)
+        if len(unknown):
+            raise InputError(
+                f"label {unknown[0]} is none of the network's classes {list(self.classes)}; leave its images out, or "
+                "let it grow_"
+            )
+        return labels
+
+    def grow_(self, classes: Sequence[int]) -> None:
+        """Add units for further classes, as many each as the classes there are have on average.
+
+        Raises:
+            InputError: no class, one that it has, a repeated or a negative one.
+        """
+        new = _as_classes(classes)
+        known = sorted(set(new) & set(self.classes))
+        if known:
+            raise InputError(f"class {known[0]} has units already, expected further classes; leave it out")
+        units = max(1, len(self.unit_classes) // len(self.classes)) * len(new)
+        config = self._config_of(len(self.unit_classes) + units)
+        added = {
+            "unit_weights": np.full((units, *self.unit_weights.shape[1:]), config.weight_mean, np.float32),
+            "unit_classes": np.repeat(np.array(new, np.int64), units // len(new)),
+            "unit_gains": np.zeros(units, np.float32),
+            "unit_centres": np.zeros(units, np.float32),
+            "unit_wins": np.zeros(units, np.int64),
+            "unit_plasticity": np.ones(units, np.float32),
+        }
+        joined = {name: np.concatenate([getattr(self, name), more]) for name, more in added.items()}
+        order = np.argsort(joined["unit_classes"], kind="stable")
+        self.config = config
+        for name, array in joined.items():
+            setattr(self, name, array[order])
 
     def encode(self, images: Images, *, backend: str = DEFAULT_BACKEND) -> FirstSpikeBins:
         """Return the input wave of each image, (N,C,H,W) int8; see `spikelore.coding.rank_order.encode`.
@@ -286,12 +504,20 @@ class FirstSpikeNetwork:
             InputError: images that `spikelore.shapes.as_images` does not take, or smaller than `smallest_side`.
         """
         images = as_images(images)
+        self._check_size(images)
         if min(images.shape[1:]) < self.smallest_side:
             raise InputError(
                 f"images are {images.shape[1]} x {images.shape[2]} pixels; the layers of this network leave nothing "
                 f"of less than {self.smallest_side} x {self.smallest_side}; give larger images or smaller kernels"
             )
         return encode(images, self.config.coding, backend=backend)
+
+    def _check_size(self, images: Images) -> None:
+        if self.input_shape and images.shape[1:] != self.input_shape:
+            raise InputError(
+                f"images are {images.shape[1]} x {images.shape[2]} pixels, expected {self.input_shape[0]} x "
+                f"{self.input_shape[1]}, as those that the network was made for; resize them"
+            )
 
     def layer_1_bins(self, bins: FirstSpikeBins, *, backend: str = DEFAULT_BACKEND) -> FirstSpikeBins:
         """Return layer 1's pooled wave, the input that layer 2 learns from."""
@@ -313,8 +539,12 @@ class FirstSpikeNetwork:
             bins: (N,C,H,W) int8 from `encode`.
             backend: ``numba_cpu`` or ``reference``.
         """
+        return SpikeLists.concatenate([SpikeLists.from_spikes(part) for part in self._spiked(bins, backend=backend)])
+
+    def _spiked(self, bins: FirstSpikeBins, *, backend: str = DEFAULT_BACKEND) -> Iterator[NDArray[np.bool_]]:
+        """Yield which neurons of layer 2, pooled, ever spike, (n,C,H,W), a chunk at a time."""
         self.check()
-        parts, bins = [], checked_bins(bins, self.weights_1, self.config.coding.total_bins)
+        bins = checked_bins(bins, self.weights_1, self.config.coding.total_bins)
         for part in chunks(len(bins)):
             spiked = bins[part] < self.config.coding.total_bins
             for layer, weights in (
@@ -329,8 +559,7 @@ class FirstSpikeNetwork:
                     pool=layer.pool,
                     backend=backend,
                 )
-            parts.append(SpikeLists.from_spikes(spiked))
-        return SpikeLists.concatenate(parts)
+            yield spiked
 
     def count_spikes(self, images: Images, *, backend: str = DEFAULT_BACKEND) -> SpikeCounts:
         """Return the spikes and synaptic operations of deciding ``images``, means per image.
@@ -363,8 +592,15 @@ class FirstSpikeNetwork:
         spikes, operations = (tuple((counts / len(images)).tolist()) for counts in (fired, done))
         return SpikeCounts(spikes, operations)
 
+    def cost(self, images: Images) -> Cost:
+        """Return what deciding images costs, from `count_spikes`."""
+        counts = self.count_spikes(images)
+        return Cost(spikes=sum(counts.spikes), accumulates=counts.total_operations())
+
     def competing_weights(self) -> Weights:
         """Return the decision layer's weights as they compete: ``gain_f (w_f - centre_f)``."""
+        if self.templates:
+            self.follow_weights_()
         shape = (-1, 1, 1, 1)
         return (self.unit_weights - self.unit_centres.reshape(shape)) * self.unit_gains.reshape(shape)
 
@@ -378,21 +614,67 @@ class FirstSpikeNetwork:
         """Return the feature that decides each image, (N,) int64, -1 for a silent image."""
         return reward_stdp.decide(self.scores(features, backend=backend))
 
-    def decide(self, features: SpikeLists, *, backend: str = DEFAULT_BACKEND) -> Labels:
-        """Return the decided class of each image, (N,) int64, -1 for a silent image."""
-        winner = self.winners(features, backend=backend)
-        return np.where(winner < 0, -1, self.unit_classes[winner])
+    def decide(self, features: SpikeLists, among: Sequence[int] = (), *, backend: str = DEFAULT_BACKEND) -> Labels:
+        """Return the decided class of each image, (N,) int64, of those in ``among`` if given; -1 for a silent image."""
+        scores, classes = self.scores(features, backend=backend), self.unit_classes
+        if len(among):
+            allowed = np.isin(classes, self._checked_among(among))
+            scores, classes = scores[:, allowed], classes[allowed]
+        winner = reward_stdp.decide(scores)
+        return np.where(winner < 0, -1, classes[winner])
+
+    def _checked_among(self, among: Sequence[int]) -> Labels:
+        classes = as_labels(among, what="classes")
+        unknown = np.setdiff1d(classes, self.unit_classes)
+        if len(unknown):
+            raise InputError(
+                f"among holds class {unknown[0]}, expected some of {list(self.classes)}; decide among these"
+            )
+        return classes
 
     def class_scores(self, images: Images) -> NDArray[np.float32]:
         """Return each class's best feature score, (N, classes) float32, columns as `classes`."""
-        scores = self.scores(self.features(self.encode(_some(images, "score"))))
-        return np.stack([scores[:, self.unit_classes == one].max(axis=1) for one in self.classes], axis=1)
-
-    def predict(self, images: Images) -> Labels:
-        """Return the decided class of each image, (N,) int64, -1 where it stays silent."""
-        images = _some(images, "decide")
-        parts = [self.decide(self.features(self.encode(images[part]))) for part in chunks(len(images))]
+        images, owners = _some(images, "score"), [self.unit_classes == one for one in self.classes]
+        parts = []
+        for part in chunks(len(images)):
+            scores = self.scores(self.features(self.encode(images[part])))
+            parts.append(np.stack([scores[:, units].max(axis=1) for units in owners], axis=1))
         return np.concatenate(parts)
+
+    def predict(self, images: Images, among: Sequence[int] = ()) -> Labels:
+        """Return the decided class of each image, (N,) int64, of those in ``among`` if given; -1 if it stays silent.
+
+        Raises:
+            InputError: no image, one of another size, or a class that it does not have.
+        """
+        images = _some(images, "decide")
+        parts = [self.decide(self.features(self.encode(images[part])), among) for part in chunks(len(images))]
+        return np.concatenate(parts)
+
+    def synapses(self) -> dict[str, _Layer]:
+        """Return the layers' weights, last presynaptic spikes and clock: ``layer 1``, ``layer 2``, ``decision``."""
+        return {
+            "layer 1": _Layer(self, "weights_1", "last_spikes_1"),
+            "layer 2": _Layer(self, "weights_2", "last_spikes_2"),
+            "decision": _Layer(self, "unit_weights", "last_spikes_3"),
+        }
+
+    def use_(self, images: Images) -> None:
+        """Let the clocks run on by images, 500 ms each."""
+        images, never = _some(images, "use"), self.config.coding.total_bins
+        settings = (self.config.layer_1, self.config.layer_2, self.config.decision)
+        for part in chunks(len(images)):
+            bins = self.encode(images[part])
+            ends = (self.images_used[0] + 1 + np.arange(len(bins))) * _IMAGE_MS
+            inputs = (bins < never, self.layer_1_bins(bins) < never, np.concatenate(list(self._spiked(bins))))
+            for n, (spiked, layer) in enumerate(zip(inputs, settings, strict=True), start=1):
+                last = latest_use(getattr(self, f"last_spikes_{n}"), spiked, layer.padding, ends)
+                setattr(self, f"last_spikes_{n}", last)
+            self.images_used = self.images_used + len(bins)
+
+    def copy(self) -> Self:
+        """Return an equal network that shares nothing with this one."""
+        return copy.deepcopy(self)
 
     def layer_use(self, layer: Literal[1, 2, 3], images: Images, *, image_ms: float = 500.0) -> LayerUse:
         """Return a copy of a layer's weights with the last presynaptic spike of each synapse while ``images`` pass.
@@ -437,19 +719,36 @@ class FirstSpikeNetwork:
         return replace(self, **{name: weights})
 
     def state_dict(self) -> dict[str, NDArray]:
-        """Return all learned arrays by name."""
+        """Return everything that learning changes, arrays by name."""
         return {
-            "weights_1": self.weights_1,
-            "weights_2": self.weights_2,
-            "unit_weights": self.unit_weights,
-            "unit_classes": self.unit_classes,
-            "unit_gains": self.unit_gains,
-            "unit_centres": self.unit_centres,
+            **{name: getattr(self, name) for name in self._expected()},
+            "input_shape": np.array(self.input_shape, np.int64),
+            "templates": np.array([self.templates]),
         }
+
+    def load_state_dict(self, state: Mapping[str, NDArray], /) -> None:
+        """Go on from what `state_dict` of a network with the same feature layers returned.
+
+        Raises:
+            InputError: names, shapes or types other than this network's.
+        """
+        missing = sorted(set(self.state_dict()) - set(state))
+        if missing:
+            raise InputError(f"the state has no {missing[0]!r}, expected all that state_dict returns; give all of it")
+        taken = copy.copy(self)
+        for name in self._expected():
+            setattr(taken, name, np.array(state[name]))
+        taken.config = self._config_of(len(taken.unit_classes))
+        taken.input_shape, taken.templates = tuple(state["input_shape"].tolist()), bool(np.all(state["templates"]))
+        taken.check("state: ")
+        vars(self).update(vars(taken))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint: arrays and configuration in one safetensors file, nothing pickled."""
-        save_tensors(path, self.state_dict(), {"format": _FORMAT, "config": json.dumps(asdict(self.config))})
+        metadata = {
+            "format": _FORMAT, "config": json.dumps(asdict(self.config)), "learning": json.dumps(asdict(self.learning)),
+        }  # fmt: skip
+        save_tensors(path, self.state_dict(), metadata)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -459,12 +758,18 @@ class FirstSpikeNetwork:
             InputError: not such a file, damaged, of other shapes or types than its configuration says,
                 with weights that are not finite numbers, or with a negative class.
         """
+        tensors: dict[str, Any]
         tensors, metadata = load_tensors(path)
         if metadata.get("format") != _FORMAT:
             found = metadata.get("format", "no format")
             raise InputError(f"checkpoint {path} holds {found!r}; expected {_FORMAT!r}")
         try:
-            network = cls(config=_config_from_json(metadata["config"]), **tensors)
+            learning = OnlineLearning.from_json(metadata["learning"]) if "learning" in metadata else OnlineLearning()
+            sides, follow = tensors.pop("input_shape", np.zeros(0)), tensors.pop("templates", np.zeros(1))
+            network = cls(config=config_from_json(metadata["config"]), learning=learning, **tensors)
+            network.input_shape, network.templates = tuple(sides.astype(np.int64).tolist()), bool(follow.all())
+            if "unit_wins" not in tensors:  # written before networks learned online
+                network = replace(network, **network._as_learned(len(network.unit_classes)))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"checkpoint {path} does not describe a first-spike network: {error}") from error
         network.check(f"checkpoint {path}: ")
@@ -480,25 +785,16 @@ class FirstSpikeNetwork:
             InputError: shapes or types other than the configuration says, numbers that are not finite, or a negative
                 class.
         """
-        config = self.config
-        one, two, decision = config.layer_1, config.layer_2, config.decision
-        expected = {
-            "weights_1": (one.features, len(config.coding.filters), one.kernel, one.kernel),
-            "weights_2": (two.features, one.features, two.kernel, two.kernel),
-            "unit_weights": (decision.features, two.features, decision.kernel, decision.kernel),
-            "unit_classes": (decision.features,),
-            "unit_gains": (decision.features,),
-            "unit_centres": (decision.features,),
-        }
-        for name, array in self.state_dict().items():
+        for name, (shape, kind) in self._expected().items():
+            array = getattr(self, name)
             if not isinstance(array, np.ndarray):
                 raise InputError(f"{where}{name} is a {type(array).__name__}; expected a NumPy array")
-            kind = np.int64 if name == "unit_classes" else np.float32
             if array.dtype != kind:
                 raise InputError(f"{where}{name} is of type {array.dtype}; expected {np.dtype(kind)}")
-            if array.shape != expected[name]:
-                raise InputError(f"{where}{name} has shape {array.shape}, but its configuration says {expected[name]}")
+            if array.shape != shape:
+                raise InputError(f"{where}{name} has shape {array.shape}, but its configuration says {shape}")
             if not np.isfinite(array).all():
                 raise InputError(f"{where}{name} holds NaN or infinite values; train it again")
+        as_shares(self.unit_plasticity, len(self.unit_classes), f"{where}unit_plasticity")
         if self.unit_classes.min(initial=0) < 0:
             raise InputError(f"{where}unit_classes holds {self.unit_classes.min()}; a class is 0 or more")

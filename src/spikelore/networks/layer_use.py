@@ -57,17 +57,31 @@ class LayerUse:
         Raises:
             InputError: another number of channels than the weights have.
         """
-        channels, kernel = self.weights.shape[1], self.weights.shape[2]
+        channels = self.weights.shape[1]
         if spiked.ndim != 4 or spiked.shape[1] != channels:
             raise InputError(f"spikes have shape {spiked.shape}, expected (images, {channels}, rows, columns)")
         ends = (self.images_seen + 1 + np.arange(len(spiked))) * self.image_ms
-        for y, x in np.ndindex(kernel, kernel):
-            rows, columns = (
-                slice(max(0, at - self.padding), max(0, at + self.padding + size - kernel + 1))
-                for at, size in zip((y, x), spiked.shape[2:], strict=True)
-            )
-            used = spiked[:, :, rows, columns].any(axis=(2, 3))
-            latest = (used * ends[:, None]).max(axis=0, initial=0.0)
-            last = self.last_presynaptic_spike_ms[0, :, y, x]
-            np.maximum(last, latest, out=last)
+        self.last_presynaptic_spike_ms = latest_use(self.last_presynaptic_spike_ms, spiked, self.padding, ends)
         self.images_seen += len(spiked)
+
+
+def latest_use(
+    last: NDArray[np.float64], spiked: NDArray[np.bool_], padding: int, ends: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return when each synapse of a convolutional layer last had a presynaptic spike, after further images.
+
+    Args:
+        last: (1,C,K,K) before them; not changed.
+        spiked: (N,C,H,W), the layer's input.
+        padding: zeros around it.
+        ends: (N,) when each image ends.
+    """
+    last, kernel = last.copy(), last.shape[2]
+    for y, x in np.ndindex(kernel, kernel):
+        rows, columns = (
+            slice(max(0, at - padding), max(0, at + padding + size - kernel + 1))
+            for at, size in zip((y, x), spiked.shape[2:], strict=True)
+        )
+        used = spiked[:, :, rows, columns].any(axis=(2, 3))
+        last[0, :, y, x] = np.maximum(last[0, :, y, x], (used * ends[:, None]).max(axis=0, initial=0.0))
+    return last

@@ -58,9 +58,12 @@ def train(
     ranks: NDArray[np.int64] | None = None,
     limits: NDArray[np.int64] | None = None,
     plasticity: NDArray[np.float32] | None = None,
+    wins: NDArray[np.int64] | None = None,
+    least_rate: float = 0.0,
+    batch: int = _BATCH,
     backend: str = DEFAULT_BACKEND,
 ) -> Result:
-    """Present the images ``order`` in batches of 64: a batch is decided with the weights it finds, then learned.
+    """Present the images ``order`` in batches: a batch is decided with the weights it finds, then learned.
 
     Args:
         spikes: which inputs of each image ever spike.
@@ -78,6 +81,12 @@ def train(
             limits the first units of a class learn to do without the rest.
         plasticity: (F,) float32 in 0..1, multiplies a unit's rates (0 protects it). The best unit of the class
             that is not protected is rewarded. All 1 if not given.
+        wins: (F,) int64, how often each unit was rewarded in earlier passes; not changed. With them, a unit that
+            never was does not compete, and takes the first image of its class that comes, before any other unit of
+            the class learns from it. Without, a pass counts from 0 and all units compete.
+        least_rate: a k-th reward's rate does not fall below it.
+        batch: images that are decided before they are learned; with 1 what is learned does not depend on how images
+            are divided over calls.
         backend: ``numba_cpu`` or ``reference``.
 
     Raises:
@@ -100,37 +109,64 @@ def train(
         raise InputError("limits are given without ranks; give the rank of each unit")
     learner = select(_BACKENDS, backend).Learner(spikes, weights, padding)
     lengths = np.sqrt(np.maximum(spikes.counts(), 1)).astype(np.float32)
-    rewarded = np.zeros(units, np.int64)
+    counts = _Counts(np.zeros(units, np.int64), wins, least_rate)
     right = 0
-    for start in range(0, len(order), _BATCH):
-        images, limit = order[start : start + _BATCH], limits[start : start + _BATCH]
+    for start in range(0, len(order), batch):
+        images, limit = order[start : start + batch], limits[start : start + batch]
         scores = learner.decide(images)
-        competing = ranks < limit[:, None]
+        competing = (ranks < limit[:, None]) & ~counts.unused()
         own = unit_classes == labels[images][:, None]
         best, taught, other = (
             np.where(mask, scores, -np.inf)
-            for mask in (competing & own, competing & own & (plastic > 0), competing & ~own)
+            for mask in (competing & own, (ranks < limit[:, None]) & own & (plastic > 0), competing & ~own)
         )
-        lead = (best.max(axis=1) - other.max(axis=1)) / lengths[images]
+        with np.errstate(invalid="ignore"):  # neither class has a unit that competes: not right
+            lead = (best.max(axis=1) - other.max(axis=1)) / lengths[images]
         right += int((lead > 0).sum())
         spiked = (scores != 0).any(axis=1)
         learns = spiked if margin is None else spiked & (lead < margin)
-        learner.move(*_moves(images, learns, taught, other, rate, margin is not None, plastic, rewarded))
-    return Result(learner.weights(), right / len(order), rewarded)
+        learner.move(*_moves(images, learns, taught, other, rate, margin is not None, plastic, counts))
+    return Result(learner.weights(), right / len(order), counts.rewarded)
+
+
+@dataclass(frozen=True, eq=False)
+class _Counts:
+    """Rewards of each unit: those of the pass, and those before it if they count."""
+
+    rewarded: NDArray[np.int64]
+    before: NDArray[np.int64] | None
+    least_rate: float
+
+    def unused(self) -> NDArray[np.bool_]:
+        """Return which units wait for their first image."""
+        if self.before is None:
+            return np.zeros(len(self.rewarded), np.bool_)
+        return self.before + self.rewarded == 0
+
+    def reward(self, scores: NDArray[np.float32]) -> int:
+        """Count and return the unit of the largest score, or the first finite one that waits for an image."""
+        waiting = np.flatnonzero(self.unused() & np.isfinite(scores))
+        unit = int(waiting[0] if len(waiting) else scores.argmax())
+        self.rewarded[unit] += 1
+        return unit
+
+    def rate(self, unit: int) -> float:
+        """Return 1 / k at its k-th reward."""
+        before = 0 if self.before is None else self.before[unit]
+        return max(self.least_rate, 1 / (before + self.rewarded[unit]))
 
 
 def _moves(
     images: NDArray[np.int64], learns: NDArray[np.bool_], taught: NDArray[np.float32], other: NDArray[np.float32],
-    rate: float | None, punish: bool, plastic: NDArray[np.float32], rewarded: NDArray[np.int64],
+    rate: float | None, punish: bool, plastic: NDArray[np.float32], counts: _Counts,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:  # fmt: skip
     """Return what the batch changes, in order: image, unit, rate (negative: away); counts the rewards."""
 
     def each() -> Iterator[tuple[int, int, float]]:
         for n in np.flatnonzero(learns):
             if np.isfinite(taught[n].max()):
-                unit = int(taught[n].argmax())
-                rewarded[unit] += 1
-                yield images[n], unit, (1 / rewarded[unit] if rate is None else rate) * plastic[unit]
+                unit = counts.reward(taught[n])
+                yield images[n], unit, (counts.rate(unit) if rate is None else rate) * plastic[unit]
             if punish and np.isfinite(other[n].max()):
                 unit = int(other[n].argmax())
                 yield images[n], unit, -(rate or 0.0) * plastic[unit]

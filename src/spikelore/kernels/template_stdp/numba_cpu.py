@@ -45,8 +45,9 @@ class Learner:
         """See the reference."""
         synapses = self._shape[2] ** 2
         if self._changed.any():
-            moved = competing(self.weights()[self._changed])
-            self._scoring[self._changed, :, :synapses] = moved.reshape(*moved.shape[:2], synapses)
+            rows = self._learned[self._changed, :, :synapses]
+            moved = competing(rows.reshape(len(rows), *self._shape[1:]))
+            self._scoring[self._changed, :, :synapses] = moved.reshape(rows.shape)
             refresh(self._scoring, self._changed, self._tiles)
             self._changed[:] = False
         return block_potentials(self._spikes, images, self._tiles, self._padding)[:, : self._shape[0]]

@@ -1,0 +1,125 @@
+"""Online learning of the first-spike network: features first, then templates, image after image, none kept.
+
+The first images of the first task teach layer 1 by STDP, the next ones layer 2; then both are frozen. From there on the
+units of the decision layer learn: a unit that has no template yet takes the first image of its class that comes (at the
+place where it sees most of the image's spikes); later images move the unit of their class that correlates best,
+
+    w <- w + max(1 / k, r) (x - w),    k = the images that the unit has won, r = the least rate,
+
+so that it becomes the mean of what it wins (online k-means). With a margin rate, an image whose best right unit leads
+the best wrong one by less than the margin also moves the first towards it and the second away (LVQ 2.1).
+
+Units of a class are its own: new classes move no unit of an old one, but for margins.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.errors import InputError, check_whole
+from spikelore.kernels import template_stdp
+from spikelore.kernels.reward_stdp import SpikeLists
+from spikelore.learning.stdp import StdpConfig, learn_layer
+from spikelore.shapes import Images, Labels
+
+if TYPE_CHECKING:
+    from spikelore.networks.first_spike import FirstSpikeNetwork
+
+_LAYERS: tuple[Literal[1, 2], ...] = (1, 2)
+
+
+@dataclass(frozen=True)
+class OnlineLearning:
+    """How a first-spike network learns online.
+
+    Attributes:
+        layer_1_images: the first so many images teach layer 1.
+        layer_2_images: the next so many teach layer 2; then both are frozen.
+        stdp: rates of both.
+        least_rate: of a template; its k-th image moves it by 1 / k, but never by less.
+        margin_rate: of reward and punishment within the margin; 0 for means alone.
+        margin: learn so from images whose best right unit leads the best wrong one by less (a correlation, 0..1).
+    """
+
+    layer_1_images: int = 2000
+    layer_2_images: int = 4000
+    stdp: StdpConfig = field(default_factory=StdpConfig)
+    least_rate: float = 0.01
+    margin_rate: float = 0.0
+    margin: float = 0.02
+
+    def __post_init__(self) -> None:
+        check_whole("learning.layer_1_images", self.layer_1_images)
+        check_whole("learning.layer_2_images", self.layer_2_images)
+        for name in ("least_rate", "margin_rate", "margin"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise InputError(f"learning.{name} is {value}, expected 0 to 1; choose another value")
+
+    @classmethod
+    def for_images(cls, images: int) -> Self:
+        """Return the settings for a first task of so many images."""
+        return cls(layer_1_images=min(4000, images * 35 // 100), layer_2_images=min(6000, images * 53 // 100))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the settings that a checkpoint holds."""
+        raw = json.loads(text)
+        return cls(stdp=StdpConfig(**raw.pop("stdp")), **raw)
+
+    @property
+    def feature_images(self) -> tuple[int, int]:
+        """Images that layer 1 and layer 2 learn from."""
+        return self.layer_1_images, self.layer_2_images
+
+
+def learn_features_(network: "FirstSpikeNetwork", images: Images) -> int:
+    """Let the layers that are not frozen learn from the first of these images; return from how many."""
+    used = 0
+    for layer, goal in zip(_LAYERS, network.learning.feature_images, strict=True):
+        seen = int(network.images_seen[layer - 1])
+        part = images[used : used + max(0, goal - seen)]
+        if not len(part):
+            continue
+        bins = network.encode(part)
+        if layer == 2:
+            bins = network.layer_1_bins(bins)
+        learned, _ = learn_layer(network, layer, bins, np.arange(len(part)), network.learning.stdp, seen=seen)
+        network.weights_1, network.weights_2 = learned.weights_1, learned.weights_2
+        network.images_seen = learned.images_seen
+        used += len(part)
+    return used
+
+
+def learn_units_(network: "FirstSpikeNetwork", features: SpikeLists, labels: Labels) -> None:
+    """Let the decision layer learn from the features of images, in order."""
+    learning, order = network.learning, np.arange(len(labels))
+    unused = (network.unit_wins == 0)[:, None, None, None]
+    shape = network.unit_weights.shape
+    weights = np.where(unused, _centred(shape), network.unit_weights)
+    shared = {"padding": network.config.decision.padding, "plasticity": network.unit_plasticity, "batch": 1}
+    result = template_stdp.train(
+        features, order, labels, weights, network.unit_classes, rate=None, margin=None, wins=network.unit_wins,
+        least_rate=learning.least_rate, **shared,
+    )  # fmt: skip
+    wins = network.unit_wins + result.rewarded
+    weights = result.weights
+    if learning.margin_rate:
+        weights = template_stdp.train(
+            features, order, labels, weights, network.unit_classes, rate=learning.margin_rate, margin=learning.margin,
+            wins=wins, **shared,
+        ).weights  # fmt: skip
+    network.unit_weights = np.where((wins == 0)[:, None, None, None], network.unit_weights, weights)
+    network.unit_wins = wins
+    network.templates = True
+    network.follow_weights_()
+
+
+def _centred(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return weights (F,C,K,K) that are larger the nearer the centre: most of an image fits them where it is whole."""
+    distance = np.abs(np.arange(shape[2]) - (shape[2] - 1) / 2)
+    profile = 1 - distance / shape[2]
+    return np.broadcast_to(np.outer(profile, profile).astype(np.float32), shape)

@@ -1,0 +1,99 @@
+"""What a first-spike network is made of: its layers' sizes and constants."""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig
+from spikelore.errors import InputError
+
+
+@dataclass(frozen=True)
+class FeatureLayerConfig:
+    """A convolution layer that learns by competition and STDP, with its pooling.
+
+    Attributes:
+        features: number of feature maps.
+        kernel: side of the square receptive field in places.
+        padding: silent rows and columns around the input.
+        threshold: a neuron fires when its potential exceeds it (sum of weights).
+        pool: side and stride of the max pooling after the layer.
+        winners: most neurons an image may train (k of k winners take all).
+        inhibition_radius: places around a winner in which no other neuron may win.
+    """
+
+    features: int
+    kernel: int
+    padding: int
+    threshold: float
+    pool: int
+    winners: int
+    inhibition_radius: int
+
+
+@dataclass(frozen=True)
+class DecisionLayerConfig:
+    """The layer whose winning feature decides.
+
+    Attributes:
+        features: number of features, shared equally between the classes.
+        kernel: side of the square receptive field in places.
+        padding: silent rows and columns around the input.
+        lower: lower bound of a weight.
+        upper: upper bound of a weight.
+    """
+
+    features: int = 200
+    kernel: int = 5
+    padding: int = 2
+    lower: float = 0.2
+    upper: float = 0.8
+
+
+@dataclass(frozen=True)
+class FirstSpikeConfig:
+    """The whole network; the defaults are the published ones (Mozafari et al. 2019, section 3.1).
+
+    Attributes:
+        coding: pixels to spikes.
+        layer_1: first feature layer.
+        layer_2: second feature layer.
+        decision: decision layer.
+        weight_mean: mean of the normal distribution weights start from.
+        weight_deviation: its standard deviation.
+    """
+
+    coding: RankOrderConfig = field(default_factory=RankOrderConfig)
+    layer_1: FeatureLayerConfig = FeatureLayerConfig(30, 5, 2, 15.0, 2, 5, 3)
+    layer_2: FeatureLayerConfig = FeatureLayerConfig(250, 3, 1, 10.0, 3, 8, 1)
+    decision: DecisionLayerConfig = DecisionLayerConfig()
+    weight_mean: float = 0.8
+    weight_deviation: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("layer_1", "layer_2", "decision"):
+            for key, value in asdict(getattr(self, name)).items():
+                positive = key not in ("padding", "inhibition_radius", "lower")
+                if not np.isfinite(value) or value < 0 or (positive and value == 0):
+                    kind = "positive" if positive else "zero or more"
+                    raise InputError(f"network.{name}.{key} is {value}; it must be {kind}")
+        if self.decision.lower >= self.decision.upper:
+            raise InputError(
+                f"network.decision.lower is {self.decision.lower}; it must be below upper ({self.decision.upper})"
+            )
+
+
+def config_from_json(text: str) -> FirstSpikeConfig:
+    """Return the configuration that a checkpoint holds."""
+    raw = json.loads(text)
+    coding = raw["coding"]
+    filters = tuple(DifferenceOfGaussians(**one) for one in coding.pop("filters"))
+    return FirstSpikeConfig(
+        coding=RankOrderConfig(filters=filters, **coding),
+        layer_1=FeatureLayerConfig(**raw["layer_1"]),
+        layer_2=FeatureLayerConfig(**raw["layer_2"]),
+        decision=DecisionLayerConfig(**raw["decision"]),
+        weight_mean=raw["weight_mean"],
+        weight_deviation=raw["weight_deviation"],
+    )
