@@ -38,6 +38,8 @@ class OnlineLearning:
     Attributes:
         layer_1_images: the first so many images teach layer 1.
         layer_2_images: the next so many teach layer 2; then both are frozen.
+        passes: times that a batch is shown to a layer that learns; small data needs several, since a feature needs some
+            tens of wins.
         stdp: rates of both.
         least_rate: of a template; its k-th image moves it by 1 / k, but never by less.
         margin_rate: of reward and punishment within the margin; 0 for means alone.
@@ -46,6 +48,7 @@ class OnlineLearning:
 
     layer_1_images: int = 2000
     layer_2_images: int = 4000
+    passes: int = 1
     stdp: StdpConfig = field(default_factory=StdpConfig)
     least_rate: float = 0.01
     margin_rate: float = 0.0
@@ -54,6 +57,7 @@ class OnlineLearning:
     def __post_init__(self) -> None:
         check_whole("learning.layer_1_images", self.layer_1_images)
         check_whole("learning.layer_2_images", self.layer_2_images)
+        check_whole("learning.passes", self.passes, 1)
         for name in ("least_rate", "margin_rate", "margin"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
@@ -87,9 +91,12 @@ def learn_features_(network: "FirstSpikeNetwork", images: Images) -> int:
         bins = network.encode(part)
         if layer == 2:
             bins = network.layer_1_bins(bins)
-        learned, _ = learn_layer(network, layer, bins, np.arange(len(part)), network.learning.stdp, seen=seen)
+        passes = network.learning.passes
+        order = np.tile(np.arange(len(part)), passes)
+        learned, _ = learn_layer(network, layer, bins, order, network.learning.stdp, seen=seen * passes)
         network.weights_1, network.weights_2 = learned.weights_1, learned.weights_2
-        network.images_seen = learned.images_seen
+        network.images_seen = network.images_seen.copy()
+        network.images_seen[layer - 1] = seen + len(part)
         used += len(part)
     return used
 
