@@ -359,9 +359,8 @@ class FirstSpikeNetwork:
         The first classes have one more where they do not divide.
 
         Raises:
-            InputError: no class, a repeated or negative one, more classes than units, or features that still learn.
+            InputError: no class, a repeated or negative one, or more classes than units.
         """
-        self._check_frozen()
         found, units = np.sort(np.array(_as_classes(classes), np.int64)), len(self.unit_classes)
         if len(found) > units:
             raise InputError(f"there are {len(found)} classes for {units} units, expected no more; give fewer classes")
@@ -440,7 +439,10 @@ class FirstSpikeNetwork:
         learn_units_(self, SpikeLists.from_spikes(features), self._known(labels, len(features)))
 
     def learn_(self, images: Images, labels: Labels) -> None:
-        """Learn from images, in order, once; what is learned does not depend on how they are divided over calls.
+        """Learn from images, in order.
+
+        With ``learning.passes`` above 1 the feature layers see each call's images several times, so how images are
+        divided over calls matters to them; to the units it never does.
 
         See `spikelore.learning.online_templates`.
 
