@@ -185,6 +185,7 @@ class FirstSpikeNetwork:
     """
 
     name = "first-spike"
+    unit_score = "correlation"
 
     config: FirstSpikeConfig
     weights_1: Weights

@@ -322,7 +322,8 @@ class Fusion(Around):
     Attributes:
         selection: which units stay: an importance by name, ``merge`` for means of similar ones (Ward), ``assignment``
             for one of each Hungarian pair, for tasks of the same classes, or ``bagging`` for all.
-        score: how units of different networks compete; a name in `spikelore.continual.fusion.SCORES`.
+        score: how units of different networks compete, a name in `spikelore.continual.fusion.SCORES`; if not given,
+            what the network's units compete by (its ``unit_score``), else ``raw``.
 
     Source: Antonov & Sukhov 2022 (doi 10.1109/ITNT55410.2022.9848660).
     """
@@ -333,26 +334,27 @@ class Fusion(Around):
     learner: ClassVar[Any] = f"{_HERE}:Fusing"
 
     selection: str = "merge"
-    score: str = "raw"
+    score: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         known = (*importance.FROM_WEIGHTS, "merge", "assignment", "bagging")
         if self.selection not in known:
             raise InputError(f"selection is {self.selection!r}, expected one of {', '.join(known)}; choose one")
-        if self.score not in fusion.SCORES:
+        if self.score and self.score not in fusion.SCORES:
             raise InputError(f"score is {self.score!r}, expected one of {', '.join(fusion.SCORES)}; choose one")
 
     def fused(self, known: Any, new: Any, size: int) -> Any:
         """Return one network of ``size`` units of what is known and what was learned apart."""
+        score = self.score or getattr(new, "unit_score", "raw")
         if self.selection == "bagging":
-            return fusion.bagging([known, new], score=self.score)
+            return fusion.bagging([known, new], score=score)
         if self.selection == "assignment":
-            return fusion.fuse_by_assignment(known, new, score=self.score)
+            return fusion.fuse_by_assignment(known, new, score=score)
         budgets = _within([known, new], fusion.equal_budgets([known, new], size))
         if self.selection == "merge":
-            return fusion.merge([known, new], budgets=budgets, score=self.score)
-        return fusion.fuse([known, new], importances=self.selection, budgets=budgets, score=self.score)
+            return fusion.merge([known, new], budgets=budgets, score=score)
+        return fusion.fuse([known, new], importances=self.selection, budgets=budgets, score=score)
 
 
 def _within(networks: list[Any], budgets: list[dict[int, int]]) -> list[dict[int, int]]:
