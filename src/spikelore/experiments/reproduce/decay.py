@@ -8,9 +8,9 @@ Deviations from the authors' code: validation images are held out, on which sett
 images start from one state each and are drawn in the proportions of the test set.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -31,6 +31,7 @@ from spikelore.errors import InputError
 from spikelore.experiments.findings import named, of_rates, told
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
+from spikelore.experiments.stages import Stages
 from spikelore.metrics import accuracy, silence
 from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
 from spikelore.progress import shown
@@ -214,29 +215,30 @@ def check(config: DecayExperiment, data_dir: Path | None) -> None:
     _load(config, data_dir)
 
 
-class _Learner:
+class _Stage:
     """A network in training, and the decay that works on it meanwhile."""
 
-    def __init__(self, training: _Training, seed: int) -> None:
-        self.training = training
+    def __init__(self, training: _Training, seed: int, train: LabelledImages, total: int, folder: RunFolder) -> None:
+        self.training, self.train, self.total, self.folder = training, train, total, folder
         self.network = RateLIFNetwork(training.network, seed=seed)
 
-    def state_dict(self) -> dict[str, NDArray]:
+    def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return what a resumed run needs."""
         ticking = self.training.ticking
-        return {**self.network.state_dict(), **(ticking.state_dict() if ticking else {})}
+        return {**self.network.state_dict(), **(ticking.state_dict() if ticking else {})}, ""
 
-    def load_state_dict(self, arrays: Mapping[str, NDArray]) -> None:
+    def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Go on from what `state_dict` returned."""
+        del facts
         self.network.load_state_dict(arrays)
         if self.training.ticking:
             self.training.ticking.load_state_dict(arrays)
 
-    def learn(self, train: LabelledImages, total: int) -> Iterator[dict[str, Any]]:
-        """Go on to ``total`` images, passing over ``train`` again and again; yield metrics after every few."""
-        network, ticking = self.network, self.training.ticking
-        while (first := network.images_seen) < total:
-            stop = min(total, first + _SAVE_IMAGES - first % _SAVE_IMAGES)
+    def steps(self) -> Iterator[tuple[str, int]]:
+        """Pass over the images again and again, up to the total; the network goes to a checkpoint."""
+        network, ticking, train = self.network, self.training.ticking, self.train
+        while (first := network.images_seen) < self.total:
+            stop = min(self.total, first + _SAVE_IMAGES - first % _SAVE_IMAGES)
             pick = np.arange(first, stop) % len(train)
             counts = network.train(
                 train.images[pick],
@@ -245,47 +247,35 @@ class _Learner:
                 between=ticking.tick_ if ticking else None,
             )
             decided, largest = network.decide(counts), network.config.weight_max
-            yield {
-                "training": self.training.name,
-                "images": stop,
-                "train": accuracy(decided, train.labels[pick]),
-                "silent": silence(decided),
-                "spikes_per_image": float(counts.sum(1).mean()),
-                "mean_weight": float(network.weights.mean()),
-                "faded": faded_share(network.weights, largest),
-                "histogram": np.histogram(network.weights, _BINS, (0.0, largest))[0].tolist(),
-            }
+            self.folder.append_metrics(
+                training=self.training.name,
+                images=stop,
+                train=accuracy(decided, train.labels[pick]),
+                silent=silence(decided),
+                spikes_per_image=float(counts.sum(1).mean()),
+                mean_weight=float(network.weights.mean()),
+                faded=faded_share(network.weights, largest),
+                histogram=np.histogram(network.weights, _BINS, (0.0, largest))[0].tolist(),
+            )
+            yield self.training.name.replace("_", ", "), stop - first
+        network.save(self.folder.checkpoint(self.training.name))
 
 
 def run(config: DecayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """Train with and without decay, measure; write checkpoints, metrics and arrays; return the results."""
-    begun = time.monotonic()
+    stages = Stages(folder)
     data = _load(config, data_dir)
     facts = {"images_per_class": [data.facts], **told(data.notes)}
-    trainings = _trainings(config)
     total = config.epochs * len(data.train)
-    arrays, progress = folder.load_state() or ({}, {"stage": 0, "seconds": 0.0})
-    first, earlier = progress["stage"], progress["seconds"]
-    seen = int(arrays["images_seen"][0]) if arrays else 0
-    with shown(len(trainings) * total, first * total + seen) as meter:
-        for stage in range(first, len(trainings)):
-            learner = _Learner(trainings[stage], config.seed)
-            if stage == first and arrays:
-                learner.load_state_dict(arrays)
-            seen = learner.network.images_seen
-            for metrics in learner.learn(data.train, total):
-                folder.append_metrics(**metrics)
-                seconds = earlier + time.monotonic() - begun
-                folder.save_state(learner.state_dict(), {"stage": stage, "seconds": seconds})
-                meter.advance(metrics["training"].replace("_", ", "), metrics["images"] - seen)
-                seen = metrics["images"]
-            learner.network.save(folder.checkpoint(trainings[stage].name))
+    trainings = [partial(_Stage, each, config.seed, data.train, total, folder) for each in _trainings(config)]
+    with shown(len(trainings) * total, stages.done) as meter:
+        stages.run(trainings, meter.advance)
         meter.advance("measuring", 0)
         results = _measure(config, data, folder)
     return {
         "experiment": "decay",
         "seed": config.seed,
-        "seconds": round(earlier + time.monotonic() - begun, 1),
+        "seconds": round(stages.seconds, 1),
         "data": [_label(config.data, config.classes), *([_label("unknown", config.unknown)] if config.unknown else [])],
         "versions": versions(),
         **facts,
