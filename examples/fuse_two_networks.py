@@ -3,37 +3,17 @@
 Takes about ten seconds on two cores and needs no data set: 5000 digits come with the install.
 """
 
-import numpy as np
-
 from spikelore.continual.fusion import bagging, fuse
 from spikelore.data import load, split
-from spikelore.learning.reward_stdp import RewardStdpConfig, learn_epoch
-from spikelore.learning.stdp import StdpConfig, learn_layer
-from spikelore.learning.template_stdp import consolidate
+from spikelore.learning.first_spike_training import Consolidation, DecisionTraining, Examples, learn_features
 from spikelore.metrics import accuracy
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
 
 
-def learn_features(network, images, epochs_1, epochs_2):
-    """Learn both feature layers from images alone, by spike-timing-dependent plasticity."""
-    order = np.arange(len(images))
-    waves = network.encode(images)
-    for epoch in range(epochs_1):
-        network, _ = learn_layer(network, 1, waves, order, StdpConfig(), seen=epoch * len(images))
-    pooled = network.layer_1_bins(waves)
-    for epoch in range(epochs_2):
-        network, _ = learn_layer(network, 2, pooled, order, StdpConfig(), seen=epoch * len(images))
-    return network
-
-
-def learn_decisions(network, images, labels, epochs):
+def learn_decisions(network, images):
     """Learn the decision layer from right and wrong answers, then turn it into templates in order of importance."""
-    reward = RewardStdpConfig()
-    features, rates = network.features(network.encode(images)), reward.base()
-    for _ in range(epochs):
-        network, outcome = learn_epoch(network, features, labels, np.arange(len(labels)), rates)
-        rates = reward.adapt(outcome.right, outcome.wrong)
-    return consolidate(network, features, labels)
+    examples = Examples.of(network, images)
+    return Consolidation(DecisionTraining(network, examples, epochs=10).finish(), examples).finish()
 
 
 def part(classes):
@@ -49,11 +29,11 @@ def main():
     (train_low, test_low), (train_high, test_high) = part(low), part(high)
 
     first = FirstSpikeNetwork.create(FirstSpikeConfig(), classes=low, seed=0)
-    first = learn_features(first, train_low.images, epochs_1=8, epochs_2=16)
+    first = learn_features(first, train_low.images, epochs=(8, 16))
     # networks can be fused if they share their feature layers: the second takes over the first one's
     second = first.with_units(first.unit_weights, first.unit_classes + 5)
-    first = learn_decisions(first, train_low.images, train_low.labels, epochs=10)
-    second = learn_decisions(second, train_high.images, train_high.labels, epochs=10)
+    first = learn_decisions(first, train_low)
+    second = learn_decisions(second, train_high)
 
     # fused is as large as one of them, bagging as large as both
     fused = fuse([first, second], importances="order", score="correlation")

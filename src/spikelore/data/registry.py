@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -157,6 +157,18 @@ class Dataset:
     def names(self) -> dict[int, str]:
         """Label to name."""
         return dict(zip(self.classes, self.class_names, strict=True))
+
+    def kept(self, classes: Sequence[int] | None = None) -> tuple[int, ...]:
+        """Return the classes that are to be kept; all if not given.
+
+        Raises:
+            InputError: there is no such class.
+        """
+        kept = self.classes if classes is None else tuple(classes)
+        missing = sorted(set(kept) - set(self.classes))
+        if missing:
+            raise InputError(f"{self.name} has no class {missing[0]}; it has {list(self.classes)}")
+        return kept
 
 
 @dataclass(frozen=True)

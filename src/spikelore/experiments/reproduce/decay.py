@@ -176,9 +176,7 @@ def _trainings(config: DecayExperiment) -> list[_Training]:
 
 def _load(config: DecayExperiment, data_dir: Path | None) -> _Data:
     dataset = load(config.data, data_dir)
-    missing = sorted(set(config.classes + config.unknown) - set(dataset.classes))
-    if missing:
-        raise InputError(f"{config.data} has no class {missing[0]}; it has {list(dataset.classes)}")
+    dataset.kept(config.classes + config.unknown)
     drawn = split(
         dataset, train_per_class=config.train_per_class, validation_per_class=config.validation_per_class,
         classes=config.classes, seed=config.seed,

@@ -10,9 +10,10 @@ Deviations from the authors' code: a validation split is held out and the best e
 the test set.
 """
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,20 +21,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.continual import fusion, importance
-from spikelore.data import LabelledImages, class_counts, findings, load, split
-from spikelore.errors import InputError
+from spikelore.data import LabelledImages, Splits, class_counts, findings, load, split
+from spikelore.errors import InputError, check_whole
 from spikelore.experiments.findings import named, of_first_spikes, told
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
-from spikelore.kernels.reward_stdp import Rates, SpikeLists
-from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig, learn_epoch
-from spikelore.learning.stdp import StdpConfig, learn_layer
+from spikelore.experiments.stages import Stage, Stages
+from spikelore.kernels.reward_stdp import decide, feature_potentials
+from spikelore.learning.first_spike_training import (
+    Consolidation,
+    DecisionTraining,
+    Examples,
+    LayerTraining,
+    Training,
+)
+from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig
+from spikelore.learning.stdp import StdpConfig
 from spikelore.learning.template_stdp import TemplateStdpConfig, learn_more
-from spikelore.learning.template_stdp import learn_epoch as consolidate_epoch
 from spikelore.metrics import confusion_matrix
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork, SpikeCounts
-from spikelore.progress import Meter, shown
-from spikelore.shapes import Labels
+from spikelore.progress import shown
 
 
 @dataclass(frozen=True)
@@ -106,27 +113,15 @@ class FusionExperiment:
     def __post_init__(self) -> None:
         if not 2 <= len(self.sources) <= 26:
             raise InputError(f"sources has {len(self.sources)} entries; fusion takes 2 to 26 networks")
-        for name in ("train_per_class", "validation_per_class", "test_per_class"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("epochs_layer_1", "epochs_layer_2", "epochs_decision", "further_epochs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in (
+            "train_per_class", "validation_per_class", "test_per_class",
+            "epochs_layer_1", "epochs_layer_2", "epochs_decision", "further_epochs",
+        ):  # fmt: skip
+            check_whole(name, getattr(self, name), 1)
         if not all(0 <= share <= 1 for share in self.protected):
             raise InputError(f"protected is {list(self.protected)}; it must be shares from 0 to 1")
         if self.further is not None and "best" not in self.presets:
             raise InputError("further data is learned by the fused network of the best preset; add best to presets")
-
-
-@dataclass(frozen=True, eq=False)
-class _Set:
-    """A split as the decision layer sees it."""
-
-    features: SpikeLists
-    labels: Labels
-
-    def outcome(self, network: FirstSpikeNetwork) -> Outcome:
-        return Outcome.of(network.decide(self.features), self.labels)
 
 
 def letter(index: int) -> str:
@@ -141,54 +136,47 @@ class _Drawn:
     ``facts`` is its entry in ``images_per_class`` of the results, ``notes`` what to know before a network learns it.
     """
 
-    train: LabelledImages
-    validation: LabelledImages
-    test: LabelledImages
+    images: Splits
     facts: dict[str, Any]
     notes: list[str]
 
 
 def _load(source: Source, config: FusionExperiment, data_dir: Path | None) -> _Drawn:
     """Draw one source's images, as many of each class; blank images are refused."""
-    dataset = load(source.data, data_dir)
-    classes = dataset.classes if source.classes is None else source.classes
-    missing = sorted(set(classes) - set(dataset.classes))
-    if missing:
-        raise InputError(f"{source.data} has no class {missing[0]}; it has {list(dataset.classes)}")
+    dataset, name, held_out = load(source.data, data_dir), source.label(), config.validation_per_class
+    classes = dataset.kept(source.classes)
     smallest, available = _smallest(dataset.train, classes)
-    train = min(config.train_per_class, available - config.validation_per_class)
+    smallest_test, available_test = _smallest(dataset.test, classes)
+    train, test = min(config.train_per_class, available - held_out), min(config.test_per_class, available_test)
     if train < 1:
         raise InputError(
             f"{source.data} has {available} training images of its smallest class, {smallest}, which leaves none "
-            f"beside validation_per_class={config.validation_per_class}; lower that"
+            f"beside validation_per_class={held_out}; lower that"
         )
-    smallest_test, available_test = _smallest(dataset.test, classes)
-    test = min(config.test_per_class, available_test)
     drawn = split(
-        dataset, train_per_class=train, validation_per_class=config.validation_per_class,
-        test_per_class=test, classes=classes, seed=config.seed,
+        dataset, train_per_class=train, validation_per_class=held_out, test_per_class=test, classes=classes,
+        seed=config.seed,
     )  # fmt: skip
-    for name, images in (("train", drawn.train), ("validation", drawn.validation), ("test", drawn.test)):
+    for part, images in vars(drawn).items():
         blank = np.flatnonzero(~images.images.any(axis=(1, 2)))
         if len(blank):
             raise InputError(
-                f"{source.data} ({name}): {len(blank)} blank image(s), the first with label "
+                f"{source.data} ({part}): {len(blank)} blank image(s), the first with label "
                 f"{images.labels[blank[0]]}; an image without a lit pixel makes no spike, so remove it"
             )
-    name = source.label()
     notes = [*findings(dataset), *of_first_spikes(source.data, drawn.train, config.network.coding)]
     if train < config.train_per_class:
         notes.append(
             f"{name}: class {smallest} has {available} training images, so its network trains on {train} of each class "
-            f"(train_per_class is {config.train_per_class}), beside {config.validation_per_class} for validation"
+            f"(train_per_class is {config.train_per_class}), beside {held_out} for validation"
         )
     if test < config.test_per_class:
         notes.append(
             f"{name}: class {smallest_test} has {available_test} test images, so {test} of each class are tested "
             f"(test_per_class is {config.test_per_class})"
         )
-    facts = {"data": name, "train": train, "validation": config.validation_per_class, "test": test, **named(dataset)}
-    return _Drawn(drawn.train, drawn.validation, drawn.test, facts, notes)
+    facts = {"data": name, "train": train, "validation": held_out, "test": test, **named(dataset)}
+    return _Drawn(drawn, facts, notes)
 
 
 def _smallest(images: LabelledImages, classes: Sequence[int]) -> tuple[int, int]:
@@ -203,8 +191,8 @@ def _load_all(config: FusionExperiment, data_dir: Path | None) -> tuple[list[_Dr
     if config.further is None:
         return images, None
     further = _load(config.further, config, data_dir)
-    known = {label for one in images for label in one.train.labels.tolist()}
-    unknown = sorted(set(further.train.labels.tolist()) - known)
+    known = {label for one in images for label in one.images.train.labels.tolist()}
+    unknown = sorted(set(further.images.train.labels.tolist()) - known)
     if unknown:
         raise InputError(
             f"further is {config.further.label()} with class {unknown[0]}, which no network knows, expected some of "
@@ -222,187 +210,123 @@ def check(config: FusionExperiment, data_dir: Path | None) -> None:
     _load_all(config, data_dir)
 
 
-_CURRENT = "current/"
-_BEST = "best/unit_weights"
+@dataclass(frozen=True)
+class _Stage:
+    """A training of network ``index``: each epoch is a line of metrics, and its end a checkpoint."""
+
+    training: Training
+    folder: RunFolder
+    stage: str
+    stem: str
+    index: int
+    images: int
+
+    def state_dict(self) -> tuple[dict[str, NDArray], str]:
+        """Return the training's state."""
+        return self.training.state_dict()
+
+    def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
+        """Go on from what `state_dict` returned."""
+        self.training.load_state_dict(arrays, facts)
+
+    def steps(self) -> Iterator[tuple[str, int]]:
+        """Go on to the last epoch."""
+        training, name = self.training, f"{self.stem}_{letter(self.index)}"
+        title = self.stage if isinstance(training, LayerTraining) else name.replace("_", " ")
+        for metrics in training.steps():
+            self.folder.append_metrics(stage=self.stage, network=letter(self.index), epoch=training.epoch, **metrics)
+            yield f"{title}, epoch {training.epoch}", self.images
+        training.network.save(self.folder.checkpoint(name))
+        if isinstance(training, DecisionTraining):
+            training.last.save(self.folder.checkpoint(f"{name}_last"))
 
 
-@dataclass
-class _Progress:
-    """Where training stands: enough to go on from, bit for bit."""
+class _Networks:
+    """All networks in their run's folder: how they are trained, and the images as their decision layers see them."""
 
-    network: FirstSpikeNetwork
-    best: NDArray[np.float32]
-    rates: Rates
-    stage: int = 0
-    epoch: int = 0
-    best_validation: float = -1.0
-    best_epoch: int = 0
-    seconds: float = 0.0
+    def __init__(self, config: FusionExperiment, images: list[Splits], folder: RunFolder) -> None:
+        self.config = config
+        self.images = images
+        self.folder = folder
 
-    def save(self, folder: RunFolder) -> None:
-        arrays = {_CURRENT + name: array for name, array in self.network.state_dict().items()}
-        folder.save_state(
-            {**arrays, _BEST: self.best},
-            {
-                "stage": self.stage,
-                "epoch": self.epoch,
-                "best_validation": self.best_validation,
-                "best_epoch": self.best_epoch,
-                "seconds": self.seconds,
-                "rates": asdict(self.rates),
-            },
-        )
+    def load(self, stem: str, index: int) -> FirstSpikeNetwork:
+        """Return one from its checkpoint; ``network`` 0 has the features, which all share, as soon as they learn."""
+        return FirstSpikeNetwork.load(self.folder.checkpoint(f"{stem}_{letter(index)}"))
 
-    @classmethod
-    def load(cls, folder: RunFolder, fresh: FirstSpikeNetwork, rates: Rates) -> "_Progress":
-        state = folder.load_state()
-        if state is None:
-            return cls(network=fresh, best=fresh.unit_weights, rates=rates)
-        arrays, progress = state
-        saved = {name.removeprefix(_CURRENT): array for name, array in arrays.items() if name != _BEST}
-        kept = progress.pop("rates")
-        return cls(
-            network=replace(fresh, **saved),
-            best=arrays[_BEST],
-            rates=Rates(tuple(kept["reward"]), tuple(kept["punish"])),
-            **progress,
-        )
+    def all(self, stem: str) -> list[FirstSpikeNetwork]:
+        """Return those of all sources."""
+        return [self.load(stem, index) for index in range(len(self.images))]
 
+    @cached_property
+    def sets(self) -> list[dict[str, Examples]]:
+        """The three parts of each source's images."""
+        network = self.load("network", 0)
+        return [{name: Examples.of(network, part) for name, part in vars(each).items()} for each in self.images]
 
-def _next_stage(progress: _Progress, network: FirstSpikeNetwork, rates: Rates) -> None:
-    progress.network, progress.best, progress.rates = network, network.unit_weights, rates
-    progress.stage, progress.epoch = progress.stage + 1, 0
-    progress.best_validation, progress.best_epoch = -1.0, 0
+    @cached_property
+    def counts(self) -> list[SpikeCounts]:
+        """The spikes of each source's test images in one network."""
+        return [self.load("network", 0).count_spikes(each.test.images) for each in self.images]
 
+    def stages(self) -> Sequence[tuple[int, Callable[[], Stage]]]:
+        """Return (images of all its epochs, what makes it) for each training, in order."""
+        config = self.config
+        features = [(config.epochs_layer_1, partial(self._layer, 1)), (config.epochs_layer_2, partial(self._layer, 2))]
+        others = [(config.epochs_decision, self._decisions)]
+        others += [(config.consolidation.epochs, self._templates)] if "best" in config.presets else []
+        sizes = [len(each.train) for each in self.images]
+        return [(sizes[0] * epochs, make) for epochs, make in features] + [
+            (size * epochs, partial(make, index)) for epochs, make in others for index, size in enumerate(sizes)
+        ]
 
-def _learn_features(
-    progress: _Progress, config: FusionExperiment, images: LabelledImages, folder: RunFolder, meter: Meter
-) -> None:
-    """Stages 0 and 1: the two feature layers of network a, without labels."""
-    waves = progress.network.encode(images.images)
-    order = np.arange(len(images))
-    stages: tuple[tuple[Literal[1, 2], int], ...] = ((1, config.epochs_layer_1), (2, config.epochs_layer_2))
-    for layer, epochs in stages:
-        if progress.stage >= layer:
-            continue
-        inputs = waves if layer == 1 else progress.network.layer_1_bins(waves)
-        while progress.epoch < epochs:
-            begun = time.monotonic()
-            progress.network, winners = learn_layer(
-                progress.network, layer, inputs, order, config.stdp, seen=progress.epoch * len(images)
-            )
-            progress.epoch += 1
-            progress.seconds += time.monotonic() - begun
-            folder.append_metrics(stage=f"layer {layer}", network="a", epoch=progress.epoch, winners=winners)
-            progress.save(folder)
-            meter.advance(f"layer {layer}, epoch {progress.epoch}", len(images))
-        _next_stage(progress, progress.network, config.reward.base())
-        progress.save(folder)
+    def _stage(self, training: Training, stage: str, stem: str, index: int) -> _Stage:
+        return _Stage(training, self.folder, stage, stem, index, len(self.images[index].train))
 
+    def _fresh(self, index: int) -> FirstSpikeNetwork:
+        classes = tuple(np.unique(self.images[index].train.labels).tolist())
+        return FirstSpikeNetwork.create(self.config.network, classes, self.config.seed)
 
-def _learn_decisions(
-    progress: _Progress, config: FusionExperiment, index: int, sets: list[dict[str, _Set]], folder: RunFolder,
-    meter: Meter,
-) -> None:  # fmt: skip
-    """Stage 2 + index: the decision layer of one network; its best epoch goes to a checkpoint."""
-    name = letter(index)
-    reward = config.reward
-    if index:
-        reward = replace(reward, adaptive_scale=config.later_adaptive_scale)
-    train = sets[index]["train"]
-    order = np.arange(len(train.labels))
-    while progress.epoch < config.epochs_decision:
-        begun = time.monotonic()
-        progress.network, outcome = learn_epoch(progress.network, train.features, train.labels, order, progress.rates)
-        progress.rates = reward.adapt(outcome.right, outcome.wrong)
-        progress.epoch += 1
-        validation = sets[index]["validation"].outcome(progress.network)
-        if validation.right > progress.best_validation:
-            progress.best_validation, progress.best_epoch = validation.right, progress.epoch
-            progress.best = progress.network.unit_weights
-        forgotten = {"first": sets[0]["validation"].outcome(progress.network).right} if index else {}
-        progress.seconds += time.monotonic() - begun
-        folder.append_metrics(
-            stage="decision", network=name, epoch=progress.epoch, train=outcome.right,
-            silent=outcome.silent, validation=validation.right, **forgotten,
-        )  # fmt: skip
-        progress.save(folder)
-        meter.advance(f"network {name}, epoch {progress.epoch}", len(order))
-    last, best = progress.network, replace(progress.network, unit_weights=progress.best)
-    best.save(folder.checkpoint(f"network_{name}"))
-    last.save(folder.checkpoint(f"network_{name}_last"))
+    def _layer(self, layer: Literal[1, 2]) -> _Stage:
+        config = self.config
+        network = self._fresh(0) if layer == 1 else self.load("network", 0)
+        epochs = config.epochs_layer_1 if layer == 1 else config.epochs_layer_2
+        training = LayerTraining(network, layer, self.images[0].train.images, epochs, config.stdp)
+        return self._stage(training, f"layer {layer}", "network", 0)
 
+    def _decisions(self, index: int) -> _Stage:
+        """Begin with a's features and a new decision layer."""
+        config, first, fresh = self.config, self.load("network", 0), self._fresh(index)
+        weights = first.unit_weights if config.later_start == "first" and index else fresh.unit_weights
+        network = replace(first, unit_weights=weights, unit_classes=fresh.unit_classes)
+        reward = replace(config.reward, adaptive_scale=config.later_adaptive_scale) if index else config.reward
+        asked = {"validation": self.sets[index]["validation"]}
+        if index:
+            asked["first"] = self.sets[0]["validation"]
+        training = DecisionTraining(network, self.sets[index]["train"], config.epochs_decision, reward, asked)
+        return self._stage(training, "decision", "network", index)
 
-def _consolidate(
-    progress: _Progress, config: FusionExperiment, index: int, train: _Set, folder: RunFolder, meter: Meter
-) -> None:
-    """Stage 2 + networks + index: the templates of one network, to a checkpoint."""
-    name = letter(index)
-    if progress.epoch == 0:
-        progress.network = FirstSpikeNetwork.load(folder.checkpoint(f"network_{name}"))
-    while progress.epoch < config.consolidation.epochs:
-        begun = time.monotonic()
-        progress.network, right = consolidate_epoch(
-            progress.network, train.features, train.labels, progress.epoch, config.consolidation, config.seed
-        )
-        progress.epoch += 1
-        progress.seconds += time.monotonic() - begun
-        folder.append_metrics(stage="consolidation", network=name, epoch=progress.epoch, train=right)
-        progress.save(folder)
-        meter.advance(f"templates {name}, epoch {progress.epoch}", len(train.labels))
-    progress.network.save(folder.checkpoint(f"templates_{name}"))
-
-
-def _new_decisions(config: FusionExperiment, index: int, first: FirstSpikeNetwork, classes: tuple[int, ...]):
-    """Return the network that source ``index`` starts from: a's features, a new decision layer."""
-    fresh = FirstSpikeNetwork.create(config.network, classes, config.seed)
-    weights = first.unit_weights if config.later_start == "first" and index else fresh.unit_weights
-    return replace(first, unit_weights=weights, unit_classes=fresh.unit_classes)
+    def _templates(self, index: int) -> _Stage:
+        network, train = self.load("network", index), self.sets[index]["train"]
+        training = Consolidation(network, train, self.config.consolidation, self.config.seed)
+        return self._stage(training, "consolidation", "templates", index)
 
 
 def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """Train, fuse, measure; write checkpoints, metrics and arrays into ``folder`` and return the results."""
-    begun = time.monotonic()
-    images, further = _load_all(config, data_dir)
-    everything = [*images, *([further] if further else [])]
+    done = Stages(folder)
+    drawn, further = _load_all(config, data_dir)
+    everything = [*drawn, *([further] if further else [])]
     facts = {"images_per_class": [one.facts for one in everything], **told(n for one in everything for n in one.notes)}
-    classes = [tuple(np.unique(one.train.labels).tolist()) for one in images]
-    fresh = FirstSpikeNetwork.create(config.network, classes[0], config.seed)
-    progress = _Progress.load(folder, fresh, config.reward.base())
-    earlier = progress.seconds
-    stages = _stages(config, [len(one.train) for one in images])
-    with shown(sum(size * epochs for size, epochs in stages), _work_done(progress, stages)) as meter:
-        _learn_features(progress, config, images[0].train, folder, meter)
-        sets = [
-            {
-                name: _Set(progress.network.features(progress.network.encode(part.images)), part.labels)
-                for name, part in (("train", one.train), ("validation", one.validation), ("test", one.test))
-            }
-            for one in images
-        ]
-        counts = [progress.network.count_spikes(one.test.images) for one in images]
-        del images, everything
-        for index in range(len(sets)):
-            if progress.stage > 2 + index:
-                continue
-            if progress.epoch == 0:
-                progress.network = _new_decisions(config, index, progress.network, classes[index])
-            _learn_decisions(progress, config, index, sets, folder, meter)
-            _next_stage(progress, FirstSpikeNetwork.load(folder.checkpoint("network_a")), config.reward.base())
-            progress.save(folder)
-        for index in range(len(sets) if "best" in config.presets else 0):
-            if progress.stage > 2 + len(sets) + index:
-                continue
-            _consolidate(progress, config, index, sets[index]["train"], folder, meter)
-            _next_stage(progress, FirstSpikeNetwork.load(folder.checkpoint("network_a")), config.reward.base())
-            progress.save(folder)
+    networks = _Networks(config, [one.images for one in drawn], folder)
+    stages = networks.stages()
+    with shown(sum(images for images, _ in stages), done.done) as meter:
+        done.run([make for _, make in stages], meter.advance)
         meter.advance("fusing and measuring", 0)
-        results = _measure(config, sets, counts, folder)
-        results |= _learn_further(config, sets, further, folder)
+        results = _measure(networks) | _learn_further(networks, further)
     return {
         "experiment": "fusion",
         "seed": config.seed,
-        "seconds": round(earlier + time.monotonic() - begun, 1),
+        "seconds": round(done.seconds, 1),
         "data": [source.label() for source in config.sources],
         "versions": versions(),
         **facts,
@@ -410,167 +334,138 @@ def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> d
     }
 
 
-def _stages(config: FusionExperiment, sizes: list[int]) -> list[tuple[int, int]]:
-    """Return (images, epochs) of each stage in order."""
-    stages = [(sizes[0], config.epochs_layer_1), (sizes[0], config.epochs_layer_2)]
-    stages += [(size, config.epochs_decision) for size in sizes]
-    return stages + [(size, config.consolidation.epochs) for size in sizes if "best" in config.presets]
+class _Test:
+    """A test set, and how well each unit that was ever asked fits its images: none is asked twice."""
 
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+        self.fits: dict[bytes, NDArray[np.float32]] = {}
 
-def _work_done(progress: _Progress, stages: list[tuple[int, int]]) -> int:
-    work = sum(size * epochs for size, epochs in stages[: progress.stage])
-    return work + (stages[progress.stage][0] * progress.epoch if progress.stage < len(stages) else 0)
+    def winners(self, network: FirstSpikeNetwork) -> NDArray[np.int64]:
+        """Return `FirstSpikeNetwork.winners`: a unit's score is the same whatever units stand beside it."""
+        weights, padding = network.competing_weights(), network.config.decision.padding
+        names = [sha256(unit).digest() for unit in weights]
+        if new := {name: index for index, name in enumerate(names) if name not in self.fits}:
+            scores = feature_potentials(self.examples.features, weights[[*new.values()]], padding=padding)
+            self.fits |= zip(new, scores.T, strict=True)
+        return decide(np.stack([self.fits[name] for name in names], axis=1))
+
+    def decisions(self, network: FirstSpikeNetwork) -> NDArray[np.int64]:
+        """Return the decided class of each image, -1 for a silent one."""
+        winners = self.winners(network)
+        return np.where(winners < 0, -1, network.unit_classes[winners])
+
+    def outcome(self, network: FirstSpikeNetwork) -> Outcome:
+        """Return how a network decides."""
+        return Outcome.of(self.decisions(network), self.examples.labels)
 
 
 _SELECTIONS = ("top fraction", "spread", "full sum", "activity", "merge", "assignment")
+_TEMPLATES = "templates"
 
 
 class _Bench:
     """Fuses the networks in different ways and measures each on every test set."""
 
-    def __init__(
-        self,
-        config: FusionExperiment,
-        networks: list[FirstSpikeNetwork],
-        sets: list[dict[str, _Set]],
-        counts: list[SpikeCounts],
-    ):
-        self.networks = networks
-        self.counts = counts
-        self.tests = [each["test"] for each in sets]
-        self.size = config.size or len(networks[0].unit_weights)
+    def __init__(self, networks: _Networks, stem: str, tests: list[_Test]) -> None:
+        self.singles = {f"network {letter(index)}": each for index, each in enumerate(networks.all(stem))}
+        self.networks = [*self.singles.values()]
+        self.tests = tests
+        self.config = networks.config
+        self.size = self.config.size or len(self.networks[0].unit_weights)
+        self.counts = networks.counts
         self.active = [
-            importance.activity(net.winners(each["train"].features), len(net.unit_classes))
-            for net, each in zip(networks, sets, strict=True)
+            importance.activity(network.winners(each["train"].features), len(network.unit_classes))
+            for network, each in zip(self.networks, networks.sets, strict=True)
         ]
-        same_classes = all(net.classes == networks[0].classes for net in networks)
-        self.selections = _SELECTIONS if len(networks) == 2 and same_classes else _SELECTIONS[:-1]
 
-    def sizes(self, curve: tuple[float, ...]) -> list[int]:
-        """Return the sizes of the budget curve, in features."""
-        return [round(relative * self.size) for relative in curve]
+    def network(self, how: str, score: str, size: int = 0) -> FirstSpikeNetwork:
+        """Return one of the networks, all together (``bagging``), or these fused by an importance."""
+        if how in self.singles:
+            return self.singles[how]
+        if how == "bagging":
+            return fusion.bagging(self.networks, score=score)
+        if how == "assignment":
+            return fusion.fuse_by_assignment(*self.networks, score=score)
+        if how == "merge":
+            return fusion.merge(self.networks, size=size or self.size, score=score)
+        importances = self.active if how == "activity" else how
+        return fusion.fuse(self.networks, importances=importances, size=size or self.size, score=score)
 
-    def row(self, name: str, network: FirstSpikeNetwork, preset: str, selection: str | None, score: str) -> dict:
+    def row(self, preset: str, how: str, score: str, size: int = 0) -> dict[str, Any]:
         """Measure one network: a row of ``results.json``."""
+        network, fused = self.network(how, score, size), how not in (*self.singles, "bagging")
         outcomes = [test.outcome(network) for test in self.tests]
         relative = len(network.unit_weights) / len(self.networks[0].unit_weights)
         return {
-            "name": name,
+            "name": "fused" if fused else how,
             "preset": preset,
-            "importance": selection,
+            "importance": how if fused else None,
             "score": score,
-            **{letter(n): round(outcome.right, 5) for n, outcome in enumerate(outcomes)},
+            **{letter(index): round(outcome.right, 5) for index, outcome in enumerate(outcomes)},
             "mean": round(float(np.mean([outcome.right for outcome in outcomes])), 5),
             "silent": round(float(np.mean([outcome.silent for outcome in outcomes])), 5),
             "features": len(network.unit_weights),
             "synops_per_image": round(float(np.mean([each.total_operations(relative) for each in self.counts]))),
         }
 
-    def fuse(self, selection: str, score: str, size: int | None = None) -> FirstSpikeNetwork:
-        """Fuse the networks by one importance and one score."""
-        if selection == "assignment":
-            return fusion.fuse_by_assignment(*self.networks, score=score)
-        if selection == "merge":
-            return fusion.merge(self.networks, size=size or self.size, score=score)
-        importances = self.active if selection == "activity" else selection
-        return fusion.fuse(self.networks, importances=importances, size=size or self.size, score=score)
+    def table(self, preset: Preset, how: str, score: str, others: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Return a preset's rows: the networks and, where it is wanted, these joined, and fused to other sizes."""
+        wanted = preset in self.config.presets
+        sizes = [round(relative * self.size) for relative in self.config.curve] if wanted else []
+        return {
+            "rows": [self.row(preset, each, score) for each in (*self.singles, *(others if wanted else ()))],
+            "curve": [self.row(preset, how, score, size) for size in sizes],
+        }
 
 
-_TEMPLATES = "templates"
+def _measure(networks: _Networks) -> dict[str, Any]:
+    """Fuse in every way, measure on the test sets, and keep what the figures draw.
 
-
-def _load_networks(stem: str, count: int, folder: RunFolder) -> list[FirstSpikeNetwork]:
-    return [FirstSpikeNetwork.load(folder.checkpoint(f"{stem}_{letter(n)}")) for n in range(count)]
-
-
-def _measure(
-    config: FusionExperiment, sets: list[dict[str, _Set]], counts: list[SpikeCounts], folder: RunFolder
-) -> dict[str, Any]:
-    """Fuse in every way, measure on the test sets, and keep what the figures draw."""
-    networks = _load_networks("network", len(sets), folder)
-    bench = _Bench(config, networks, sets, counts)
-    fused = bench.fuse("top fraction", "raw")
-    measured = _published(bench, config)
-    if "best" in config.presets:
-        consolidated = _Bench(config, _load_networks("templates", len(sets), folder), sets, counts)
-        fused = consolidated.fuse("order", "correlation")
-        for part, rows in _best(consolidated, config).items():
-            measured[part] += rows
+    Networks as trained have raw scores as published; every other score is there to compare.
+    """
+    folder, best = networks.folder, "best" in networks.config.presets
+    tests = [_Test(each["test"]) for each in networks.sets]
+    bench = _Bench(networks, "network", tests)
+    same_classes = len(tests) == 2 and len({each.classes for each in bench.networks}) == 1
+    selections = _SELECTIONS if same_classes else _SELECTIONS[:-1]
+    others = ["bagging", *(how for how in selections if how not in ("spread", "merge"))]
+    tables = [bench.table("published", "top fraction", "raw", others)]
+    compared = [(how, score) for score in fusion.SCORES for how in selections]
+    compared += [("bagging", score) for score in fusion.SCORES]
+    comparison = [bench.row("comparison", how, score) for how, score in compared]
+    fused = bench.network("top fraction", "raw")
+    if best:
+        consolidated = _Bench(networks, "templates", tests)
+        tables.append(consolidated.table("best", "order", "correlation", ("bagging", "order")))
+        compared = [*_SELECTIONS[:-1], "order", "bagging"]
+        comparison += [consolidated.row("comparison", how, "correlation") | {"score": _TEMPLATES} for how in compared]
+        fused = consolidated.network("order", "correlation")
     fused.save(folder.checkpoint("fused"))
-    folder.write_arrays(_arrays(networks, fused, bench))
-    singles = [row for row in measured["rows"] if row["name"].startswith("network ")]
-    measured["rows"] = [row for row in measured["rows"] if row in singles or row["preset"] in config.presets]
-    measured["curve"] = [row for row in measured["curve"] if row["preset"] in config.presets]
-    return {**measured, "training": _training(networks, sets, folder)}
-
-
-def _published(bench: _Bench, config: FusionExperiment) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the networks as trained: raw scores as published, and every other score to compare."""
-    singles = [bench.row(f"network {letter(n)}", net, "published", None, "raw") for n, net in enumerate(bench.networks)]
-    compared = {
-        (selection, score): bench.row("fused", bench.fuse(selection, score), "comparison", selection, score)
-        for score in fusion.SCORES
-        for selection in bench.selections
-    }
-    ensembles = {
-        score: bench.row("bagging", fusion.bagging(bench.networks, score=score), "comparison", None, score)
-        for score in fusion.SCORES
-    }
-    published = [selection for selection in bench.selections if selection not in ("spread", "merge")]
-    joined = [ensembles["raw"], *(compared[selection, "raw"] for selection in published)]
+    folder.write_arrays(_arrays(bench, fused))
     return {
-        "rows": [*singles, *(row | {"preset": "published"} for row in joined)],
-        "comparison": [*compared.values(), *ensembles.values()],
-        "curve": [
-            bench.row("fused", bench.fuse("top fraction", "raw", size), "published", "top fraction", "raw")
-            for size in bench.sizes(config.curve)
-        ],
+        "rows": [row for table in tables for row in table["rows"]],
+        "comparison": comparison,
+        "curve": [row for table in tables for row in table["curve"]],
+        "training": _training(networks, bench),
     }
 
 
-def _best(bench: _Bench, config: FusionExperiment) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the consolidated networks."""
-    how = ("best", "order", "correlation")
-    bagging = fusion.bagging(bench.networks, score="correlation")
-    rows = [
-        *(bench.row(f"network {letter(n)}", net, "best", None, "correlation") for n, net in enumerate(bench.networks)),
-        bench.row("bagging", bagging, "best", None, "correlation"),
-        bench.row("fused", bench.fuse("order", "correlation"), *how),
-    ]
-    others = [selection for selection in bench.selections if selection != "assignment"]
-    compared = [
-        bench.row("fused", bench.fuse(selection, "correlation"), "comparison", selection, _TEMPLATES)
-        for selection in others
-    ]
-    same = {"preset": "comparison", "score": _TEMPLATES}
-    return {
-        "rows": rows,
-        "comparison": [*compared, rows[-1] | same, rows[-2] | same],
-        "curve": [
-            bench.row("fused", bench.fuse("order", "correlation", size), *how) for size in bench.sizes(config.curve)
-        ],
-    }
-
-
-def _learn_further(
-    config: FusionExperiment, sets: list[dict[str, _Set]], further: _Drawn | None, folder: RunFolder
-) -> dict[str, Any]:
+def _learn_further(networks: _Networks, further: _Drawn | None) -> dict[str, Any]:
     """Let the fused network learn the further data, once for each share of features that is protected."""
+    config, folder = networks.config, networks.folder
     if config.further is None or further is None:
         return {}
-    networks = _load_networks("templates", len(sets), folder)
     fused = FirstSpikeNetwork.load(folder.checkpoint("fused"))
-    budgets = fusion.equal_budgets(networks, len(fused.unit_weights))
-    train, test = further.train, further.test
-    features = fused.features(fused.encode(train.images))
-    tests = {letter(n): each["test"] for n, each in enumerate(sets)}
-    tests["further"] = _Set(fused.features(fused.encode(test.images)), test.labels)
+    budgets = fusion.equal_budgets(networks.all("templates"), len(fused.unit_weights))
+    train, test = (Examples.of(fused, images) for images in (further.images.train, further.images.test))
+    tests = {letter(index): each["test"] for index, each in enumerate(networks.sets)} | {"further": test}
     rows = []
     for share in (None, *config.protected):
         network = fused
         if share is not None:
             network = learn_more(
-                fused, features, train.labels, config.further_epochs, config.consolidation, config.seed,
+                fused, train.features, train.labels, config.further_epochs, config.consolidation, config.seed,
                 plasticity=fusion.plasticity(budgets, share),
             )  # fmt: skip
             network.save(folder.checkpoint(f"further_{round(100 * share)}"))
@@ -579,49 +474,45 @@ def _learn_further(
     return {"further_data": config.further.label(), "further": rows}
 
 
-def _training(
-    networks: list[FirstSpikeNetwork], sets: list[dict[str, _Set]], folder: RunFolder
-) -> list[dict[str, Any]]:
+def _training(networks: _Networks, bench: _Bench) -> list[dict[str, Any]]:
     """How each network learned: its best epoch on validation beside its last one."""
     rows = []
-    history = folder.metrics()
-    for n, (network, each) in enumerate(zip(networks, sets, strict=True)):
-        epochs = [line for line in history if line["stage"] == "decision" and line["network"] == letter(n)]
+    history = networks.folder.metrics()
+    for index, (network, test) in enumerate(zip(bench.networks, bench.tests, strict=True)):
+        epochs = [line for line in history if line["stage"] == "decision" and line["network"] == letter(index)]
         best = max(epochs, key=lambda line: line["validation"])
-        last = FirstSpikeNetwork.load(folder.checkpoint(f"network_{letter(n)}_last"))
-        test = each["test"].outcome(network)
+        last = FirstSpikeNetwork.load(networks.folder.checkpoint(f"network_{letter(index)}_last"))
+        outcome = test.outcome(network)
         rows.append(
             {
-                "network": letter(n),
+                "network": letter(index),
                 "best_epoch": best["epoch"],
-                "train": each["train"].outcome(network).right,
+                "train": networks.sets[index]["train"].outcome(network).right,
                 "validation": best["validation"],
-                "test": test.right,
-                "silent": test.silent,
-                "test_last_epoch": each["test"].outcome(last).right,
+                "test": outcome.right,
+                "silent": outcome.silent,
+                "test_last_epoch": test.outcome(last).right,
                 "train_last_epoch": epochs[-1]["train"],
             }
         )
     return rows
 
 
-def _arrays(networks: list[FirstSpikeNetwork], fused: FirstSpikeNetwork, bench: _Bench) -> dict[str, NDArray]:
+def _arrays(bench: _Bench, fused: FirstSpikeNetwork) -> dict[str, NDArray]:
     """What the figures draw, by name."""
-    arrays: dict[str, NDArray] = {"weights_1": networks[0].weights_1, "weights_2": networks[0].weights_2}
-    for n, (network, test) in enumerate(zip(networks, bench.tests, strict=True)):
-        name = letter(n)
-        decided = network.winners(test.features)
-        arrays[f"activity/{name}"] = importance.activity(decided, len(network.unit_classes))
-        arrays[f"full_sum/{name}"] = importance.full_sum(network.unit_weights)
-        arrays[f"top_fraction/{name}"] = importance.top_fraction(network.unit_weights)
-        arrays[f"spread/{name}"] = importance.spread(network.unit_weights)
+    first = bench.networks[0]
+    arrays: dict[str, NDArray] = {"weights_1": first.weights_1, "weights_2": first.weights_2}
+    for index, ((title, network), test) in enumerate(zip(bench.singles.items(), bench.tests, strict=True)):
+        name, labels = letter(index), test.examples.labels
+        arrays[f"activity/{name}"] = importance.activity(test.winners(network), len(network.unit_classes))
+        for score in ("full sum", "top fraction", "spread"):
+            arrays[f"{score.replace(' ', '_')}/{name}"] = importance.FROM_WEIGHTS[score](network.unit_weights)
         arrays[f"unit_weights/{name}"] = network.unit_weights
         arrays[f"unit_classes/{name}"] = network.unit_classes
-        for title, each in ((f"network {name}", network), ("fused", fused)):
-            decisions = each.decide(test.features)
-            classes = tuple(np.unique(np.concatenate([each.unit_classes, test.labels])).tolist())
-            arrays[f"confusion/{title} on {name}"] = confusion_matrix(decisions, test.labels, classes)
-            arrays[f"classes/{title} on {name}"] = np.array(classes, np.int64)
+        for who, each in ((title, network), ("fused", fused)):
+            classes = tuple(np.unique(np.concatenate([each.unit_classes, labels])).tolist())
+            arrays[f"confusion/{who} on {name}"] = confusion_matrix(test.decisions(each), labels, classes)
+            arrays[f"classes/{who} on {name}"] = np.array(classes, np.int64)
     return arrays
 
 
