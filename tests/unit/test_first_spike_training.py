@@ -1,0 +1,86 @@
+"""The published training of a first-spike network, part after part."""
+
+import numpy as np
+import pytest
+
+from spikelore.data import load, split
+from spikelore.errors import InputError
+from spikelore.learning.first_spike_training import (
+    Consolidation,
+    DecisionTraining,
+    Examples,
+    LayerTraining,
+    learn_features,
+)
+from spikelore.learning.template_stdp import TemplateStdpConfig, consolidate
+from spikelore.networks.first_spike import DecisionLayerConfig, FirstSpikeConfig, FirstSpikeNetwork
+
+CONFIG = FirstSpikeConfig(decision=DecisionLayerConfig(features=20))
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return split(
+        load("digits-sample"), train_per_class=20, validation_per_class=10, test_per_class=5, classes=(0, 1), seed=0
+    )
+
+
+@pytest.fixture(scope="module")
+def network(drawn):
+    return learn_features(FirstSpikeNetwork.create(CONFIG, (0, 1), seed=0), drawn.train.images, epochs=(4, 8))
+
+
+@pytest.fixture(scope="module")
+def parts(drawn, network):
+    """What makes each part anew."""
+    train, held_out = Examples.of(network, drawn.train), Examples.of(network, drawn.validation)
+    templates = TemplateStdpConfig(epochs=4)
+    return {
+        "layer 1": lambda: LayerTraining(network, 1, drawn.train.images, 3),
+        "layer 2": lambda: LayerTraining(network, 2, drawn.train.images, 3),
+        "decision": lambda: DecisionTraining(network, train, 5, asked={"validation": held_out, "again": train}),
+        "templates": lambda: Consolidation(network, train, templates, seed=3),
+    }
+
+
+@pytest.mark.parametrize("name", ["layer 1", "layer 2", "decision", "templates"])
+@pytest.mark.parametrize("stop", [0, 2])
+def test_a_part_that_was_stopped_ends_as_one_that_was_not(parts, network, name, stop):
+    before = {key: array.copy() for key, array in network.state_dict().items()}
+    whole, stopped, again = (parts[name]() for _ in range(3))
+    told = list(whole.steps())
+    steps = stopped.steps()
+    first = [next(steps) for _ in range(stop)]
+    again.load_state_dict(*stopped.state_dict())
+    assert first + list(again.steps()) == told
+    assert again.epoch == again.epochs == len(told)
+    (one, facts), (other, same) = whole.state_dict(), again.state_dict()
+    assert facts == same
+    for key in one:
+        np.testing.assert_array_equal(one[key], other[key])
+    assert again.finish() is again.network  # nothing is left to learn
+    for key, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+def test_the_first_epoch_with_the_most_right_decisions_on_held_out_images_is_kept(parts):
+    training = parts["decision"]()
+    shares, networks = [], []
+    for told in training.steps():
+        assert [*told] == ["train", "silent", "validation", "again"]
+        shares.append(told["validation"])
+        networks.append(training.last)
+    best = networks[int(np.argmax(shares))]
+    assert training.network is best
+    assert training.asked["validation"].outcome(best).right == max(shares)
+
+
+def test_without_held_out_images_the_last_epoch_is_kept(parts, network):
+    train = parts["decision"]().train
+    training = DecisionTraining(network, train, 2)
+    assert training.finish() is training.last
+    templates = TemplateStdpConfig(epochs=4)
+    whole = consolidate(network, train.features, train.labels, templates, seed=3)
+    np.testing.assert_array_equal(Consolidation(network, train, templates, 3).finish().unit_weights, whole.unit_weights)
+    with pytest.raises(InputError, match="epochs is 0, expected a whole number of 1 or more"):
+        DecisionTraining(network, train, 0)
