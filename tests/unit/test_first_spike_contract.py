@@ -72,19 +72,51 @@ def test_it_has_the_capabilities():
     assert (network.name, network.classes, network.input_shape) == ("first-spike", (3, 7), (SIDE, SIDE))
 
 
-@pytest.mark.parametrize("margin_rate", [0.0, 0.05])
-def test_what_is_learned_does_not_depend_on_how_images_are_divided(margin_rate):
+def test_what_is_learned_does_not_depend_on_how_images_are_divided():
     images, labels = bars(40)
-    whole = trained(margin_rate=margin_rate)
-    parts = fresh(margin_rate=margin_rate)
+    whole, parts = trained(), fresh()
     for part in (slice(0, 1), slice(1, 9), slice(9, 30), slice(30, 40)):
         parts.learn_(images[part], labels[part])
     assert whole.features_frozen
     assert whole.images_seen.tolist() == [5, 7]
     assert whole.unit_wins.sum() == 28
-    assert same(whole, parts) == (margin_rate == 0)
-    if margin_rate:
-        np.testing.assert_array_equal(whole.images_seen, parts.images_seen)
+    assert same(whole, parts)
+
+
+def test_rehearsal_widens_the_margin_and_counts_no_image_again():
+    images, labels = bars(40)
+    before = trained(margin=1.0, rehearsal_rate=0.1)
+    whole, parts, features = before.copy(), before.copy(), before.copy()
+    whole.rehearse_(images, labels)
+    for part in (slice(0, 1), slice(1, 40)):
+        parts.rehearse_(images[part], labels[part])
+    features.rehearse_features_(before.encode_features(images), labels)
+    assert same(whole, parts)
+    assert same(whole, features)
+    assert np.array_equal(whole.unit_wins, before.unit_wins)
+    assert not np.array_equal(whole.unit_weights, before.unit_weights)
+
+    def lead(network):
+        scores = network.class_scores(images)
+        own = np.searchsorted(network.classes, labels)
+        return (scores[np.arange(40), own] - scores[np.arange(40), 1 - own]).mean()
+
+    assert lead(whole) > lead(before)
+
+
+def test_rehearsal_moves_no_protected_unit_and_none_without_a_template():
+    images, labels = bars(40)
+    before = trained(margin=1.0, rehearsal_rate=0.1)
+    before.unit_plasticity = (before.unit_classes == 3).astype(np.float32)
+    after = before.copy()
+    after.rehearse_(images, labels)
+    moved = (after.unit_weights != before.unit_weights).any(axis=(1, 2, 3))
+    assert moved[before.unit_classes == 3].any()
+    assert not moved[before.unit_classes == 7].any()
+    early = fresh()
+    start = early.copy()
+    early.rehearse_(images, labels)
+    assert same(early, start)
 
 
 def test_layers_learn_one_after_the_other_and_then_stand_still():

@@ -6,10 +6,12 @@ place where it sees most of the image's spikes); later images move the unit of t
 
     w <- w + max(1 / k, r) (x - w),    k = the images that the unit has won, r = the least rate,
 
-so that it becomes the mean of what it wins (online k-means). With a margin rate, an image whose best right unit leads
-the best wrong one by less than the margin also moves the first towards it and the second away (LVQ 2.1).
+so that it becomes the mean of what it wins (online k-means). Units of a class are its own: new classes move no unit of
+an old one.
 
-Units of a class are its own: new classes move no unit of an old one, but for margins.
+Stored images are in those means already; to average them once more would draw the means towards the few that are
+stored. So rehearsal is another rule: an image, new or stored, whose best right unit leads the best wrong one by less
+than a margin moves the first towards it and the second away (LVQ 2.1).
 """
 
 import json
@@ -23,7 +25,7 @@ from spikelore.errors import InputError, check_whole
 from spikelore.kernels import template_stdp
 from spikelore.kernels.reward_stdp import SpikeLists
 from spikelore.learning.stdp import StdpConfig, learn_layer
-from spikelore.shapes import Images, Labels
+from spikelore.shapes import Images, Labels, Weights
 
 if TYPE_CHECKING:
     from spikelore.networks.first_spike import FirstSpikeNetwork
@@ -42,8 +44,8 @@ class OnlineLearning:
             tens of wins.
         stdp: rates of both.
         least_rate: of a template; its k-th image moves it by 1 / k, but never by less.
-        margin_rate: of reward and punishment within the margin; 0 for means alone.
-        margin: learn so from images whose best right unit leads the best wrong one by less (a correlation, 0..1).
+        rehearsal_rate: of reward and punishment in rehearsal.
+        margin: rehearse images whose best right unit leads the best wrong one by less (a correlation, 0..1).
     """
 
     layer_1_images: int = 2000
@@ -51,14 +53,14 @@ class OnlineLearning:
     passes: int = 1
     stdp: StdpConfig = field(default_factory=StdpConfig)
     least_rate: float = 0.01
-    margin_rate: float = 0.0
+    rehearsal_rate: float = 0.01
     margin: float = 0.02
 
     def __post_init__(self) -> None:
         check_whole("learning.layer_1_images", self.layer_1_images)
         check_whole("learning.layer_2_images", self.layer_2_images)
         check_whole("learning.passes", self.passes, 1)
-        for name in ("least_rate", "margin_rate", "margin"):
+        for name in ("least_rate", "rehearsal_rate", "margin"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise InputError(f"learning.{name} is {value}, expected 0 to 1; choose another value")
@@ -112,20 +114,31 @@ def learn_units_(network: "FirstSpikeNetwork", features: SpikeLists, labels: Lab
     unused = (network.unit_wins == 0)[:, None, None, None]
     shape = network.unit_weights.shape
     weights = np.where(unused, _centred(shape), network.unit_weights)
-    shared = {"padding": network.config.decision.padding, "plasticity": network.unit_plasticity, "batch": 1}
     result = template_stdp.train(
-        features, order, labels, weights, network.unit_classes, rate=None, margin=None, wins=network.unit_wins,
-        least_rate=learning.least_rate, **shared,
+        features, order, labels, weights, network.unit_classes, padding=network.config.decision.padding,
+        rate=None, margin=None, plasticity=network.unit_plasticity, wins=network.unit_wins,
+        least_rate=learning.least_rate, batch=1,
     )  # fmt: skip
-    wins = network.unit_wins + result.rewarded
-    weights = result.weights
-    if learning.margin_rate:
-        weights = template_stdp.train(
-            features, order, labels, weights, network.unit_classes, rate=learning.margin_rate, margin=learning.margin,
-            wins=wins, **shared,
-        ).weights  # fmt: skip
-    network.unit_weights = np.where((wins == 0)[:, None, None, None], network.unit_weights, weights)
-    network.unit_wins = wins
+    network.unit_wins = network.unit_wins + result.rewarded
+    _take_weights_(network, result.weights)
+
+
+def rehearse_units_(network: "FirstSpikeNetwork", features: SpikeLists, labels: Labels) -> None:
+    """Let the decision layer widen the margin between classes that it has templates of, image after image."""
+    known = np.isin(labels, network.unit_classes[network.unit_wins > 0])
+    if not known.any():
+        return
+    result = template_stdp.train(
+        features, np.flatnonzero(known), labels, network.unit_weights, network.unit_classes,
+        padding=network.config.decision.padding, rate=network.learning.rehearsal_rate, margin=network.learning.margin,
+        plasticity=network.unit_plasticity, wins=network.unit_wins, batch=1,
+    )  # fmt: skip
+    _take_weights_(network, result.weights)
+
+
+def _take_weights_(network: "FirstSpikeNetwork", weights: Weights) -> None:
+    """Take over the weights of the units that have learned."""
+    network.unit_weights = np.where((network.unit_wins == 0)[:, None, None, None], network.unit_weights, weights)
     network.templates = True
     network.follow_weights_()
 

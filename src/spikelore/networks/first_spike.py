@@ -17,7 +17,7 @@ from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND, convolution, reward_stdp
 from spikelore.kernels.reward_stdp import SpikeLists
 from spikelore.kernels.template_stdp.correlation import gains_and_centres
-from spikelore.learning.online_templates import OnlineLearning, learn_features_, learn_units_
+from spikelore.learning.online_templates import OnlineLearning, learn_features_, learn_units_, rehearse_units_
 from spikelore.metrics.synaptic_operations import convolution_operations
 from spikelore.networks.first_spike_config import (
     DecisionLayerConfig,
@@ -37,7 +37,8 @@ __all__ = ["DecisionLayerConfig", "FeatureLayerConfig", "FirstSpikeConfig", "Fir
 
 _CHUNK = 1024
 _IMAGE_MS = 500.0
-_UNITS_OF_A_CLASS = 40
+_UNITS_OF_A_CLASS = (40, 80)
+"""Fewest and most; one for every 50 images of the first task's classes in between, chosen on validation images."""
 _SETTLED = 100
 """Images that a unit from elsewhere counts as having won: learning online moves it by 1 / 101 and less."""
 _FORMAT = "spikelore first-spike network 1"
@@ -268,7 +269,7 @@ class FirstSpikeNetwork:
             stream: gives the classes, the size of images, and how many images the feature layers learn from.
             seed: root seed of the weights it starts from.
             learning: how it learns online; `OnlineLearning.for_images` of the first task's number if not given.
-            changes: of `FirstSpikeConfig`; if the decision layer is not among them, it has 40 units a class.
+            changes: of `FirstSpikeConfig`; if the decision layer is not among them, it has 40 to 80 units a class.
 
         Raises:
             InputError: a change of something that the configuration does not have, or images that are too small.
@@ -280,8 +281,10 @@ class FirstSpikeNetwork:
                 f"{', '.join(each.name for each in fields(FirstSpikeConfig))}; change one of these"
             )
         classes = tuple(sorted(stream.classes))
-        changes.setdefault("decision", DecisionLayerConfig(features=_UNITS_OF_A_CLASS * len(classes)))
-        images = stream.tasks[0].train.images
+        first = stream.tasks[0]
+        images, least, most = first.train.images, *_UNITS_OF_A_CLASS
+        units = min(most, max(least, len(images) // (50 * len(first.classes))))
+        changes.setdefault("decision", DecisionLayerConfig(features=units * len(classes)))
         network = cls.create(FirstSpikeConfig(**changes), classes, seed)
         network.input_shape = tuple(images.shape[1:])
         network.learning = learning or OnlineLearning.for_images(len(images))
@@ -430,6 +433,13 @@ class FirstSpikeNetwork:
         Raises:
             InputError: the feature layers still learn, another shape or type, or a label that no unit stands for.
         """
+        learn_units_(self, self._as_lists(features), self._known(labels, len(features)))
+
+    def rehearse_features_(self, features: NDArray[np.bool_], labels: Labels) -> None:
+        """Let the units rehearse from spikes in place of images; arguments and errors as of `learn_features_`."""
+        rehearse_units_(self, self._as_lists(features), self._known(labels, len(features)))
+
+    def _as_lists(self, features: NDArray[np.bool_]) -> SpikeLists:
         self._check_frozen()
         features = np.asarray(features)
         if features.shape[1:] != self.feature_shape or features.dtype != np.bool_ or not len(features):
@@ -437,7 +447,7 @@ class FirstSpikeNetwork:
                 f"features are {features.dtype} of shape {features.shape}, expected bool of (images, "
                 f"{', '.join(map(str, self.feature_shape))}); give what encode_features returns"
             )
-        learn_units_(self, SpikeLists.from_spikes(features), self._known(labels, len(features)))
+        return SpikeLists.from_spikes(features)
 
     def learn_(self, images: Images, labels: Labels) -> None:
         """Learn from images, in order.
@@ -462,6 +472,16 @@ class FirstSpikeNetwork:
         for part in chunks(len(images) - used):
             features = self.features(self.encode(images[used:][part]))
             learn_units_(self, features, labels[used:][part])
+
+    def rehearse_(self, images: Images, labels: Labels) -> None:
+        """Widen the margin between classes on new and stored images, in order, once the feature layers are frozen.
+
+        See `spikelore.learning.online_templates`; arguments and errors as of `learn_`.
+        """
+        images = _some(images, "rehearse")
+        labels = self._known(labels, len(images))
+        for part in chunks(len(images)) if self.features_frozen else ():
+            rehearse_units_(self, self.features(self.encode(images[part])), labels[part])
 
     def _known(self, labels: Labels, count: int) -> Labels:
         self.check()

@@ -5,6 +5,7 @@ Every network answers `Network`. What a method needs beyond that is a *capabilit
 ============================ ======================================================================================
 `Differentiable`             a torch module from images to spikes over time, and how it learns by gradients
 `Features`                   spikes of layers that have stopped learning, to store, learn and decide from
+`Rehearsal`                  a way of its own to learn from what it has learned before
 `Units`                      output units, each with a class and its incoming weights
 `Synapses`                   each layer's weights, with the last presynaptic spike of each synapse and a clock
 ============================ ======================================================================================
@@ -159,6 +160,22 @@ class Features(Protocol):
 
     def learn_features_(self, features: NDArray[np.bool_], labels: Labels) -> None:
         """Learn from spikes in place of inputs, in order."""
+        ...
+
+
+@runtime_checkable
+class Rehearsal(Protocol):
+    """A network that learns otherwise from what it has learned before: replay calls this on new and stored examples.
+
+    One without it learns from stored examples as from new ones. `rehearse_features_` is for networks with `Features`.
+    """
+
+    def rehearse_(self, inputs: Images, labels: Labels) -> None:
+        """Learn from inputs of which some, or all, were learned from before."""
+        ...
+
+    def rehearse_features_(self, features: NDArray[np.bool_], labels: Labels) -> None:
+        """Learn so from spikes in place of inputs."""
         ...
 
 

@@ -1,10 +1,11 @@
 """Learners that drive a network through its contract alone: of local rules, or whatever else it learns by.
 
-See `spikelore.networks.protocol.Network`. Stored examples are learned in one batch with the new ones, after them.
+See `spikelore.networks.protocol.Network`. Stored examples are learned in one batch with the new ones, after them; a
+network with the capability `Rehearsal` learns the new ones, and then rehearses the batch.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -173,6 +174,20 @@ def _under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
     return {name.removeprefix(prefix): array.copy() for name, array in arrays.items() if name.startswith(prefix)}
 
 
+_Learn = Callable[[NDArray, Labels], None]
+
+
+def _learn_both(
+    learn: _Learn, rehearse: _Learn | None, new: tuple[NDArray, Labels], stored: tuple[NDArray, Labels]
+) -> None:
+    both = np.concatenate([new[0], stored[0]]), np.concatenate([new[1], stored[1]])
+    if rehearse is None:
+        learn(*both)
+    else:
+        learn(*new)
+        rehearse(*both)
+
+
 class LocalReplay(LocalLearner):
     """Each batch is learned together with stored examples, which are drawn anew each time; then it is offered to them.
 
@@ -217,8 +232,8 @@ class LocalReplay(LocalLearner):
         """Learn new and stored images, then offer the new ones."""
         assert self.memory is not None
         if len(self.memory):
-            old, old_labels = self.stored(self.method.replay_batch)
-            self.network.learn_(np.concatenate([images, old]), np.concatenate([labels, old_labels]))
+            stored = self.stored(self.method.replay_batch)
+            _learn_both(self.network.learn_, getattr(self.network, "rehearse_", None), (images, labels), stored)
         else:
             self.network.learn_(images, labels)
         self.remember(images, labels, task)
@@ -237,8 +252,9 @@ class LocalReplay(LocalLearner):
         if steps and len(self.memory):
             drawn, self.memory.rng = self.memory.rng, generator(self.seed, "asked", self.questions, "memory")
             self.network = self.rehearsing()
+            learn = self.again()
             for _ in range(steps * len(set(self.memory.labels.tolist()))):
-                self.network.learn_(*self.stored(self.method.batch))
+                learn(*self.stored(self.method.batch))
             self.memory.rng = drawn
         try:
             with super().asked():
@@ -262,6 +278,10 @@ class LocalReplay(LocalLearner):
         """Return the copy of the network that rehearses."""
         return self.network.copy()
 
+    def again(self) -> _Learn:
+        """Return how the copy learns from the memory, all of which it has learned before."""
+        return getattr(self.network, "rehearse_", self.network.learn_)
+
 
 class LocalGDumb(LocalReplay):
     """Only fills the memory; when asked, a copy of the fresh network learns from the memory alone."""
@@ -269,6 +289,10 @@ class LocalGDumb(LocalReplay):
     def step(self, images: Images, labels: Labels, task: int) -> None:
         """Offer the images to the memory."""
         self.remember(images, labels, task)
+
+    def again(self) -> _Learn:
+        """Return how the fresh copy learns from the memory: as from new examples."""
+        return self.network.learn_
 
 
 class LocalLatent(LocalReplay):
@@ -301,14 +325,15 @@ class LocalLatent(LocalReplay):
                 self._encode_what_is_held()
             return
         features = self.network.encode_features(images)
-        both, both_labels = features, labels
         if len(self.memory):
-            rows, old_labels, _ = self.memory.get(
+            rows, stored_labels, _ = self.memory.get(
                 self.memory.sample(self.method.replay_batch, balanced=self.method.balanced)
             )
-            both = np.concatenate([features, self.storage.unpack(rows).astype(np.bool_)])
-            both_labels = np.concatenate([labels, old_labels])
-        self.network.learn_features_(both, both_labels)
+            stored = self.storage.unpack(rows).astype(np.bool_), stored_labels
+            rehearse = getattr(self.network, "rehearse_features_", None)
+            _learn_both(self.network.learn_features_, rehearse, (features, labels), stored)
+        else:
+            self.network.learn_features_(features, labels)
         self.memory.offer(self.storage.pack(features.astype(np.uint8)), labels, task=max(task, 0))
 
     def _encode_what_is_held(self) -> None:
