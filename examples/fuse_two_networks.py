@@ -5,7 +5,7 @@ Takes about ten seconds on two cores and needs no data set: 5000 digits come wit
 
 from spikelore.continual.fusion import bagging, fuse
 from spikelore.data import load, split
-from spikelore.learning.first_spike_training import Consolidation, DecisionTraining, Examples, learn_features
+from spikelore.learning.first_spike_training import DecisionTraining, Examples, consolidation, learn_features
 from spikelore.metrics import accuracy
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
 
@@ -13,7 +13,7 @@ from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
 def learn_decisions(network, images):
     """Learn the decision layer from right and wrong answers, then turn it into templates in order of importance."""
     examples = Examples.of(network, images)
-    return Consolidation(DecisionTraining(network, examples, epochs=10).finish(), examples).finish()
+    return consolidation(DecisionTraining(network, examples, epochs=10).finish(), examples).finish()
 
 
 def part(classes):

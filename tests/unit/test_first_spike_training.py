@@ -6,10 +6,10 @@ import pytest
 from spikelore.data import load, split
 from spikelore.errors import InputError
 from spikelore.learning.first_spike_training import (
-    Consolidation,
     DecisionTraining,
     Examples,
-    LayerTraining,
+    consolidation,
+    layer_training,
     learn_features,
 )
 from spikelore.learning.template_stdp import TemplateStdpConfig, consolidate
@@ -36,10 +36,10 @@ def parts(drawn, network):
     train, held_out = Examples.of(network, drawn.train), Examples.of(network, drawn.validation)
     templates = TemplateStdpConfig(epochs=4)
     return {
-        "layer 1": lambda: LayerTraining(network, 1, drawn.train.images, 3),
-        "layer 2": lambda: LayerTraining(network, 2, drawn.train.images, 3),
+        "layer 1": lambda: layer_training(network, 1, drawn.train.images, 3),
+        "layer 2": lambda: layer_training(network, 2, drawn.train.images, 3),
         "decision": lambda: DecisionTraining(network, train, 5, asked={"validation": held_out, "again": train}),
-        "templates": lambda: Consolidation(network, train, templates, seed=3),
+        "templates": lambda: consolidation(network, train, templates, seed=3),
     }
 
 
@@ -58,7 +58,8 @@ def test_a_part_that_was_stopped_ends_as_one_that_was_not(parts, network, name, 
     assert facts == same
     for key in one:
         np.testing.assert_array_equal(one[key], other[key])
-    assert again.finish() is again.network  # nothing is left to learn
+    np.testing.assert_array_equal(whole.finish().unit_weights, again.finish().unit_weights)
+    assert [*again.steps()] == []
     for key, array in network.state_dict().items():
         np.testing.assert_array_equal(array, before[key])
 
@@ -69,18 +70,18 @@ def test_the_first_epoch_with_the_most_right_decisions_on_held_out_images_is_kep
     for told in training.steps():
         assert [*told] == ["train", "silent", "validation", "again"]
         shares.append(told["validation"])
-        networks.append(training.last)
+        networks.append(training.network)
     best = networks[int(np.argmax(shares))]
-    assert training.network is best
+    assert training.finish() is best
     assert training.asked["validation"].outcome(best).right == max(shares)
 
 
 def test_without_held_out_images_the_last_epoch_is_kept(parts, network):
     train = parts["decision"]().train
     training = DecisionTraining(network, train, 2)
-    assert training.finish() is training.last
+    assert training.finish() is training.network
     templates = TemplateStdpConfig(epochs=4)
     whole = consolidate(network, train.features, train.labels, templates, seed=3)
-    np.testing.assert_array_equal(Consolidation(network, train, templates, 3).finish().unit_weights, whole.unit_weights)
+    np.testing.assert_array_equal(consolidation(network, train, templates, 3).finish().unit_weights, whole.unit_weights)
     with pytest.raises(InputError, match="epochs is 0, expected a whole number of 1 or more"):
         DecisionTraining(network, train, 0)

@@ -6,8 +6,7 @@ Layer 1, then layer 2 learn from images alone (STDP). Then the decision layer le
 """
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, Self
 
@@ -42,37 +41,39 @@ class Examples:
         return Outcome.of(network.decide(self.features), self.labels)
 
 
-class Training(ABC):
+class Training:
     """One part of the training.
 
     Attributes:
-        network: as it is now; the one that was given is not changed.
+        network: as it is after the last epoch; the one that was given is not changed.
         epochs: passes over the images in all.
         epoch: passes that are done.
+
+    Args:
+        network: to start from.
+        epochs: passes over the images.
+        learn: of a network and the epoch's number (0, 1 ...): the network that learned, and what is known of it.
     """
 
-    def __init__(self, network: FirstSpikeNetwork, epochs: int) -> None:
+    def __init__(
+        self, network: FirstSpikeNetwork, epochs: int,
+        learn: Callable[[FirstSpikeNetwork, int], tuple[FirstSpikeNetwork, dict[str, float]]],
+    ) -> None:  # fmt: skip
         check_whole("epochs", epochs, 1)
-        self.network = network
-        self.epochs = epochs
-        self.epoch = 0
+        self.network, self.epochs, self.epoch, self._learn = network, epochs, 0, learn
 
     def steps(self) -> Iterator[dict[str, float]]:
         """Go on to the last epoch; yield what is known of each one."""
         while self.epoch < self.epochs:
-            told = self._learn()
+            self.network, told = self._learn(self.network, self.epoch)
             self.epoch += 1
             yield told
 
     def finish(self) -> FirstSpikeNetwork:
-        """Go on to the last epoch and return the network."""
+        """Go on to the last epoch and return what comes of it: the network."""
         for _ in self.steps():
             pass
         return self.network
-
-    @abstractmethod
-    def _learn(self) -> dict[str, float]:
-        """Learn one epoch and return what is known of it."""
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return all that decides how it goes on: arrays by name, and the rest as JSON."""
@@ -85,8 +86,10 @@ class Training(ABC):
         self.epoch = json.loads(facts)["epoch"]
 
 
-class LayerTraining(Training):
-    """A feature layer learns from images, without labels; tells the mean number of ``winners``.
+def layer_training(
+    network: FirstSpikeNetwork, layer: Literal[1, 2], images: Images, epochs: int, config: StdpConfig | None = None
+) -> Training:
+    """Return the training of a feature layer without labels; it tells the mean number of ``winners``.
 
     Args:
         network: to start from; for layer 2, layer 1 has learned.
@@ -95,111 +98,89 @@ class LayerTraining(Training):
         epochs: passes over them.
         config: rates; the published ones if not given.
     """
+    bins, order, rates = network.encode(images), np.arange(len(images)), config or StdpConfig()
+    inputs = bins if layer == 1 else network.layer_1_bins(bins)
 
-    def __init__(
-        self, network: FirstSpikeNetwork, layer: Literal[1, 2], images: Images, epochs: int,
-        config: StdpConfig | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(network, epochs)
-        self.layer: Literal[1, 2] = layer
-        self.config = config or StdpConfig()
-        bins = network.encode(images)
-        self.inputs = bins if layer == 1 else network.layer_1_bins(bins)
+    def learn(network: FirstSpikeNetwork, epoch: int) -> tuple[FirstSpikeNetwork, dict[str, float]]:
+        network, winners = learn_layer(network, layer, inputs, order, rates, seen=epoch * len(order))
+        return network, {"winners": winners}
 
-    def _learn(self) -> dict[str, float]:
-        order = np.arange(len(self.inputs))
-        self.network, winners = learn_layer(
-            self.network, self.layer, self.inputs, order, self.config, seen=self.epoch * len(order)
-        )
-        return {"winners": winners}
+    return Training(network, epochs, learn)
 
 
 def learn_features(
     network: FirstSpikeNetwork, images: Images, epochs: tuple[int, int] = (2, 4), config: StdpConfig | None = None
 ) -> FirstSpikeNetwork:
-    """Return the network with both feature layers trained.
+    """Return the network with both feature layers trained, by `layer_training`.
 
-    Args:
-        network: to start from; not changed.
-        images: (N,H,W) uint8, in the order in which they come.
-        epochs: passes over them for layer 1 and for layer 2; small data needs more than the published ones.
-        config: rates; the published ones if not given.
+    The published ``epochs`` of layer 1 and layer 2 are those of large data; small data needs more.
     """
-    network = LayerTraining(network, 1, images, epochs[0], config).finish()
-    return LayerTraining(network, 2, images, epochs[1], config).finish()
+    network = layer_training(network, 1, images, epochs[0], config).finish()
+    return layer_training(network, 2, images, epochs[1], config).finish()
 
 
 class DecisionTraining(Training):
-    """The decision layer learns from reward; ``network`` is that of the best epoch, ``last`` that of the last one.
+    """The training of the decision layer by reward; the network of its ``best`` epoch is what comes of it.
 
-    Tells the shares of right and silent decisions while it learned (``train``, ``silent``), and of right ones of each
-    set that is asked.
+    It tells the shares of right and silent decisions while it learned (``train``, ``silent``), and of right ones of
+    each set that is asked.
 
     Args:
         network: to start from, whose features have learned.
         train: in the order in which they come.
         epochs: passes over them.
         config: rates; the published ones if not given.
-        asked: sets by name to decide after each epoch; the best epoch is the first one with the most right decisions of
-            the first set. Without any the last epoch is the best.
+        asked: sets by name to decide after each epoch. The best epoch is the one with the most right decisions of the
+            first set, the first of several; without any set it is the last.
     """
 
     def __init__(
         self, network: FirstSpikeNetwork, train: Examples, epochs: int, config: RewardStdpConfig | None = None,
         asked: Mapping[str, Examples] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(network, epochs)
-        self.train = train
-        self.config = config or RewardStdpConfig()
-        self.asked = asked or {}
-        self.last = network
-        self.most_right = -1.0
-        self.rates = self.config.base()
+        super().__init__(network, epochs, self._learn_epoch)
+        self.train, self.asked, self.config = train, asked or {}, config or RewardStdpConfig()
+        self.best, self.most_right, self.rates = network, -1.0, self.config.base()
 
-    def _learn(self) -> dict[str, float]:
-        order = np.arange(len(self.train.labels))
-        self.last, seen = reward_stdp.learn_epoch(self.last, self.train.features, self.train.labels, order, self.rates)
+    def _learn_epoch(self, network: FirstSpikeNetwork, epoch: int) -> tuple[FirstSpikeNetwork, dict[str, float]]:
+        train, order = self.train, np.arange(len(self.train.labels))
+        network, seen = reward_stdp.learn_epoch(network, train.features, train.labels, order, self.rates)
         self.rates = self.config.adapt(seen.right, seen.wrong)
-        right = {name: examples.outcome(self.last).right for name, examples in self.asked.items()}
-        first = next(iter(right.values()), 1.0)
-        if first > self.most_right or not right:
-            self.most_right, self.network = first, self.last
-        return {"train": seen.right, "silent": seen.silent, **right}
+        right = {name: examples.outcome(network).right for name, examples in self.asked.items()}
+        held_out = next(iter(right.values()), float(epoch))
+        if held_out > self.most_right:
+            self.best, self.most_right = network, held_out
+        return network, {"train": seen.right, "silent": seen.silent, **right}
+
+    def finish(self) -> FirstSpikeNetwork:
+        """Go on to the last epoch and return the network of the best one."""
+        super().finish()
+        return self.best
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
-        """Return what `Training.state_dict` does, of the best and of the last epoch."""
+        """Return what `Training.state_dict` does, and the best epoch's units."""
         told = {"epoch": self.epoch, "most_right": self.most_right, "rates": asdict(self.rates)}
-        return {**self.last.state_dict(), "best/unit_weights": self.network.unit_weights}, json.dumps(told)
+        return {**self.network.state_dict(), "best/unit_weights": self.best.unit_weights}, json.dumps(told)
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Go on from what `state_dict` of the same training returned."""
         super().load_state_dict(arrays, facts)
         told = json.loads(facts)
-        self.last, self.most_right = self.network, told["most_right"]
-        self.network = replace(self.last, unit_weights=arrays["best/unit_weights"])
-        self.rates = Rates(tuple(told["rates"]["reward"]), tuple(told["rates"]["punish"]))
+        self.best = replace(self.network, unit_weights=arrays["best/unit_weights"])
+        self.most_right, self.rates = told["most_right"], Rates(*(tuple(pair) for pair in told["rates"].values()))
 
 
-class Consolidation(Training):
-    """A trained decision layer becomes templates; tells the share of right decisions meanwhile (``train``).
+def consolidation(
+    network: FirstSpikeNetwork, train: Examples, config: TemplateStdpConfig | None = None, seed: int = 0
+) -> Training:
+    """Return the training that makes templates of a trained decision layer; it tells the right decisions (``train``).
 
-    Args:
-        network: to start from, trained.
-        train: what it was trained on.
-        config: rates and epochs; the defaults if not given.
-        seed: root seed of the order and the draws.
+    See `spikelore.learning.template_stdp.consolidate`.
     """
+    rates = config or TemplateStdpConfig()
 
-    def __init__(
-        self, network: FirstSpikeNetwork, train: Examples, config: TemplateStdpConfig | None = None, seed: int = 0
-    ) -> None:
-        self.config = config or TemplateStdpConfig()
-        super().__init__(network, self.config.epochs)
-        self.train = train
-        self.seed = seed
+    def learn(network: FirstSpikeNetwork, epoch: int) -> tuple[FirstSpikeNetwork, dict[str, float]]:
+        network, right = template_stdp.learn_epoch(network, train.features, train.labels, epoch, rates, seed)
+        return network, {"train": right}
 
-    def _learn(self) -> dict[str, float]:
-        self.network, right = template_stdp.learn_epoch(
-            self.network, self.train.features, self.train.labels, self.epoch, self.config, self.seed
-        )
-        return {"train": right}
+    return Training(network, rates.epochs, learn)

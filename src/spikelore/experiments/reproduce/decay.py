@@ -27,9 +27,9 @@ from spikelore.continual.unused_decay import (
 )
 from spikelore.data import LabelledImages, findings, load, split
 from spikelore.data.noise import four_test_sets
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_whole
 from spikelore.experiments.findings import named, of_rates, told
-from spikelore.experiments.reproduce import PRESETS, Preset
+from spikelore.experiments.reproduce import PRESETS, Preset, label
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stages import Stages
 from spikelore.metrics import accuracy, silence
@@ -113,8 +113,7 @@ class DecayExperiment:
 
     def __post_init__(self) -> None:
         for name in ("train_per_class", "validation_per_class", "test_images", "epochs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            check_whole(name, getattr(self, name), 1)
         if not self.presets or len(set(self.presets)) != len(self.presets):
             raise InputError(f"presets are {list(self.presets)}; name one or both of {', '.join(PRESETS)}, each once")
         known = [list(self.setting(preset).network.classes) for preset in self.presets]
@@ -136,42 +135,14 @@ class DecayExperiment:
         return self.setting(self.presets[0]).network.classes
 
 
-class _Training(NamedTuple):
-    """One pass of training; its network goes to a checkpoint of its name."""
-
-    name: str
-    network: RateLIFConfig
-    period_images: int
-    ticking: OnlineDecay | WeightDecay | None
-
-
 class _Data(NamedTuple):
+    """The images; ``facts`` is their entry in ``images_per_class`` of the results, ``notes`` what to know of them."""
+
     train: LabelledImages
     validation: LabelledImages
     sets: dict[str, LabelledImages]
     facts: dict[str, Any]
-    """Its entry in ``images_per_class`` of the results."""
     notes: list[str]
-
-
-def _l2_name(tau_ms: float) -> str:
-    return f"L2-like, {tau_ms / 1000:g} s"
-
-
-def _trainings(config: DecayExperiment) -> list[_Training]:
-    found = []
-    for preset in config.presets:
-        network, decay = config.setting(preset).network, config.setting(preset).decay
-        period = decay.period_images or _PERIOD_IMAGES
-        found.append(_Training(f"{preset}_without", network, period, None))
-        if decay.period_images:
-            online = OnlineDecay(
-                tau_prune_ms=decay.tau_prune_ms, period_ms=period * network.image_ms, strength=decay.strength
-            )
-            found.append(_Training(f"{preset}_with", network, period, online))
-        for tau in config.l2_tau_ms:
-            found.append(_Training(f"{preset}_l2_{tau:g}", network, period, WeightDecay(tau_ms=tau)))
-    return found
 
 
 def _load(config: DecayExperiment, data_dir: Path | None) -> _Data:
@@ -190,18 +161,13 @@ def _load(config: DecayExperiment, data_dir: Path | None) -> _Data:
     sets = four_test_sets(
         dataset.test, config.classes, config.unknown, count=config.test_images, mean=mean, seed=config.seed
     )
-    networks = dict.fromkeys(config.setting(preset).network for preset in config.presets)
     facts = {
-        "data": _label(config.data, config.classes), "train": config.train_per_class,
+        "data": label(config.data, config.classes), "train": config.train_per_class,
         "validation": config.validation_per_class, **named(dataset),
     }  # fmt: skip
-    return _Data(
-        drawn.train,
-        drawn.validation,
-        {str(name): images for name, images in sets.items()},
-        facts,
-        [*findings(dataset), *(note for each in networks for note in of_rates(config.data, drawn.train.images, each))],
-    )
+    networks = dict.fromkeys(config.setting(preset).network for preset in config.presets)
+    notes = [*findings(dataset), *(n for each in networks for n in of_rates(config.data, drawn.train.images, each))]
+    return _Data(drawn.train, drawn.validation, {str(name): each for name, each in sets.items()}, facts, notes)
 
 
 def check(config: DecayExperiment, data_dir: Path | None) -> None:
@@ -213,40 +179,62 @@ def check(config: DecayExperiment, data_dir: Path | None) -> None:
     _load(config, data_dir)
 
 
-class _Stage:
-    """A network in training, and the decay that works on it meanwhile."""
+Ticking = OnlineDecay | WeightDecay | None
 
-    def __init__(self, training: _Training, seed: int, train: LabelledImages, total: int, folder: RunFolder) -> None:
-        self.training, self.train, self.total, self.folder = training, train, total, folder
-        self.network = RateLIFNetwork(training.network, seed=seed)
+
+def _trainings(config: DecayExperiment) -> dict[str, tuple[Setting, Ticking]]:
+    """Return what each network is and what works on it while it learns, by the name of its checkpoint."""
+    found: dict[str, tuple[Setting, Ticking]] = {}
+    for preset in config.presets:
+        setting = config.setting(preset)
+        decay, image_ms = setting.decay, setting.network.image_ms
+        found[f"{preset}_without"] = setting, None
+        if decay.period_images:
+            period_ms = decay.period_images * image_ms
+            found[f"{preset}_with"] = (
+                setting,
+                OnlineDecay(tau_prune_ms=decay.tau_prune_ms, period_ms=period_ms, strength=decay.strength),
+            )
+        found |= {f"{preset}_l2_{tau:g}": (setting, WeightDecay(tau_ms=tau)) for tau in config.l2_tau_ms}
+    return found
+
+
+class _Training:
+    """A network that learns, and the decay that works on it meanwhile."""
+
+    def __init__(
+        self, name: str, setting: Setting, ticking: Ticking, config: DecayExperiment, train: LabelledImages,
+        folder: RunFolder,
+    ) -> None:  # fmt: skip
+        self.name, self.ticking, self.train, self.folder = name, ticking, train, folder
+        self.network = RateLIFNetwork(setting.network, seed=config.seed)
+        self.period_images = setting.decay.period_images or _PERIOD_IMAGES
+        self.images = config.epochs * len(train)
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
-        """Return what a resumed run needs."""
-        ticking = self.training.ticking
-        return {**self.network.state_dict(), **(ticking.state_dict() if ticking else {})}, ""
+        """Return the network and the time of the last tick."""
+        return {**self.network.state_dict(), **(self.ticking.state_dict() if self.ticking else {})}, ""
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Go on from what `state_dict` returned."""
         del facts
         self.network.load_state_dict(arrays)
-        if self.training.ticking:
-            self.training.ticking.load_state_dict(arrays)
+        if self.ticking:
+            self.ticking.load_state_dict(arrays)
 
     def steps(self) -> Iterator[tuple[str, int]]:
-        """Pass over the images again and again, up to the total; the network goes to a checkpoint."""
-        network, ticking, train = self.network, self.training.ticking, self.train
-        while (first := network.images_seen) < self.total:
-            stop = min(self.total, first + _SAVE_IMAGES - first % _SAVE_IMAGES)
+        """Pass over the images again and again; a line of metrics after every few, a checkpoint at the end."""
+        network, train, largest = self.network, self.train, self.network.config.weight_max
+        while (first := network.images_seen) < self.images:
+            stop = min(self.images, first + _SAVE_IMAGES - first % _SAVE_IMAGES)
             pick = np.arange(first, stop) % len(train)
             counts = network.train(
-                train.images[pick],
-                train.labels[pick],
-                every_images=self.training.period_images,
-                between=ticking.tick_ if ticking else None,
-            )
-            decided, largest = network.decide(counts), network.config.weight_max
+                train.images[pick], train.labels[pick], every_images=self.period_images,
+                between=self.ticking.tick_ if self.ticking else None,
+            )  # fmt: skip
+            decided = network.decide(counts)
             self.folder.append_metrics(
-                training=self.training.name,
+                training=self.name,
                 images=stop,
                 train=accuracy(decided, train.labels[pick]),
                 silent=silence(decided),
@@ -255,8 +243,8 @@ class _Stage:
                 faded=faded_share(network.weights, largest),
                 histogram=np.histogram(network.weights, _BINS, (0.0, largest))[0].tolist(),
             )
-            yield self.training.name.replace("_", ", "), stop - first
-        network.save(self.folder.checkpoint(self.training.name))
+            yield self.name.replace("_", ", "), stop - first
+        network.save(self.folder.checkpoint(self.name))
 
 
 def run(config: DecayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
@@ -264,64 +252,59 @@ def run(config: DecayExperiment, folder: RunFolder, data_dir: Path | None) -> di
     stages = Stages(folder)
     data = _load(config, data_dir)
     facts = {"images_per_class": [data.facts], **told(data.notes)}
-    total = config.epochs * len(data.train)
-    trainings = [partial(_Stage, each, config.seed, data.train, total, folder) for each in _trainings(config)]
-    with shown(len(trainings) * total, stages.done) as meter:
-        stages.run(trainings, meter.advance)
+    trainings = _trainings(config)
+    with shown(len(trainings) * config.epochs * len(data.train), stages.done) as meter:
+        stages.run(
+            [partial(_Training, name, *each, config, data.train, folder) for name, each in trainings.items()],
+            meter.advance,
+        )
         meter.advance("measuring", 0)
         results = _measure(config, data, folder)
     return {
         "experiment": "decay",
         "seed": config.seed,
         "seconds": round(stages.seconds, 1),
-        "data": [_label(config.data, config.classes), *([_label("unknown", config.unknown)] if config.unknown else [])],
+        "data": [label(config.data, config.classes), *([label("unknown", config.unknown)] if config.unknown else [])],
         "versions": versions(),
         **facts,
         **results,
     }
 
 
-def _label(name: str, classes: Sequence[int]) -> str:
-    return f"{name} {','.join(map(str, classes))}"
-
-
 def _networks(config: DecayExperiment, preset: Preset, folder: RunFolder) -> dict[str, RateLIFNetwork]:
     """Return a preset's networks by what was done to them; the second one is the preset's own decay."""
     setting = config.setting(preset)
-    decay = setting.decay
+    decay, largest = setting.decay, setting.network.weight_max
 
     def trained(name: str) -> RateLIFNetwork:
         return RateLIFNetwork.load(folder.checkpoint(f"{preset}_{name}"))
 
     without = trained("without")
-    once = without.copy()
+    once, smallest, random = without.copy(), without.copy(), without.copy()
     decay_unused_(once, tau_prune_ms=decay.tau_prune_ms, strength=decay.strength)
     if decay.period_images:
-        found = {"none": without, "unused decay, online": trained("with"), "unused decay, once": once}
+        own = {"unused decay, online": trained("with"), "unused decay, once": once}
     else:
         once.save(folder.checkpoint(f"{preset}_with"))
-        found = {"none": without, "unused decay, once": once}
-    largest = setting.network.weight_max
-    sparse, already = (faded_share(network.weights, largest) for network in (list(found.values())[1], without))
-    smallest, random = without.copy(), without.copy()
+        own = {"unused decay, once": once}
+    sparse, already = (faded_share(network.weights, largest) for network in (next(iter(own.values())), without))
     prune_smallest_(smallest, sparse)
     rest = max(0.0, sparse - already) / (1 - already) if already < 1 else 0.0
     prune_random_(random, rest, generator(config.seed, "decay", "random pruning", preset))
-    found |= {"smallest pruned": smallest, "random pruned": random}
-    return found | {_l2_name(tau): trained(f"l2_{tau:g}") for tau in config.l2_tau_ms}
+    shrunk = {f"L2-like, {tau / 1000:g} s": trained(f"l2_{tau:g}") for tau in config.l2_tau_ms}
+    return {"none": without, **own, "smallest pruned": smallest, "random pruned": random, **shrunk}
 
 
 def _method(preset: Preset, name: str, network: RateLIFNetwork, data: _Data) -> dict[str, Any]:
     """Measure one network on every set."""
     counts = {each: network.count_spikes(images.images) for each, images in data.sets.items()}
     decided = network.decide(counts["known"])
+    held_out = network.decide(network.count_spikes(data.validation.images))
     return {
         "preset": preset,
         "method": name,
         "accuracy": round(accuracy(decided, data.sets["known"].labels), 5),
-        "validation": round(
-            accuracy(network.decide(network.count_spikes(data.validation.images)), data.validation.labels), 5
-        ),
+        "validation": round(accuracy(held_out, data.validation.labels), 5),
         "unrecognised": round(silence(decided), 5),
         "faded": round(faded_share(network.weights, network.config.weight_max), 5),
         "spikes": {each: int(spikes.sum()) for each, spikes in counts.items()},
@@ -333,12 +316,11 @@ def _measure(config: DecayExperiment, data: _Data, folder: RunFolder) -> dict[st
     methods, rows, shares, arrays = [], [], [], {}
     for preset in config.presets:
         networks = _networks(config, preset, folder)
-        plain, faded = list(networks.values())[:2]
         measured = [_method(preset, name, network, data) for name, network in networks.items()]
         without, with_decay = measured[:2]
         methods += measured
-        for name in data.sets:
-            before, after = without["spikes"][name], with_decay["spikes"][name]
+        for name, before in without["spikes"].items():
+            after = with_decay["spikes"][name]
             rows.append(
                 {
                     "preset": preset,
@@ -353,7 +335,7 @@ def _measure(config: DecayExperiment, data: _Data, folder: RunFolder) -> dict[st
             {"preset": preset, "decay": when, "accuracy": one["accuracy"], "unrecognised": one["unrecognised"]}
             for when, one in (("without", without), ("with", with_decay))
         ]
-        arrays |= _arrays(preset, plain, faded, data)
+        arrays |= _arrays(preset, networks["none"], networks[with_decay["method"]], data)
     folder.write_arrays(arrays)
     return {
         "rows": rows,

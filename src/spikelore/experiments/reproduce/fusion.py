@@ -10,11 +10,12 @@ Deviations from the authors' code: a validation split is held out and the best e
 the test set.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, Literal
 
 import numpy as np
@@ -24,17 +25,11 @@ from spikelore.continual import fusion, importance
 from spikelore.data import LabelledImages, Splits, class_counts, findings, load, split
 from spikelore.errors import InputError, check_whole
 from spikelore.experiments.findings import named, of_first_spikes, told
-from spikelore.experiments.reproduce import PRESETS, Preset
+from spikelore.experiments.reproduce import PRESETS, Preset, label
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stages import Stage, Stages
 from spikelore.kernels.reward_stdp import decide, feature_potentials
-from spikelore.learning.first_spike_training import (
-    Consolidation,
-    DecisionTraining,
-    Examples,
-    LayerTraining,
-    Training,
-)
+from spikelore.learning.first_spike_training import DecisionTraining, Examples, Training, consolidation, layer_training
 from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig
 from spikelore.learning.stdp import StdpConfig
 from spikelore.learning.template_stdp import TemplateStdpConfig, learn_more
@@ -57,7 +52,7 @@ class Source:
 
     def label(self) -> str:
         """Return a short name for tables."""
-        return self.data if self.classes is None else f"{self.data} {','.join(map(str, self.classes))}"
+        return label(self.data, self.classes)
 
 
 @dataclass(frozen=True)
@@ -126,7 +121,7 @@ class FusionExperiment:
 
 def letter(index: int) -> str:
     """Return the letter of the network at ``index``: a, b, c ..."""
-    return "abcdefghijklmnopqrstuvwxyz"[index]
+    return ascii_lowercase[index]
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,35 +205,24 @@ def check(config: FusionExperiment, data_dir: Path | None) -> None:
     _load_all(config, data_dir)
 
 
-@dataclass(frozen=True)
 class _Stage:
     """A training of network ``index``: each epoch is a line of metrics, and its end a checkpoint."""
 
-    training: Training
-    folder: RunFolder
-    stage: str
-    stem: str
-    index: int
-    images: int
-
-    def state_dict(self) -> tuple[dict[str, NDArray], str]:
-        """Return the training's state."""
-        return self.training.state_dict()
-
-    def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
-        """Go on from what `state_dict` returned."""
-        self.training.load_state_dict(arrays, facts)
+    def __init__(self, training: Training, folder: RunFolder, name: str, index: int, images: int) -> None:
+        self.training, self.folder, self.name, self.index, self.images = training, folder, name, index, images
+        self.state_dict, self.load_state_dict = training.state_dict, training.load_state_dict
 
     def steps(self) -> Iterator[tuple[str, int]]:
         """Go on to the last epoch."""
-        training, name = self.training, f"{self.stem}_{letter(self.index)}"
-        title = self.stage if isinstance(training, LayerTraining) else name.replace("_", " ")
+        training, owner = self.training, letter(self.index)
+        stem = "templates" if self.name == "consolidation" else "network"
+        title = self.name if self.name.startswith("layer") else f"{stem} {owner}"
         for metrics in training.steps():
-            self.folder.append_metrics(stage=self.stage, network=letter(self.index), epoch=training.epoch, **metrics)
+            self.folder.append_metrics(stage=self.name, network=owner, epoch=training.epoch, **metrics)
             yield f"{title}, epoch {training.epoch}", self.images
-        training.network.save(self.folder.checkpoint(name))
-        if isinstance(training, DecisionTraining):
-            training.last.save(self.folder.checkpoint(f"{name}_last"))
+        training.finish().save(self.folder.checkpoint(f"{stem}_{owner}"))
+        if self.name == "decision":
+            training.network.save(self.folder.checkpoint(f"{stem}_{owner}_last"))
 
 
 class _Networks:
@@ -270,45 +254,42 @@ class _Networks:
 
     def stages(self) -> Sequence[tuple[int, Callable[[], Stage]]]:
         """Return (images of all its epochs, what makes it) for each training, in order."""
-        config = self.config
-        features = [(config.epochs_layer_1, partial(self._layer, 1)), (config.epochs_layer_2, partial(self._layer, 2))]
-        others = [(config.epochs_decision, self._decisions)]
-        others += [(config.consolidation.epochs, self._templates)] if "best" in config.presets else []
-        sizes = [len(each.train) for each in self.images]
-        return [(sizes[0] * epochs, make) for epochs, make in features] + [
-            (size * epochs, partial(make, index)) for epochs, make in others for index, size in enumerate(sizes)
+        config, sizes = self.config, [len(each.train) for each in self.images]
+        every = range(len(sizes))
+        plan = [("layer 1", 0, config.epochs_layer_1), ("layer 2", 0, config.epochs_layer_2)]
+        plan += [("decision", index, config.epochs_decision) for index in every]
+        plan += [("consolidation", index, config.consolidation.epochs) for index in every if "best" in config.presets]
+        return [
+            (epochs * sizes[index], partial(self._stage, name, index, epochs, sizes[index]))
+            for name, index, epochs in plan
         ]
 
-    def _stage(self, training: Training, stage: str, stem: str, index: int) -> _Stage:
-        return _Stage(training, self.folder, stage, stem, index, len(self.images[index].train))
+    def _stage(self, name: str, index: int, epochs: int, size: int) -> _Stage:
+        config, images = self.config, self.images[index].train.images
+        if name == "layer 1":
+            training = layer_training(self._fresh(0), 1, images, epochs, config.stdp)
+        elif name == "layer 2":
+            training = layer_training(self.load("network", 0), 2, images, epochs, config.stdp)
+        elif name == "decision":
+            reward = replace(config.reward, adaptive_scale=config.later_adaptive_scale) if index else config.reward
+            asked = {"validation": self.sets[index]["validation"]}
+            if index:
+                asked["first"] = self.sets[0]["validation"]
+            training = DecisionTraining(self._undecided(index), self.sets[index]["train"], epochs, reward, asked)
+        else:
+            network, train = self.load("network", index), self.sets[index]["train"]
+            training = consolidation(network, train, config.consolidation, config.seed)
+        return _Stage(training, self.folder, name, index, size)
 
     def _fresh(self, index: int) -> FirstSpikeNetwork:
         classes = tuple(np.unique(self.images[index].train.labels).tolist())
         return FirstSpikeNetwork.create(self.config.network, classes, self.config.seed)
 
-    def _layer(self, layer: Literal[1, 2]) -> _Stage:
-        config = self.config
-        network = self._fresh(0) if layer == 1 else self.load("network", 0)
-        epochs = config.epochs_layer_1 if layer == 1 else config.epochs_layer_2
-        training = LayerTraining(network, layer, self.images[0].train.images, epochs, config.stdp)
-        return self._stage(training, f"layer {layer}", "network", 0)
-
-    def _decisions(self, index: int) -> _Stage:
-        """Begin with a's features and a new decision layer."""
-        config, first, fresh = self.config, self.load("network", 0), self._fresh(index)
-        weights = first.unit_weights if config.later_start == "first" and index else fresh.unit_weights
-        network = replace(first, unit_weights=weights, unit_classes=fresh.unit_classes)
-        reward = replace(config.reward, adaptive_scale=config.later_adaptive_scale) if index else config.reward
-        asked = {"validation": self.sets[index]["validation"]}
-        if index:
-            asked["first"] = self.sets[0]["validation"]
-        training = DecisionTraining(network, self.sets[index]["train"], config.epochs_decision, reward, asked)
-        return self._stage(training, "decision", "network", index)
-
-    def _templates(self, index: int) -> _Stage:
-        network, train = self.load("network", index), self.sets[index]["train"]
-        training = Consolidation(network, train, self.config.consolidation, self.config.seed)
-        return self._stage(training, "consolidation", "templates", index)
+    def _undecided(self, index: int) -> FirstSpikeNetwork:
+        """Return a network with a's features and a new decision layer."""
+        first, fresh = self.load("network", 0), self._fresh(index)
+        weights = first.unit_weights if self.config.later_start == "first" and index else fresh.unit_weights
+        return replace(first, unit_weights=weights, unit_classes=fresh.unit_classes)
 
 
 def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
