@@ -181,13 +181,16 @@ def decisions(draw):
 @few
 @given(decisions(), st.booleans())
 def test_feature_potentials(layer, centred):
-    _, spiked, weights, padding = layer
+    rng, spiked, weights, padding = layer
     weights = weights - np.float32(0.5) if centred else weights
     spikes = SpikeLists.from_spikes(spiked)
     assert np.array_equal([spikes.spikes(n) for n in range(len(spiked))], spiked)
     assert np.array_equal(spikes.counts(), spiked.sum(axis=(1, 2, 3)))
     slow, fast = both(reward_stdp.feature_potentials, spikes, weights, padding=padding)
     np.testing.assert_allclose(fast, slow, rtol=1e-5, atol=1e-4)
+    some = rng.permutation(len(weights))[: rng.integers(1, len(weights) + 1)]
+    beside_others = reward_stdp.feature_potentials(spikes, weights[some], padding=padding)
+    assert np.array_equal(beside_others, fast[:, some])  # a feature's potential depends on no other feature
     assert (fast[0] == 0).all()
     assert np.array_equal(reward_stdp.decide(slow), reward_stdp.decide(fast))
     assert reward_stdp.decide(fast)[0] == -1

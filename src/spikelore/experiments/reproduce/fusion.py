@@ -205,7 +205,7 @@ def check(config: FusionExperiment, data_dir: Path | None) -> None:
     _load_all(config, data_dir)
 
 
-class _Stage:
+class _Training:
     """A training of network ``index``: each epoch is a line of metrics, and its end a checkpoint."""
 
     def __init__(self, training: Training, folder: RunFolder, name: str, index: int, images: int) -> None:
@@ -252,7 +252,7 @@ class _Networks:
         """The spikes of each source's test images in one network."""
         return [self.load("network", 0).count_spikes(each.test.images) for each in self.images]
 
-    def stages(self) -> Sequence[tuple[int, Callable[[], Stage]]]:
+    def trainings(self) -> Sequence[tuple[int, Callable[[], Stage]]]:
         """Return (images of all its epochs, what makes it) for each training, in order."""
         config, sizes = self.config, [len(each.train) for each in self.images]
         every = range(len(sizes))
@@ -260,11 +260,11 @@ class _Networks:
         plan += [("decision", index, config.epochs_decision) for index in every]
         plan += [("consolidation", index, config.consolidation.epochs) for index in every if "best" in config.presets]
         return [
-            (epochs * sizes[index], partial(self._stage, name, index, epochs, sizes[index]))
+            (epochs * sizes[index], partial(self._made, name, index, epochs, sizes[index]))
             for name, index, epochs in plan
         ]
 
-    def _stage(self, name: str, index: int, epochs: int, size: int) -> _Stage:
+    def _made(self, name: str, index: int, epochs: int, size: int) -> _Training:
         config, images = self.config, self.images[index].train.images
         if name == "layer 1":
             training = layer_training(self._fresh(0), 1, images, epochs, config.stdp)
@@ -279,7 +279,7 @@ class _Networks:
         else:
             network, train = self.load("network", index), self.sets[index]["train"]
             training = consolidation(network, train, config.consolidation, config.seed)
-        return _Stage(training, self.folder, name, index, size)
+        return _Training(training, self.folder, name, index, size)
 
     def _fresh(self, index: int) -> FirstSpikeNetwork:
         classes = tuple(np.unique(self.images[index].train.labels).tolist())
@@ -294,20 +294,20 @@ class _Networks:
 
 def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """Train, fuse, measure; write checkpoints, metrics and arrays into ``folder`` and return the results."""
-    done = Stages(folder)
+    stages = Stages(folder)
     drawn, further = _load_all(config, data_dir)
     everything = [*drawn, *([further] if further else [])]
     facts = {"images_per_class": [one.facts for one in everything], **told(n for one in everything for n in one.notes)}
     networks = _Networks(config, [one.images for one in drawn], folder)
-    stages = networks.stages()
-    with shown(sum(images for images, _ in stages), done.done) as meter:
-        done.run([make for _, make in stages], meter.advance)
+    trainings = networks.trainings()
+    with shown(sum(images for images, _ in trainings), stages.done) as meter:
+        stages.run([make for _, make in trainings], meter.advance)
         meter.advance("fusing and measuring", 0)
         results = _measure(networks) | _learn_further(networks, further)
     return {
         "experiment": "fusion",
         "seed": config.seed,
-        "seconds": round(done.seconds, 1),
+        "seconds": round(stages.seconds, 1),
         "data": [source.label() for source in config.sources],
         "versions": versions(),
         **facts,
@@ -315,8 +315,8 @@ def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> d
     }
 
 
-class _Test:
-    """A test set, and how well each unit that was ever asked fits its images: none is asked twice."""
+class _Scored:
+    """Images, and how well each unit that was ever asked fits them: none is asked twice."""
 
     def __init__(self, examples: Examples) -> None:
         self.examples = examples
@@ -348,16 +348,17 @@ _TEMPLATES = "templates"
 class _Bench:
     """Fuses the networks in different ways and measures each on every test set."""
 
-    def __init__(self, networks: _Networks, stem: str, tests: list[_Test]) -> None:
+    def __init__(self, networks: _Networks, stem: str, tests: list[_Scored]) -> None:
         self.singles = {f"network {letter(index)}": each for index, each in enumerate(networks.all(stem))}
         self.networks = [*self.singles.values()]
         self.tests = tests
         self.config = networks.config
         self.size = self.config.size or len(self.networks[0].unit_weights)
         self.counts = networks.counts
+        self.trained_on = [_Scored(each["train"]) for each in networks.sets]
         self.active = [
-            importance.activity(network.winners(each["train"].features), len(network.unit_classes))
-            for network, each in zip(self.networks, networks.sets, strict=True)
+            importance.activity(train.winners(network), len(network.unit_classes))
+            for network, train in zip(self.networks, self.trained_on, strict=True)
         ]
 
     def network(self, how: str, score: str, size: int = 0) -> FirstSpikeNetwork:
@@ -406,7 +407,7 @@ def _measure(networks: _Networks) -> dict[str, Any]:
     Networks as trained have raw scores as published; every other score is there to compare.
     """
     folder, best = networks.folder, "best" in networks.config.presets
-    tests = [_Test(each["test"]) for each in networks.sets]
+    tests = [_Scored(each["test"]) for each in networks.sets]
     bench = _Bench(networks, "network", tests)
     same_classes = len(tests) == 2 and len({each.classes for each in bench.networks}) == 1
     selections = _SELECTIONS if same_classes else _SELECTIONS[:-1]
@@ -428,7 +429,7 @@ def _measure(networks: _Networks) -> dict[str, Any]:
         "rows": [row for table in tables for row in table["rows"]],
         "comparison": comparison,
         "curve": [row for table in tables for row in table["curve"]],
-        "training": _training(networks, bench),
+        "training": _how_learned(networks, bench),
     }
 
 
@@ -455,7 +456,7 @@ def _learn_further(networks: _Networks, further: _Drawn | None) -> dict[str, Any
     return {"further_data": config.further.label(), "further": rows}
 
 
-def _training(networks: _Networks, bench: _Bench) -> list[dict[str, Any]]:
+def _how_learned(networks: _Networks, bench: _Bench) -> list[dict[str, Any]]:
     """How each network learned: its best epoch on validation beside its last one."""
     rows = []
     history = networks.folder.metrics()
@@ -468,7 +469,7 @@ def _training(networks: _Networks, bench: _Bench) -> list[dict[str, Any]]:
             {
                 "network": letter(index),
                 "best_epoch": best["epoch"],
-                "train": networks.sets[index]["train"].outcome(network).right,
+                "train": bench.trained_on[index].outcome(network).right,
                 "validation": best["validation"],
                 "test": outcome.right,
                 "silent": outcome.silent,
