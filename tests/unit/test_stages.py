@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from spikelore.errors import InputError
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.experiments.stages import Stages
 
@@ -74,3 +75,10 @@ def test_a_run_that_is_saved_rarely_is_saved_at_each_stage_s_end(tmp_path):
     _, told, _ = count(tmp_path)
     assert told == [("stage 2", 10)] * 2
     assert count(tmp_path)[1] == []
+
+
+def test_the_state_of_an_earlier_version_is_refused(tmp_path):
+    with RunFolder(tmp_path, {}, resume=True) as folder:
+        folder.save_state({}, {"stage": 1, "epoch": 2})
+        with pytest.raises(InputError, match=r"state\.safetensors is of an earlier version .*; start another run"):
+            Stages(folder)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from numpy.typing import NDArray
 
+from spikelore.errors import InputError
 from spikelore.experiments.run_folder import RunFolder
 
 
@@ -45,11 +46,16 @@ class Stages:
             every_s: save when so many seconds have passed since the last time, and at each stage's end.
 
         Raises:
-            InputError: the state is damaged.
+            InputError: the state is damaged, or of a version without stages.
         """
         self.folder = folder
         self.every_s = every_s
         self.arrays, progress = folder.load_state() or ({}, {})
+        if progress and "facts" not in progress:
+            raise InputError(
+                f"{folder.checkpoint('state')} is of an earlier version of Spikelore, which alone can go on from it; "
+                "start another run with a new --out"
+            )
         self.number: int = progress.get("stage", 0)
         self.done: float = progress.get("done", 0)
         self.facts: str | None = progress.get("facts")
