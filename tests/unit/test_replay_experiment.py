@@ -17,12 +17,11 @@ from spikelore.continual.methods.replay import ReplayLearner
 from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import config_file, continual_run, typed
-from spikelore.experiments.continual_run import accuracy_of, run_job
 from spikelore.experiments.job import Job
 from spikelore.experiments.learner_settings import LearnerSettings
 from spikelore.experiments.reproduce import replay
 from spikelore.experiments.reproduce.replay import ReplayExperiment, part_names
-from spikelore.experiments.stream_settings import StreamSettings
+from spikelore.experiments.stream_settings import Datasets, StreamSettings
 from spikelore.files import load_tensors
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks import checkpoint as checkpoint_file
@@ -49,6 +48,14 @@ PUBLISHED = replace(
 )
 
 
+def run_job(job: Job, path: Path, data: Path | None, tick=lambda done, of: None) -> dict:
+    return continual_run.run_job(job, path, Datasets(data), tick)
+
+
+def accuracy_of(job: Job, path: Path, name: str | None, data: Path | None, classes=()) -> float:
+    return continual_run.accuracy_of(job, path, name, Datasets(data), classes)
+
+
 def numbers(row: dict) -> dict:
     return {name: value for name, value in row.items() if name != "seconds"}
 
@@ -65,14 +72,10 @@ class StoppedError(Exception):
 def test_a_stopped_run_goes_on_to_the_same_bytes(job, tmp_path, monkeypatch):
     whole = run_job(job, tmp_path / "whole", None)
     monkeypatch.setattr(continual_run, "_SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(continual_run, "_LOOK_EVERY", 7)
     for limit in (300, 900):  # once in the first task, once in the second
-        shown = 0
 
-        def tick(images: int, limit: int = limit) -> None:
-            nonlocal shown
-            shown += images
-            if shown > limit:
+        def tick(done: float, of: int, limit: int = limit) -> None:
+            if done > limit:
                 raise StoppedError
 
         with pytest.raises(StoppedError):
@@ -132,7 +135,6 @@ def test_published_learner_reports_its_own_head_for_the_current_task(tmp_path, l
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path, monkeypatch):
     monkeypatch.setattr(continual_run, "_SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(continual_run, "_LOOK_EVERY", 1)
     original, calls = GradientLearner.loss, []
 
     def loss(self, *arguments):

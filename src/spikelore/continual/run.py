@@ -6,9 +6,9 @@ each task, and a state that is saved by `ContinualRun.state_dict` goes on as if 
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from spikelore.data.streams import Stream, Task, arrival, batches, gather, joint
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import load_tensors, save_tensors
 from spikelore.metrics import confusion_matrix
-from spikelore.metrics.continual import average_accuracies, backward_transfer, forgetting
+from spikelore.metrics.continual import average_accuracies, backward_transfer, forgetting, forward_transfer, mean
 from spikelore.networks.protocol import Cost, Network
 from spikelore.randomness import check_seed, generator
 
@@ -43,15 +43,16 @@ class Result:
         seed: root seed.
         classes: of the stream.
         tasks: their names.
-        accuracy_matrix: (K, K): accuracy on task j's test inputs after task i, NaN where it was not asked; (1, K) of
-            joint training.
+        accuracy_matrix: (K, K): accuracy on task j's test inputs after task i, NaN where it was not asked or its inputs
+            are gone; (1, K) of joint training.
         confusions: after each task (C, C + 1) decisions by class, classes ascending, the last column for none.
         points: accuracy over all classes so far at each point of measurement, as (inputs learned, accuracy).
         memory_images: places for examples of earlier tasks.
         memory_bytes: bytes of all that is kept of earlier tasks.
-        cost: of deciding an input, at the end.
+        cost: of deciding an input, at the end; None before it, or of a network that does not say.
         inputs_learned: how often an input was learned from, stored ones not counted.
         seconds: of learning and measuring.
+        untrained: (K,) accuracy on each task before all learning, in a domain-incremental stream; NaN elsewhere.
     """
 
     network: str
@@ -69,16 +70,22 @@ class Result:
     cost: Cost | None
     inputs_learned: int
     seconds: float
+    untrained: NDArray[np.float64]
 
     @property
     def _whole(self) -> bool:
         return self.accuracy_matrix.shape[0] == self.accuracy_matrix.shape[1]
 
     @property
+    def average_accuracies(self) -> NDArray[np.float64]:
+        """Mean over the tasks so far, after each."""
+        matrix = self.accuracy_matrix
+        return average_accuracies(matrix) if self._whole else np.array([mean(row) for row in matrix])
+
+    @property
     def average_accuracy(self) -> float:
         """Mean over the tasks at the end."""
-        matrix = self.accuracy_matrix
-        return float(average_accuracies(matrix)[-1]) if self._whole else float(matrix[-1].mean())
+        return float(self.average_accuracies[-1])
 
     @property
     def forgetting(self) -> float | None:
@@ -91,17 +98,23 @@ class Result:
         return _known(backward_transfer(self.accuracy_matrix)) if self._whole else None
 
     @property
+    def forward_transfer(self) -> float | None:
+        """Mean over the later tasks of what earlier ones did for them; None but in a domain-incremental stream."""
+        asked = self._whole and self.scenario == "domain-incremental"
+        return _known(forward_transfer(self.accuracy_matrix, self.untrained)) if asked else None
+
+    @property
     def anytime_accuracy(self) -> float:
         """Mean accuracy over the points of measurement: the area under the curve where they are evenly spaced."""
-        return float(np.mean([accuracy for _, accuracy in self.points]))
+        return mean([accuracy for _, accuracy in self.points])
 
     @property
     def minimum_accuracy(self) -> float:
         """Mean over the earlier tasks of their lowest accuracy since they were learned; that at the end of one task."""
         matrix = self.accuracy_matrix
         if not self._whole or len(matrix) == 1:
-            return float(matrix[-1].mean())
-        return float(np.mean([matrix[task:, task].min() for task in range(len(matrix) - 1)]))
+            return mean(matrix[-1])
+        return mean([np.fmin.reduce(matrix[task:, task]) for task in range(len(matrix) - 1)])
 
     def row(self) -> dict[str, Any]:
         """Return the numbers of one row of a table."""
@@ -117,8 +130,9 @@ class Result:
             "average_accuracy": round(self.average_accuracy, 5),
             "forgetting": _rounded(self.forgetting),
             "backward_transfer": _rounded(self.backward_transfer),
-            "anytime_accuracy": round(self.anytime_accuracy, 5),
-            "minimum_accuracy": round(self.minimum_accuracy, 5),
+            "forward_transfer": _rounded(self.forward_transfer),
+            "anytime_accuracy": _rounded(self.anytime_accuracy),
+            "minimum_accuracy": _rounded(self.minimum_accuracy),
             "synops_learning": None if operations is None else round(operations * self.inputs_learned),
             "synops_per_input": None if operations is None else round(operations, 1),
             "seconds": round(self.seconds, 1),
@@ -130,7 +144,7 @@ def _known(value: float) -> float | None:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 5)
+    return None if value is None or np.isnan(value) else round(value, 5)
 
 
 class Callback:
@@ -138,6 +152,12 @@ class Callback:
 
     def on_batch(self, run: "ContinualRun", inputs: int, loss: float) -> None:
         """Hear that a batch of ``inputs`` was learned."""
+
+    def on_epoch(self, run: "ContinualRun", task: int, epoch: int) -> None:
+        """Hear that a pass over a task's inputs has ended: ``run.position`` has its batches and the sum of losses."""
+
+    def on_test(self, run: "ContinualRun", task: int) -> None:
+        """Hear that task ``task`` was measured, while the network is still the one that decides, ``run.deciding``."""
 
     def on_task(self, run: "ContinualRun", task: int) -> None:
         """Hear that task ``task`` was learned and measured; ``run.result()`` has what is known by now."""
@@ -147,23 +167,37 @@ class StoppedError(SpikeloreError):
     """A run that could not go on.
 
     Attributes:
+        reason: what went wrong, without a full stop.
         result: what was measured before; None before the first task's end.
     """
 
-    def __init__(self, sentence: str, result: Result | None) -> None:
+    def __init__(self, sentence: str, reason: str, result: Result | None) -> None:
         super().__init__(sentence)
+        self.reason = reason
         self.result = result
 
 
 @dataclass
-class _Position:
-    """How far a run has come: all before (task, epoch, batch) is done."""
+class Position:
+    """How far a run has come: all before (task, epoch, batch) is done.
+
+    Attributes:
+        task: number of the task.
+        epoch: passes over it.
+        batch: batches of the pass.
+        inputs: learned in all.
+        losses: sum of the pass's.
+        seconds: of learning and measuring.
+        known: tasks that the learner has room for.
+    """
 
     task: int = 0
     epoch: int = 0
     batch: int = 0
     inputs: int = 0
+    losses: float = 0.0
     seconds: float = 0.0
+    known: int = 0
 
 
 @dataclass
@@ -177,6 +211,9 @@ class ContinualRun:
         seed: root seed of the order of inputs and of all that the method draws.
         blur: width of the mixed zones at the boundaries of a task-free stream, in tasks.
         points: times to measure within each task, evenly spaced, beside its end.
+        began: how many of the stream's first tasks the network and the memory were made for; when the next one begins,
+            room is made for all others. 0 for all tasks.
+        callbacks: are told of batches and tasks.
 
     Raises:
         InputError: the network lacks what the method needs, or does not fit the stream.
@@ -188,24 +225,29 @@ class ContinualRun:
     seed: int = 0
     blur: float = 0.0
     points: int = 0
+    began: int = 0
+    callbacks: Sequence[Callback] = ()
     learner: Learner = field(init=False)
-    position: _Position = field(init=False, default_factory=_Position)
+    position: Position = field(init=False)
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         self.method.check(self.network)
+        self.began = self.began or len(self.stream.tasks)
         self._check_stream()
-        together = self.method.name == "joint"
-        self.learned: tuple[Task, ...] = (joint(self.stream.tasks),) if together else self.stream.tasks
-        self.learner = self.method.start(self.network, seed=self.seed, tasks=len(self.learned))
+        self.learned: tuple[Task, ...] = (joint(self.stream.tasks),) if self._joint else self.stream.tasks
+        self.position = Position(known=min(self.began, len(self.learned)))
+        self.learner = self.method.start(self.network, seed=self.seed, tasks=self.position.known)
         tasks = len(self.stream.tasks)
         self.matrix = np.full((len(self.learned), tasks), np.nan)
+        self.untrained = np.full(tasks, np.nan)
         self.confusions: list[NDArray[np.int64]] = []
         self.measured: list[tuple[int, float]] = []
+        self.cost: Cost | None = None
 
     def _check_stream(self) -> None:
         stream, name = self.stream, name_of(self.network)
-        missing = sorted(set(stream.classes) - set(self.network.classes))
+        missing = sorted(set(stream.seen(self.began - 1)) - set(self.network.classes))
         if missing:
             raise InputError(
                 f"the stream has class {missing[0]}, expected some of the {name} network's "
@@ -217,60 +259,106 @@ class ContinualRun:
                 f"the stream's inputs are of shape {shape}, expected {tuple(self.network.input_shape)} as the {name} "
                 "network was made for; make the network with for_stream"
             )
-        free = stream.scenario == "task-free"
-        if free and self.method.boundaries:
+        if self.tells:
+            if self.blur:
+                raise InputError(f"blur is {self.blur}, expected 0 outside the task-free scenario; change one of them")
+            return
+        if self.method.boundaries:
             raise InputError(
                 f"{self.method.name} must know where tasks begin, which a task-free stream does not tell; choose "
                 "another scenario or method"
             )
-        if free and self.method.epochs != 1 and self.method.name != "joint":
+        if getattr(getattr(self.method, "memory", None), "policy", "") == "ring":
+            raise InputError(
+                "memory.policy is 'ring', which divides places by task, expected another one in a task-free stream, "
+                "which tells no tasks; choose another policy or scenario"
+            )
+        if self.method.epochs != 1 and not self._joint:
             raise InputError(
                 f"epochs is {self.method.epochs}, expected 1 in a task-free stream, which shows each input once; set "
                 "it to 1"
             )
-        if self.blur and not free:
-            raise InputError(f"blur is {self.blur}, expected 0 outside the task-free scenario; change one of them")
-
-    def finish(self, callbacks: Iterable[Callback] = (), save: Callable[[], None] | None = None) -> Result:
-        """Learn and measure to the end.
-
-        Args:
-            callbacks: are told of batches and tasks.
-            save: called after each task.
-
-        Raises:
-            StoppedError: the method, or the network, raised something or gave a loss that is not a number; it has the
-                result so far.
-        """
-        callbacks, began = list(callbacks), time.monotonic() - self.position.seconds
-        while self.position.task < len(self.learned):
-            task = self.position.task
-            with self._one_sentence():
-                for count, loss in self._learn(task):
-                    self.position.seconds = time.monotonic() - began
-                    for each in callbacks:
-                        each.on_batch(self, count, loss)
-                self._test(task)
-            self.position.task, self.position.epoch, self.position.batch = task + 1, 0, 0
-            self.position.seconds = time.monotonic() - began
-            if save is not None:
-                save()
-            for each in callbacks:
-                each.on_task(self, task)
-        return self.result()
-
-    def _one_sentence(self) -> "_OneSentence":
-        return _OneSentence(self)
-
-    def where(self) -> str:
-        """Return the position in words."""
-        at = self.position
-        return f"task {at.task + 1} of {len(self.learned)}, epoch {at.epoch + 1}, batch {at.batch + 1}"
 
     @property
     def tells(self) -> bool:
         """Whether the learner hears where tasks begin and end."""
         return self.stream.scenario != "task-free"
+
+    @property
+    def deciding(self) -> Network:
+        """The network that decides; that of a learner that rehearses only while it is asked, see `Callback.on_test`."""
+        return getattr(self.learner, "deciding", self.network)
+
+    @property
+    def _joint(self) -> bool:
+        return self.method.name == "joint"
+
+    def finish(self) -> Result:
+        """Learn and measure to the end.
+
+        Raises:
+            StoppedError: the method, or the network, raised something or gave a loss that is not a number; it has the
+                result so far.
+        """
+        for _ in self.steps():
+            pass
+        return self.result()
+
+    def steps(self) -> Iterator[tuple[str, float]]:
+        """Go on to the end; the state may be saved at each point where it yields.
+
+        Yields:
+            what was just done and the number of inputs learned: after each batch, and 0 after the tests of each task.
+
+        Raises:
+            StoppedError: as `finish` says.
+        """
+        at, began = self.position, time.monotonic() - self.position.seconds
+        with self._one_sentence():
+            if not (at.task or at.epoch or at.batch):
+                self._measure_untrained()
+        while at.task < len(self.learned):
+            task = at.task
+            with self._one_sentence():
+                for count, loss in self._learn(task):
+                    at.seconds = time.monotonic() - began
+                    self._tell("on_batch", count, loss)
+                    yield f"task {task + 1}", count
+                self._test(task)
+            at.task, at.epoch, at.batch = task + 1, 0, 0
+            at.seconds = time.monotonic() - began
+            self._tell("on_task", task)
+            yield f"task {task + 1}", 0
+
+    def _tell(self, what: str, *facts: Any) -> None:
+        for each in self.callbacks:
+            getattr(each, what)(self, *facts)
+
+    @contextmanager
+    def _one_sentence(self) -> Iterator[None]:
+        """Turn what a method or network raises in mid-stream into one sentence with the result so far."""
+        try:
+            yield
+        except Exception as error:
+            reason = str(error).rstrip(".")
+            if not isinstance(error, SpikeloreError):
+                reason = f"{type(error).__name__}: {reason}"
+            done = self.position.task
+            kept = f"the results of {done} tasks are kept" if done else "no task was learned yet"
+            raise StoppedError(
+                f"{self.method.name} stopped at {self.where()}: {reason}; {kept}",
+                reason,
+                self.result() if done else None,
+            ) from error
+
+    def where(self) -> str:
+        """Return the position in words."""
+        at, tasks = self.position, len(self.learned)
+        if at.task == tasks:
+            return "the end"
+        if at.epoch == self.method.epochs:
+            return f"the tests after task {at.task + 1} of {tasks}"
+        return f"task {at.task + 1} of {tasks}, epoch {at.epoch + 1}, batch {at.batch + 1}"
 
     def _order(self, task: int, epoch: int) -> NDArray[np.int64]:
         """Return the (task, index) pairs of one pass, in order of arrival."""
@@ -283,6 +371,9 @@ class ContinualRun:
     def _learn(self, task: int) -> Iterator[tuple[int, float]]:
         """Learn what is left of a task; yield the size and the loss of each batch."""
         at, learner, told = self.position, self.learner, task if self.tells else -1
+        if task >= at.known:
+            learner.grow(tuple(each for each in self.stream.classes if each not in learner.classes), len(self.learned))
+            at.known = len(self.learned)
         if self.tells and (at.epoch, at.batch) == (0, 0):
             learner.begin_task(task, self.learned[task].classes)
         for epoch in range(at.epoch, self.method.epochs):
@@ -295,11 +386,12 @@ class ContinualRun:
                 loss = learner.learn(inputs, labels, told)
                 if not np.isfinite(loss):
                     raise SpikeloreError(f"the loss is {loss}, expected a number; lower the learning rate")
-                at.batch, at.inputs = number + 1, at.inputs + len(labels)
+                at.batch, at.inputs, at.losses = number + 1, at.inputs + len(labels), at.losses + loss
                 yield len(labels), loss
                 if number + 1 in stops:
                     self._measure_point(task)
-            at.epoch, at.batch = epoch + 1, 0
+            self._tell("on_epoch", task, epoch)
+            at.epoch, at.batch, at.losses = epoch + 1, 0, 0.0
         if self.tells:
             learner.end_task(task)
 
@@ -310,108 +402,139 @@ class ContinualRun:
         """Return the classes that a test input of task ``tested`` is decided among after task ``after``."""
         if self.stream.scenario in ("task-incremental", "domain-incremental"):
             return self.stream.tasks[tested].classes
-        return self.stream.classes if self.method.name == "joint" else tuple(sorted(self.stream.seen(after)))
+        return self.stream.classes if self._joint else tuple(sorted(self.stream.seen(after)))
 
     def _asked(self, after: int) -> range:
         """Return the tasks whose test inputs are asked after a task."""
-        everything = self.method.name == "joint" or self.stream.scenario in ("task-incremental", "domain-incremental")
+        everything = self._joint or self.stream.scenario in ("task-incremental", "domain-incremental")
         return range(len(self.stream.tasks) if everything else after + 1)
 
     def _answers(self, after: int) -> tuple[dict[int, float], NDArray[np.int64]]:
-        """Return the accuracy on each asked task, and the confusion matrix."""
+        """Return the accuracy on each asked task, and the confusion matrix.
+
+        Tasks whose inputs are gone, or that have a class which the learner does not know yet, are left out.
+        """
         classes = tuple(sorted(self.stream.classes))
         found, confusion = {}, np.zeros((len(classes), len(classes) + 1), np.int64)
-        with self.learner.asked():
-            for tested in self._asked(after):
-                test = self.stream.tasks[tested].test
-                decisions = self.learner.decide(test.images, self.among(tested, after))
+        for tested in self._asked(after):
+            test, among = self.stream.tasks[tested].test, self.among(tested, after)
+            if len(test) and set(among) <= set(self.learner.classes):
+                decisions = self.learner.decide(test.images, among)
                 found[tested] = float((decisions == test.labels).mean())
                 confusion += confusion_matrix(decisions, test.labels, classes)
         return found, confusion
 
-    def _point_of(self, confusion: NDArray[np.int64]) -> tuple[int, float]:
-        return self.position.inputs, float(np.trace(confusion) / confusion.sum())
+    def _keep_point(self, confusion: NDArray[np.int64]) -> None:
+        if confusion.any():
+            self.measured.append((self.position.inputs, float(np.trace(confusion) / confusion.sum())))
 
     def _measure_point(self, task: int) -> None:
-        self.measured.append(self._point_of(self._answers(task)[1]))
+        with self.learner.asked():
+            self._keep_point(self._answers(task)[1])
+
+    def _measure_untrained(self) -> None:
+        """Measure, with a fresh learner, what forward transfer compares with."""
+        if self.stream.scenario == "domain-incremental":
+            with self.learner.asked():
+                found, _ = self._answers(0)
+            self.untrained[list(found)] = list(found.values())
 
     def _test(self, task: int) -> None:
-        found, confusion = self._answers(task)
+        with self.learner.asked():
+            found, confusion = self._answers(task)
+            reported = getattr(self.learner, "reported_accuracy", None)
+            if task in found and reported is not None:
+                found[task] = reported(found[task], self.learned[task].validation, task)
+            self._tell("on_test", task)
+            if task == len(self.learned) - 1:
+                self.cost = self._cost()
         self.matrix[task, list(found)] = list(found.values())
         self.confusions.append(confusion)
-        self.measured.append(self._point_of(confusion))
+        self._keep_point(confusion)
 
     def _cost(self) -> Cost | None:
         """Return what deciding costs the network that decides; None of a network that does not say."""
         images = np.concatenate([task.test.images for task in self.stream.tasks])
         chosen = generator(self.seed, "counted").choice(len(images), min(_COUNTED, len(images)), False)
-        with suppress(InputError, NotImplementedError), self.learner.asked():
-            return getattr(self.learner, "deciding", self.network).cost(images[np.sort(chosen)])
+        with suppress(InputError, NotImplementedError):
+            return self.deciding.cost(images[np.sort(chosen)])
         return None
 
     def result(self) -> Result:
         """Return what is known by now: the tasks learned so far."""
-        done, joint_run = self.position.task, self.method.name == "joint"
-        tasks = self.stream.tasks if joint_run else self.stream.tasks[:done]
+        done = self.position.task
+        tasks = self.stream.tasks if self._joint else self.stream.tasks[:done]
         return Result(
             name_of(self.network), self.method.name, self.stream.name, self.stream.scenario, self.seed,
-            tuple(label for task in tasks for label in task.classes), tuple(task.name for task in tasks),
+            tuple(dict.fromkeys(label for task in tasks for label in task.classes)), tuple(task.name for task in tasks),
             self.matrix[:done, : len(tasks)].copy(), tuple(self.confusions), tuple(self.measured),
-            self.learner.memory_images, self.learner.memory_bytes, self._cost() if done else None,
-            self.position.inputs, self.position.seconds,
+            self.learner.memory_images, self.learner.memory_bytes, self.cost, self.position.inputs,
+            self.position.seconds, self.untrained[: len(tasks)].copy(),
         )  # fmt: skip
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return all that decides how the run goes on: arrays by name, and the rest as JSON."""
         arrays, facts = self.learner.state_dict()
-        own = {"run/matrix": self.matrix, "run/points": np.array(self.measured, np.float64).reshape(-1, 2)}
+        own = {"run/matrix": self.matrix, "run/untrained": self.untrained}
+        own["run/points"] = np.array(self.measured, np.float64).reshape(-1, 2)
         own |= {f"run/confusion/{n}": each for n, each in enumerate(self.confusions)}
-        told = {"position": vars(self.position), "learner": facts, "of": self._of()}
+        told = {
+            "position": vars(self.position), "cost": self.cost and asdict(self.cost), "began": self.began,
+            "classes": [task.classes for task in self.stream.tasks], "learner": facts, "of": self._of(),
+        }  # fmt: skip
         return {**arrays, **own}, json.dumps(told)
 
-    def _of(self) -> list[str]:
+    def _of(self) -> dict[str, str]:
         """Return what a state belongs to."""
-        return [name_of(self.network), repr(self.method), repr(self.stream.classes), str(self.seed)]
+        return {"network": name_of(self.network), "method": repr(self.method), "seed": str(self.seed)}
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
-        """Go on from what `state_dict` of a run of the same parts returned.
+        """Go on from what `state_dict` of a run of the same parts returned; its stream may lack the last tasks.
 
         Raises:
             InputError: it is of a run of other parts.
         """
         told = json.loads(facts)
-        for mine, theirs, what in zip(self._of(), told["of"], ("network", "method", "classes", "seed"), strict=True):
-            if mine != theirs:
-                raise InputError(f"the saved run has the {what} {theirs}, expected {mine}; name another file")
+        known = told["classes"]
+        mine = {**self._of(), "classes": str([list(task.classes) for task in self.stream.tasks[: len(known)]])}
+        for what, theirs in {**told["of"], "classes": str(known)}.items():
+            if mine[what] != theirs:
+                raise InputError(f"the saved run has the {what} {theirs}, expected {mine[what]}; name another file")
+        if len(known) < len(self.stream.tasks) and (self._joint or self.blur):
+            raise InputError(
+                f"the saved run mixes the inputs of its {len(known)} tasks, expected a stream of as many; begin anew"
+            )
         rest = dict(arrays)
-        self.matrix = rest.pop("run/matrix").copy()
+        untrained, matrix = rest.pop("run/untrained"), rest.pop("run/matrix")
+        if len(untrained) < len(self.stream.tasks):
+            self._measure_untrained()
+        self.untrained[: len(untrained)] = untrained
+        self.matrix[: len(matrix), : matrix.shape[1]] = matrix
         self.measured = [(int(inputs), float(accuracy)) for inputs, accuracy in rest.pop("run/points")]
+        labels = sorted(self.stream.classes)
+        rows = np.searchsorted(labels, sorted({label for task in known for label in task}))
         self.confusions = []
         while (found := rest.pop(f"run/confusion/{len(self.confusions)}", None)) is not None:
-            self.confusions.append(found)
+            self.confusions.append(np.zeros((len(labels), len(labels) + 1), np.int64))
+            self.confusions[-1][np.ix_(rows, np.append(rows, len(labels)))] = found
+        self.cost = Cost(**told["cost"]) if told["cost"] else None
         self.learner.load_state_dict(rest, told["learner"])
-        self.position = _Position(**told["position"])
+        self.position = Position(**told["position"])
+        if self.stream.scenario == "domain-incremental" and self.position.task == len(matrix) < len(self.learned):
+            self._measure_ahead(len(matrix))
+
+    def _measure_ahead(self, done: int) -> None:
+        """Measure the tasks that came after the run had ended, as they were then: they belong to its last tests."""
+        if hasattr(self.learner, "questions"):
+            self.learner.questions -= 1  # type: ignore[attr-defined]  # what it draws is of the question's number
+        with self.learner.asked():
+            found, _ = self._answers(done - 1)
+        self.matrix[done - 1, done:] = [found.get(task, np.nan) for task in range(done, len(self.stream.tasks))]
 
 
-class _OneSentence:
-    """Turns what a method or network raises in mid-stream into one sentence with the result so far."""
-
-    def __init__(self, run: ContinualRun) -> None:
-        self.run = run
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if error is None or not isinstance(error, Exception):
-            return
-        run = self.run
-        reason = str(error).rstrip(".")
-        if not isinstance(error, SpikeloreError):
-            reason = f"{type(error).__name__}: {reason}"
-        result = run.result() if run.position.task else None
-        kept = f"the results of {run.position.task} tasks are kept" if result else "no task was learned yet"
-        raise StoppedError(f"{run.method.name} stopped at {run.where()}: {reason}; {kept}", result) from error
+def began_with(facts: str) -> int:
+    """Return how many tasks a run began with, by its saved facts: see `ContinualRun.began`."""
+    return json.loads(facts)["began"]
 
 
 def run(
@@ -435,7 +558,8 @@ def run(
         callbacks: are told of each batch and each task.
         blur: width of the mixed zones at the boundaries of a task-free stream, in tasks.
         points: times to measure within each task, beside its end.
-        state: file to keep the run's state in after each task; where it exists, the run goes on from it. None for none.
+        state: file to keep the run's state in after each task; where it exists, the run goes on from it, also where the
+            stream has got further tasks. The network is then one for the tasks that the run began with. None for none.
 
     Raises:
         InputError: the network lacks what the method needs, or does not fit the stream; the file's state is of another
@@ -449,21 +573,30 @@ def run(
         >>> result.average_accuracy > 0.7
         True
     """
-    going = ContinualRun(stream, network, method, seed, blur, points)
     if state is None:
-        return going.finish(callbacks)
-    path = Path(state)
+        return ContinualRun(stream, network, method, seed, blur, points, callbacks=callbacks).finish()
+    path, saved = Path(state), None
     if path.exists():
         arrays, metadata = load_tensors(path)
         if "run" not in metadata:
             raise InputError(f"{path} holds no run's state, expected one that spikelore.run wrote; name another file")
-        going.load_state_dict(arrays, metadata["run"])
+        saved = arrays, metadata["run"]
+    began = began_with(saved[1]) if saved else 0
+    going = ContinualRun(stream, network, method, seed, blur, points, began, (_Saving(path), *callbacks))
+    if saved:
+        going.load_state_dict(*saved)
+    return going.finish()
 
-    def save() -> None:
-        arrays, facts = going.state_dict()
-        save_tensors(path, arrays, {"run": facts})
 
-    return going.finish(callbacks, save)
+class _Saving(Callback):
+    """Keeps the state of a run in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_task(self, run: ContinualRun, task: int) -> None:
+        arrays, facts = run.state_dict()
+        save_tensors(self.path, arrays, {"run": facts})
 
 
 def table(results: Iterable[Result]) -> "pandas.DataFrame":

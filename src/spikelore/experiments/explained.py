@@ -37,7 +37,7 @@ def _lines(config: Any, defaults: dict[str, Any], indent: str) -> Iterator[str]:
     for name, hint in typed.hints_of(type(config)).items():
         value, usual = getattr(config, name), defaults[name]
         section = typed.section_of(hint)
-        if section is not None and value is not None:
+        if section is not None and is_dataclass(value):
             yield from _comment(meanings(type(config))[name].rstrip("."), indent)
             yield f"{indent}{name}:"
             yield from _lines(value, vars(usual) if usual else _defaults(section), f"{indent}  ")

@@ -1,16 +1,24 @@
 """What decides one learner's result: a configuration without variants, with one seed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from spikelore.continual.method import Method
-from spikelore.continual.methods import MemorySettings, PublishedReplay
+from spikelore.continual.methods import MemorySettings
+from spikelore.data.registry import LabelledImages
+from spikelore.data.streams import Stream, Task
 from spikelore.errors import InputError, check_choices
+from spikelore.experiments import network_settings
 from spikelore.experiments.learner_settings import LearnerSettings
-from spikelore.experiments.stream_settings import TASKS_IN, StreamSettings
-from spikelore.networks.gradient_learning import GradientLearning
+from spikelore.experiments.network_settings import OtherNetwork
+from spikelore.experiments.stream_settings import TASKS_IN, Datasets, StreamSettings
 from spikelore.networks.surrogate_config import SurrogateConfig
+
+if TYPE_CHECKING:
+    from spikelore.continual.run import ContinualRun
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ class Job:
         data: name of a dataset.
         seed: root seed.
         stream: the tasks.
-        network: sizes and constants; ``classes`` is set from the stream.
+        network: sizes and constants, of a surrogate network or of another kind; classes and image are the stream's.
         learner: the method.
         memory: what it may keep.
         measured_on: ``test`` images, or ``validation`` ones for choices.
@@ -30,68 +38,29 @@ class Job:
     data: str
     seed: int
     stream: StreamSettings
-    network: SurrogateConfig
+    network: SurrogateConfig | OtherNetwork
     learner: LearnerSettings
     memory: MemorySettings
     measured_on: Literal["test", "validation"] = "test"
 
     def __post_init__(self) -> None:
         check_choices(self)
-        method = self.method
-        if isinstance(method, PublishedReplay):
-            self._check_published()
-        if not self.tells_boundaries:
-            self._check_free(method)
-        needs_validation = self.measured_on == "validation" or "own head for the current task" in self.learner.faults
-        if needs_validation and not self.stream.validation_share:
-            raise InputError(
-                "validation_share is 0, expected above 0, since accuracies are measured on validation images; raise it "
-                "or measure on test images alone"
-            )
-
-    def _check_published(self) -> None:
-        stream, grows = self.stream, self.learner.grow_heads
-        if stream.scenario not in ("class-incremental", "task-free") or stream.blur:
+        _ = self.method
+        stream, free = self.stream, self.stream.scenario == "task-free"
+        if self.is_published and (stream.scenario not in ("class-incremental", "task-free") or stream.blur):
             raise InputError(
                 f"published replay was given a {stream.scenario} stream with blur {stream.blur}, expected a "
                 "class-incremental one, or a task-free one without blur; change the stream or the method"
             )
-        if grows and stream.scenario != "class-incremental":
+        if self.learner.grow_heads and free:
             raise InputError(
-                f"grow_heads is true in a {stream.scenario} stream, expected the scenario class-incremental; change "
-                "one of them"
+                "grow_heads is true in a task-free stream, expected the scenario class-incremental; change one of them"
             )
-
-    def _check_free(self, method: Method) -> None:
-        learner = self.learner
-        if method.boundaries:
+        if self._needs_validation and not stream.validation_share:
             raise InputError(
-                f"{method.name} must know where tasks begin, which a task-free stream does not tell; choose another "
-                "scenario or method"
+                "validation_share is 0, expected above 0, since accuracies are measured on validation images; raise it "
+                "or measure on test images alone"
             )
-        if self.keeps_examples and self.memory.policy == "ring":
-            raise InputError(
-                "memory.policy is 'ring', which divides places by task, expected another one in a task-free stream, "
-                "which tells no tasks; choose another policy or scenario"
-            )
-        if learner.epochs != 1 and learner.method != "joint":
-            raise InputError(
-                f"epochs is {learner.epochs}, expected 1 in a task-free stream, which shows each image once; set it "
-                "to 1"
-            )
-
-    def as_computed(self) -> "Job":
-        """Return the job that gives the same numbers and is run in this one's place.
-
-        A learner that listens to no boundaries, shown each image once and in the same order, does the same in a
-        task-free stream with sharp boundaries as in a class-incremental one; so that is run once for both.
-        """
-        learner = self.learner
-        deaf = not self.method.listens and learner.method != "joint"
-        alike = self.stream.scenario == "task-free" and not self.stream.blur
-        if not (deaf and alike and learner.epochs == 1):
-            return self
-        return replace(self, stream=replace(self.stream, scenario="class-incremental"))
 
     @property
     def method(self) -> Method:
@@ -99,19 +68,74 @@ class Job:
         return self.learner.split(self.memory)[0]
 
     @property
-    def learning(self) -> GradientLearning:
-        """How the network learns."""
-        return self.learner.split(self.memory)[1]
+    def is_published(self) -> bool:
+        """Whether the method is the published one, which hears boundaries also in what its authors call task-free."""
+        return self.learner.method == "published replay"
+
+    @property
+    def _needs_validation(self) -> bool:
+        return self.measured_on == "validation" or "own head for the current task" in self.learner.faults
 
     @property
     def keeps_examples(self) -> bool:
         """Whether the method has a memory with a budget."""
         return hasattr(self.method, "memory")
 
-    @property
-    def tells_boundaries(self) -> bool:
-        """Whether the learner hears where tasks begin and end; the published one does in what its authors call free."""
-        return self.stream.scenario != "task-free" or self.learner.method == "published replay"
+    def as_computed(self) -> "Job":
+        """Return the job that gives the same numbers and is run in this one's place.
+
+        A learner that listens to no boundaries, shown each image once and in the same order, does the same in a
+        task-free stream with sharp boundaries as in a class-incremental one; so that is run once for both.
+        """
+        deaf = not self.method.listens and self.learner.method != "joint" and self.memory.policy != "ring"
+        alike = self.stream.scenario == "task-free" and not self.stream.blur
+        if not (deaf and alike and self.learner.epochs == 1):
+            return self
+        return replace(self, stream=replace(self.stream, scenario="class-incremental"))
+
+    def load(self, datasets: Datasets, learned: Sequence[str] = ()) -> Stream:
+        """Return the tasks as they are learned and measured; see `StreamSettings.load`.
+
+        Raises:
+            InputError: as that says, or a task without an image to measure on.
+        """
+        stream = self.stream.load(self.data, datasets, self.seed, learned)
+        part = "validation" if self._needs_validation else "test"
+        for task in stream.tasks:
+            if len(task.train) and not len(getattr(task, part)):
+                raise InputError(
+                    f"task {task.name!r} has no {part} image beside its {len(task.train)} training images at "
+                    f"validation_share {self.stream.validation_share:g}, expected at least one; raise "
+                    "validation_share or take larger classes"
+                )
+        tasks = [replace(task, test=getattr(task, self.measured_on)) for task in stream.tasks]
+        scenario = "class-incremental" if self.is_published else stream.scenario
+        return replace(stream, tasks=tuple(tasks), scenario=scenario)
+
+    def run(self, stream: Stream, sizes: Sequence[int] = ()) -> "ContinualRun":
+        """Return the run of a fresh network and learner over a stream that `load` returned.
+
+        Args:
+            stream: of all tasks.
+            sizes: training images of the tasks that the run began with, if it did not with all; they may be gone.
+
+        Raises:
+            InputError: the stream, network and method do not fit.
+        """
+        from spikelore.continual.run import ContinualRun
+
+        method, learning = self.learner.split(self.memory)
+        first = stream if not sizes else replace(stream, tasks=tuple(map(_with_images, stream.tasks, sizes)))
+        network = network_settings.made(self.network, first, self.seed, learning, grow_heads=self.learner.grow_heads)
+        return ContinualRun(stream, network, method, self.seed, self.stream.blur, began=len(sizes))
+
+
+def _with_images(task: Task, count: int) -> Task:
+    """Return a task with as many training images, black ones where its own are gone: for a network to be made for."""
+    if len(task.train) == count:
+        return task
+    images = np.zeros((count, *task.train.images.shape[1:]), np.uint8)
+    return replace(task, train=LabelledImages(images, np.resize(np.array(task.classes, np.int64), count)))
 
 
 def lengthens(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -1,18 +1,14 @@
 """The section ``learner`` of a configuration: a method and how its network learns, by flat names."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from spikelore.continual.method import Method
 from spikelore.continual.methods import METHODS, Augmentation, DarkReplay, Fault, LatentReplay, MemorySettings
 from spikelore.errors import InputError, check_choices
 from spikelore.experiments import typed
+from spikelore.experiments.own import own_class
 from spikelore.networks.gradient_learning import GradientLearning
 
 _CALLED = {"balanced_replay": "balanced"}
@@ -94,7 +90,8 @@ class LearnerSettings:
     @property
     def kind(self) -> type[Method]:
         """The method's class; InputError if it is one's own and cannot be imported."""
-        return METHODS.get(self.method) or _own(self.method)
+        expected = "a subclass of spikelore.continual.method.Method with a name"
+        return METHODS.get(self.method) or own_class("learner.method", self.method, expected, _is_method)
 
     @property
     def used(self) -> dict[str, str]:
@@ -156,6 +153,10 @@ class LearnerSettings:
         return replace(cls.of(DarkReplay.best(MemorySettings(images=1)), learning), **changes)
 
 
+def _is_method(found: type) -> bool:
+    return issubclass(found, Method) and bool(getattr(found, "name", ""))
+
+
 def _default(one: Any) -> Any:
     return one.default_factory() if callable(one.default_factory) else one.default
 
@@ -168,59 +169,24 @@ def _refuse_unused(name: str, value: Any, default: Any, method: str) -> None:
         )
 
 
-@cache
-def _own(method: str) -> type[Method]:
-    """Return a method of one's own, named as ``file.py:Class`` or ``module:Class``."""
-    where, _, name = method.rpartition(":")
-    try:
-        module = _from_file(Path(where).expanduser()) if where.endswith(".py") else import_module(where)
-        found = getattr(module, name, None)
-    except InputError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"learner.method {method!r} cannot be imported ({type(error).__name__}: {reason}); correct its file"
-        ) from error
-    if not isinstance(found, type) or not issubclass(found, Method) or not getattr(found, "name", ""):
-        what = "nothing" if found is None else "another thing"
-        raise InputError(
-            f"learner.method {method!r} names {what}, expected a subclass of "
-            "spikelore.continual.method.Method with a name; correct one of them"
-        )
-    return found
-
-
-def _from_file(path: Path) -> Any:
-    """Return a file as a module."""
-    if not path.is_file():
-        raise InputError(f"learner.method names the file {path}, which is not there; correct the path")
-    name = f"spikelore_own_{path.stem}"
-    spec = spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 def for_variant(learner: LearnerSettings, memory: MemorySettings, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a variant's nested values, if it names a method with all of what it leaves unsaid.
+    """Return a variant's nested values, if it names a method or a kind of network, with all of what it leaves unsaid.
 
-    Of its base's settings it has those that its method has; the rest goes back to the defaults.
+    Of its base's settings it has those that its method and network have; the rest goes back to the defaults.
     """
-    given = values.get("learner", {})
-    if "method" not in given:
+    given, turned = values.get("learner", {}), learner
+    if "kind" in values.get("network", {}):
+        turned = replace(turned, **{one.name: one.default for one in fields(GradientLearning)})
+    if "method" in given:
+        turned = turned.turned_to(given["method"])
+        if "memory" not in {one.name for one in fields(turned.kind)}:
+            memory = MemorySettings()
+        elif turned.kind is LatentReplay:
+            memory = replace(memory, storage="raw")
+    if turned == learner:
         return dict(values)
-    turned = learner.turned_to(given["method"])
-    if "memory" not in {one.name for one in fields(turned.kind)}:
-        memory = MemorySettings()
-    elif turned.kind is LatentReplay:
-        memory = replace(memory, storage="raw")
-    whole = {"learner": typed.plain(turned), "memory": typed.plain(memory)}
     return {
         **values,
-        "learner": typed.merged(LearnerSettings, whole["learner"], given),
-        "memory": typed.merged(MemorySettings, whole["memory"], values.get("memory", {})),
+        "learner": typed.merged(LearnerSettings, typed.plain(turned), given),
+        "memory": typed.merged(MemorySettings, typed.plain(memory), values.get("memory", {})),
     }

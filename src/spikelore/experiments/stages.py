@@ -82,13 +82,15 @@ class Stages:
             for description, work in stage.steps():
                 self.done, unsaved = self.done + work, True
                 if time.monotonic() - saved >= self.every_s:
-                    self._save(stage)
+                    self._save(stage, self.seconds)
                     saved, unsaved = time.monotonic(), False
                 advance(description, work)
-            if unsaved:
-                self._save(stage)
+            last = number == len(stages) - 1
+            if unsaved or last:
+                # Time is no part of what a finished run leaves of itself, so that two leave the same.
+                self._save(stage, 0.0 if last else self.seconds)
 
-    def _save(self, stage: Stage) -> None:
+    def _save(self, stage: Stage, seconds: float) -> None:
         arrays, facts = stage.state_dict()
-        progress = {"stage": self.number, "done": self.done, "seconds": self.seconds, "facts": facts}
+        progress = {"stage": self.number, "done": self.done, "seconds": seconds, "facts": facts}
         self.folder.save_state(arrays, progress)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,6 +28,21 @@ TASKS_IN = {"split": "groups", "permuted": "tasks", "rotated": "degrees"}
 def sides(size: Sequence[int]) -> str:
     """Return an image's size for people, such as ``28x28``."""
     return "x".join(map(str, size))
+
+
+class Datasets:
+    """The datasets of a folder by name, each read once; by a process that is given them, once more."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._read = cache(partial(load, data_dir=folder))
+
+    def __call__(self, name: str) -> Dataset:
+        """Return a dataset; InputError where there is none of that name."""
+        return self._read(name)
+
+    def __reduce__(self) -> Any:
+        return Datasets, (self.folder,)
 
 
 @dataclass(frozen=True)
@@ -62,18 +78,16 @@ class StreamSettings:
                 f"a stream of kind {self.kind!r} has all classes in each task, expected the scenario "
                 f"domain-incremental, not {self.scenario!r}; change one of them"
             )
-        if self.blur and self.scenario != "task-free":
-            raise InputError(f"blur is {self.blur}, expected 0 outside the task-free scenario; change one of them")
 
     def __len__(self) -> int:
         return self.tasks if self.kind == "permuted" else len(self.degrees if self.kind == "rotated" else self.groups)
 
-    def load(self, data: str, data_dir: Path | None, seed: int, learned: Sequence[str] = ()) -> Stream:
+    def load(self, data: str, datasets: Datasets, seed: int, learned: Sequence[str] = ()) -> Stream:
         """Return the stream of a dataset's images.
 
         Args:
             data: name of the dataset.
-            data_dir: folder of datasets.
+            datasets: where it is.
             seed: root seed.
             learned: names of the datasets of the first tasks, which may be gone, in all or in some of their classes;
                 a task without them has no images.
@@ -88,7 +102,7 @@ class StreamSettings:
         for name in dict.fromkeys(names):
             places = [n for n, one in enumerate(names) if one == name]
             try:
-                dataset = load(name, data_dir)
+                dataset = datasets(name)
             except InputError as error:
                 if name in names[len(learned) :]:
                     raise
@@ -110,7 +124,7 @@ class StreamSettings:
         every = [tasks.get(n) or self._without_images(n, kept) for n in range(len(self))]
         if self.kind == "split" and self.scenario == "domain-incremental":
             every = domain_labels(every)
-        return Stream(self.scenario, tuple(every))
+        return Stream(self.scenario, tuple(every), f"{data}, {'; '.join(task.name for task in every)}")
 
     def _of(self, dataset: Dataset, places: Sequence[int], seed: int) -> dict[int, Task]:
         """Return some of the tasks by their place in the stream."""

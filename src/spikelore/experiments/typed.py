@@ -46,9 +46,16 @@ def _arguments(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _made(hint: Any, value: Any, default: Any = None) -> Any:
     """Return a plain value of the type ``hint`` as that type: lists as tuples, sections as dataclasses."""
-    section = section_of(hint)
+    section, other = section_of(hint), other_than(hint)
     if value is None:
         return None
+    if other is not None:
+        whole = {**default, **value} if isinstance(default, other) and "kind" not in value else dict(value)
+        if whole.get("kind", other.SECTION_KIND) != other.SECTION_KIND:
+            return other(whole)
+        whole.pop("kind", None)
+        check_values(section, whole, f"{other.NAME}.")
+        value = nested(section, whole, f"{other.NAME}.")
     if section is not None:
         given = is_dataclass(default) and not isinstance(default, type)
         return _with(default, value) if given else made(section, value)
@@ -121,7 +128,8 @@ def nested(config: type, values: Mapping[Any, Any], prefix: str = "") -> dict[st
                 f"{prefix}{name} is {_shown(value)}, expected names with values (of {names}); name what differs, or "
                 "leave it out"
             )
-        inner = nested(section, inner, f"{prefix}{name}.")
+        if other_than(hint) is None or not _is_another_kind(section, inner):
+            inner = nested(section, inner, f"{prefix}{name}.")
         found[name] = _joined(found[name], inner, f"{prefix}{name}") if name in found else inner
     return found
 
@@ -137,9 +145,9 @@ def merged(config: type, values: Mapping[str, Any], changes: Mapping[str, Any]) 
     """Return nested values with nested changes; a changed section keeps the values that the change does not name."""
     out = dict(values)
     for name, value in changes.items():
-        section, old = section_of(hints_of(config)[name]), out.get(name)
+        section, old = section_of(hints_of(config).get(name)), out.get(name)
         if section is not None and isinstance(old, Mapping) and isinstance(value, Mapping):
-            value = merged(section, old, value)
+            value = merged(section, old, value) if value.get("kind", old.get("kind")) == old.get("kind") else value
         out[name] = value
     return out
 
@@ -231,6 +239,16 @@ def section_of(hint: Any) -> Any:
     return next((one for one in _types(hint) if isinstance(one, type) and is_dataclass(one)), None)
 
 
+def other_than(hint: Any) -> Any:
+    """Return the class of a section's other kinds, which are mappings with a ``kind``; None for other values."""
+    return next((one for one in _types(hint) if section_of(hint) and _is_mapping(one)), None)
+
+
+def _is_another_kind(section: type, values: Mapping[Any, Any]) -> bool:
+    """Return whether values may be of another kind of section: they say so, or have other names."""
+    return "kind" in values or not {str(name).partition(".")[0] for name in values} <= {*hints_of(section)}
+
+
 def _fitting(hints: Sequence[Any], value: Any) -> Any:
     """Return the one type of a value, or of a number and a list the one that the value looks like."""
     listed = isinstance(value, list | tuple)
@@ -254,7 +272,8 @@ def _check(hint: Any, value: Any, name: str) -> None:
         return
     section = section_of(hint)
     if section is not None and isinstance(value, Mapping):
-        check_values(section, value, f"{name}.")
+        if other_than(hint) is None or not _is_another_kind(section, value):
+            check_values(section, value, f"{name}.")
     elif section is None:
         _check_plain(_fitting([one for one in types if one is not NoneType], value), hint, value, name)
     else:
@@ -311,7 +330,7 @@ def told(hint: Any, *, several: bool = False) -> str:
         return f"{'lists' if several else 'a list'} of {count}{told(inner[0], several=True)}"
     if origin is Literal:
         return f"{'any' if several else 'one'} of {', '.join(map(str, inner))}"
-    if _is_mapping(origin) or is_dataclass(hint):
+    if _is_mapping(origin) or _is_mapping(hint) or is_dataclass(hint):
         return "names with values"
     return _TOLD[hint][several]
 

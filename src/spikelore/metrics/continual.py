@@ -25,8 +25,8 @@ def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return matrix
 
 
-def _mean(values: ArrayLike) -> float:
-    """Return the mean of what is not NaN."""
+def mean(values: ArrayLike) -> float:
+    """Return the mean of what is not NaN; NaN where nothing is."""
     measured = np.asarray(values, np.float64)
     measured = measured[~np.isnan(measured)]
     return float(measured.mean()) if len(measured) else float("nan")
@@ -41,7 +41,7 @@ def average_accuracies(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         [1.0, 0.7]
     """
     matrix = _square(matrix)
-    return np.array([_mean(matrix[i, : i + 1]) for i in range(len(matrix))])
+    return np.array([mean(matrix[i, : i + 1]) for i in range(len(matrix))])
 
 
 def forgetting(matrix: NDArray[np.float64]) -> float:
@@ -58,7 +58,7 @@ def forgetting(matrix: NDArray[np.float64]) -> float:
     """
     matrix = _square(matrix)
     last = len(matrix) - 1
-    return _mean([np.fmax.reduce(matrix[j:, j]) - matrix[last, j] for j in range(last)]) if last else 0.0
+    return mean([np.fmax.reduce(matrix[j:, j]) - matrix[last, j] for j in range(last)]) if last else 0.0
 
 
 def backward_transfer(matrix: NDArray[np.float64]) -> float:
@@ -73,7 +73,7 @@ def backward_transfer(matrix: NDArray[np.float64]) -> float:
     """
     matrix = _square(matrix)
     last = len(matrix) - 1
-    return _mean([matrix[last, j] - matrix[j, j] for j in range(last)]) if last else 0.0
+    return mean([matrix[last, j] - matrix[j, j] for j in range(last)]) if last else 0.0
 
 
 def forward_transfer(matrix: NDArray[np.float64], untrained: NDArray[np.float64]) -> float:
@@ -96,4 +96,4 @@ def forward_transfer(matrix: NDArray[np.float64], untrained: NDArray[np.float64]
     matrix, untrained = _square(matrix), _numbers(untrained, "untrained")
     if untrained.shape != (len(matrix),):
         raise InputError(f"untrained has shape {untrained.shape}, expected ({len(matrix)},); give each task's accuracy")
-    return _mean([matrix[j - 1, j] - untrained[j] for j in range(1, len(matrix))]) if len(matrix) > 1 else 0.0
+    return mean([matrix[j - 1, j] - untrained[j] for j in range(1, len(matrix))]) if len(matrix) > 1 else 0.0

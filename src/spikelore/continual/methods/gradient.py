@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from numbers import Integral
 from typing import Any
 
@@ -193,6 +193,8 @@ class GradientLearner:
                 self.module.add_head(len(classes) - spare)
             self.network_grew()
         self.growth.append((tuple(classes), tasks))
+        with suppress(AttributeError):  # of a network whose classes follow from its outputs
+            self.network.classes = self.classes
 
     def make_room(self) -> None:
         """Divide what is kept anew, for the classes and tasks that there are now."""

@@ -38,6 +38,7 @@ class LocalLearner:
         self.seed = seed
         self.tasks = tasks
         self.questions = 0
+        self.growth: list[tuple[tuple[int, ...], int]] = []
         self.memory: Memory | None = None
 
     @property
@@ -74,6 +75,7 @@ class LocalLearner:
         if classes:
             self.network.grow_(classes)
         self.tasks = tasks
+        self.growth.append((tuple(classes), tasks))
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Learn a batch; return 0, since local rules have no loss.
@@ -140,7 +142,7 @@ class LocalLearner:
 
     def facts(self) -> dict[str, Any]:
         """Return the part of the state that is no array."""
-        found: dict[str, Any] = {"method": self.method.name, "questions": self.questions, "tasks": self.tasks}
+        found: dict[str, Any] = {"method": self.method.name, "questions": self.questions, "growth": self.growth}
         if self.memory is not None:
             found["memory generator"] = self.memory.rng.bit_generator.state
         return found
@@ -163,8 +165,10 @@ class LocalLearner:
             self.memory.load_state_dict(_under("memory", arrays))
 
     def load_facts(self, facts: Mapping[str, Any]) -> None:
-        """Take over what `facts` returned."""
-        self.questions, self.tasks = facts["questions"], facts["tasks"]
+        """Take over what `facts` returned; grows as that learner did."""
+        for classes, tasks in facts["growth"]:
+            self.grow(tuple(classes), tasks)
+        self.questions = facts["questions"]
         if self.memory is not None:
             self.memory.rng.bit_generator.state = facts["memory generator"]
 

@@ -18,28 +18,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spikelore.continual.methods import FAULTS, MemorySettings
-from spikelore.data import findings, load
+from spikelore.data import findings
 from spikelore.data.streams import Stream
 from spikelore.errors import InputError
 from spikelore.experiments.continual_run import (
+    Before,
     accuracy_of,
     finished,
     kept_row,
-    learned_data,
-    learner_of,
     listed,
     run_job,
     say_not_measured,
-    work,
 )
 from spikelore.experiments.findings import named, per_class, told
 from spikelore.experiments.job import Job
 from spikelore.experiments.job import lengthens as job_lengthens
 from spikelore.experiments.learner_settings import LearnerSettings, for_variant
+from spikelore.experiments.network_settings import OtherNetwork
 from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
-from spikelore.experiments.stream_settings import StreamSettings
+from spikelore.experiments.stream_settings import Datasets, StreamSettings
 from spikelore.experiments.typed import changed, check_values, nested, plain
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
@@ -60,7 +59,9 @@ class ReplayExperiment:
         preset: a name for the rows of ``results.json``.
         label: a name for a row, where its method and memory do not tell it.
         stream: the tasks.
-        network: sizes and constants of every network; the number of outputs follows the stream.
+        network: sizes and constants of every network; the number of outputs follows the stream. With ``kind`` it is no
+            surrogate network but ``rate-lif``, ``first-spike`` or one's own as ``path/to/file.py:Class``, with settings
+            of its own.
         learner: the method.
         memory: what the method may keep.
         measured_on: ``test`` images, or ``validation`` ones for choices.
@@ -74,7 +75,7 @@ class ReplayExperiment:
     preset: str = "own"
     label: str = ""
     stream: StreamSettings = field(default_factory=StreamSettings)
-    network: SurrogateConfig = field(default_factory=SurrogateConfig)
+    network: SurrogateConfig | OtherNetwork = field(default_factory=SurrogateConfig)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
     measured_on: Literal["test", "validation"] = "test"
@@ -132,7 +133,7 @@ def _differences(old: Any, new: Any, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in fields(old):
         before, after = getattr(old, one.name), getattr(new, one.name)
-        if is_dataclass(before):
+        if is_dataclass(before) and type(before) is type(after):
             found |= _differences(before, after, f"{prefix}{one.name}.")
         elif before != after:
             found[prefix + one.name] = after
@@ -175,14 +176,17 @@ def _named(part: "Part") -> tuple[str, str]:
     return part.preset, part.label
 
 
-def check(config: ReplayExperiment, data_dir: Path | None, folder: Path | None = None) -> None:
+def check(config: ReplayExperiment, data_dir: Path | None) -> None:
     """Refuse, before anything is learned, learners that could not begin: their data, networks and memories are made.
-
-    In the ``folder`` of a run that goes on, finished learners are left out, and what is learned needs no data.
 
     Raises:
         InputError: no such dataset, a class that it lacks, or a network or memory that does not fit it.
     """
+    _check(config, Datasets(data_dir))
+
+
+def _check(config: ReplayExperiment, datasets: Datasets, folder: Path | None = None) -> None:
+    """Check all learners; those that are finished in a folder are left out, and what is learned needs no data."""
     streams: dict[tuple[Any, ...], Stream] = {}
     parts = config.jobs()
     for name, part in zip(part_names(parts), parts, strict=True):
@@ -190,12 +194,12 @@ def check(config: ReplayExperiment, data_dir: Path | None, folder: Path | None =
         if folder is not None:
             if finished(job, folder / "parts" / name):
                 continue
-            learned = learned_data(job, folder / "parts" / name)
+            learned = Before.of(job, folder / "parts" / name).learned
         job = replace(job, seed=config.seed)  # the seed decides nothing of this
-        key = (job.data, job.stream, learned)
+        key = (job.data, job.stream, job.measured_on, job.is_published, learned)
         if key not in streams:
-            streams[key] = job.stream.load(job.data, data_dir, job.seed, learned)
-        learner_of(job, streams[key])
+            streams[key] = job.load(datasets, learned)
+        job.run(streams[key])
 
 
 def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
@@ -204,11 +208,12 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
     parts = config.jobs()
     names = part_names(parts)
     jobs = {name: part.job.as_computed() for name, part in zip(names, parts, strict=True)}
+    datasets = Datasets(data_dir)
     _say_what_is_learned(jobs, folder)
     if len(jobs) > 1:  # the last one's fault is not to be found after hours of the others
-        check(config, data_dir, folder.path)
-    facts = _facts(parts, data_dir)
-    rows = _run_jobs(jobs, folder, data_dir)
+        _check(config, datasets, folder.path)
+    facts = _facts(parts, datasets)
+    rows = _run_jobs(jobs, folder, datasets)
     say_not_measured(list(dict.fromkeys(task for row in rows.values() for task in row.get("not_measured", ()))))
     arrays = {}
     for number, name in enumerate(names):
@@ -250,12 +255,12 @@ def _tasks(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _facts(parts: Sequence[Part], data_dir: Path | None) -> dict[str, Any]:
+def _facts(parts: Sequence[Part], datasets: Datasets) -> dict[str, Any]:
     """Return the images of each class of the data, before some are held out, and what to know of them."""
     drawn, notes = [], []
     for data in dict.fromkeys(part.job.data for part in parts):
         try:
-            dataset = load(data, data_dir)
+            dataset = datasets(data)
         except InputError:  # a finished learner needs its data no more; one that does says so itself
             continue
         counts = {"train": per_class(dataset.train), "test": per_class(dataset.test)}
@@ -264,7 +269,7 @@ def _facts(parts: Sequence[Part], data_dir: Path | None) -> dict[str, Any]:
     return {"images_per_class": drawn, **told(notes)}
 
 
-def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) -> dict[str, dict[str, Any]]:
+def _run_jobs(jobs: dict[str, Job], folder: RunFolder, datasets: Datasets) -> dict[str, dict[str, Any]]:
     """Run jobs in their folders under ``parts``; return the row of each."""
     names, rows = [*jobs], {}
     with shown(len(jobs)) as meter:
@@ -272,22 +277,15 @@ def _run_jobs(jobs: dict[str, Job], folder: RunFolder, data_dir: Path | None) ->
         def watch(shares: Sequence[float]) -> None:
             meter.reach("learning" if len(jobs) == 1 else f"{len(rows)} of {len(jobs)} learners", sum(shares))
 
-        arguments = [(job, folder.path / "parts" / name, data_dir) for name, job in jobs.items()]
+        arguments = [(job, folder.path / "parts" / name, datasets) for name, job in jobs.items()]
         for number, row in spread(_run_part, arguments, watch):
             rows[names[number]] = row
     return rows
 
 
-def _run_part(job: Job, path: Path, data_dir: Path | None, tell: Callable[[float], None]) -> dict[str, Any]:
+def _run_part(job: Job, path: Path, datasets: Datasets, tell: Callable[[float], None]) -> dict[str, Any]:
     """Run one job and tell what share of its images is learned."""
-    total, done = work(job, path, data_dir), 0
-
-    def tick(images: int) -> None:
-        nonlocal done
-        done += images
-        tell(min(done / max(total, 1), 1.0))
-
-    return run_job(job, path, data_dir, tick)
+    return run_job(job, path, datasets, lambda done, of: tell(min(done / max(of, 1), 1.0)))
 
 
 def evaluate(
@@ -300,12 +298,12 @@ def evaluate(
     Raises:
         InputError: a learner has not finished, or does not know a class that is asked, or there is no image of it.
     """
-    parts = config.jobs()
+    parts, datasets = config.jobs(), Datasets(data_dir)
     rows = {}
     for name, part in zip(part_names(parts), parts, strict=True):
         if name not in rows:
             job = part.job.as_computed()
-            found = accuracy_of(job, path / "parts" / name, data, data_dir, classes)
+            found = accuracy_of(job, path / "parts" / name, data, datasets, classes)
             rows[name] = {"learner": name, "data": data or job.data, "accuracy": found}
     return list(rows.values())
 
@@ -325,7 +323,7 @@ def _method(job: Job) -> str:
 
 
 def _faults(job: Job) -> list[str]:
-    reinitialised = job.network.membrane == "reinitialised"
+    reinitialised = getattr(job.network, "membrane", "") == "reinitialised"
     return [*([MEMBRANES] if reinitialised else []), *(fault for fault in FAULTS if fault in job.learner.faults)]
 
 
