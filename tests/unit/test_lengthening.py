@@ -184,7 +184,10 @@ def test_where_no_class_is_new_a_lengthened_run_is_the_long_one(stream, more, da
     assert numbers(row) == numbers(whole)
     assert set(differing(tmp_path / "lengthened", tmp_path / "whole")) <= {
         f"{file}confusion/{task}" for file in ("arrays ", "checkpoints/state run/") for task in (0, 1)
-    } | {"checkpoints/state run/matrix", "checkpoints/state run/points", "metrics.jsonl", "accuracy_matrix", "anytime_accuracy"}
+    } | {
+        "checkpoints/state run/matrix", "checkpoints/state run/points", "metrics.jsonl", "accuracy_matrix",
+        "anytime_accuracy",
+    }  # fmt: skip
 
 
 def test_old_images_may_be_gone(tmp_path, capsys):

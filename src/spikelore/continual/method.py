@@ -28,6 +28,10 @@ NEEDED: dict[type, tuple[str, str]] = {
 class Learner(Protocol):
     """A method at work on one network.
 
+    It may also have ``deciding``, the network that decides, if that is another; ``questions``, how often it was asked,
+    which what it draws when asked depends on; and ``reported_accuracy(found, held_out, task)``, what is reported of the
+    task just learned in place of the accuracy found.
+
     Attributes:
         network: that learns.
         drop_last: whether a shorter last batch of a task is left out.
