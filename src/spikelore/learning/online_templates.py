@@ -108,39 +108,56 @@ def learn_features_(network: "FirstSpikeNetwork", images: Images) -> int:
     return used
 
 
+@dataclass(frozen=True, eq=False)
+class Going:
+    """Units on their way from batch to batch, as the kernel lays them out.
+
+    Attributes:
+        weights: the network's units as they were left; the learner has these, but for units without a template.
+        wins: likewise.
+        learner: goes on as long as the network has these very arrays.
+    """
+
+    weights: Weights
+    wins: NDArray[np.int64]
+    learner: template_stdp.Learner
+
+
 def learn_units_(network: "FirstSpikeNetwork", features: SpikeLists, labels: Labels) -> None:
     """Let the decision layer learn from the features of images, in order."""
-    learning, order = network.learning, np.arange(len(labels))
-    unused = (network.unit_wins == 0)[:, None, None, None]
-    shape = network.unit_weights.shape
-    weights = np.where(unused, _centred(shape), network.unit_weights)
-    result = template_stdp.train(
-        features, order, labels, weights, network.unit_classes, padding=network.config.decision.padding,
-        rate=None, margin=None, plasticity=network.unit_plasticity, wins=network.unit_wins,
-        least_rate=learning.least_rate, batch=1,
-    )  # fmt: skip
-    network.unit_wins = network.unit_wins + result.rewarded
-    _take_weights_(network, result.weights)
+    _pass_(network, features, np.arange(len(labels)), labels, least_rate=network.learning.least_rate)
 
 
 def rehearse_units_(network: "FirstSpikeNetwork", features: SpikeLists, labels: Labels) -> None:
     """Let the decision layer widen the margin between classes that it has templates of, image after image."""
-    known = np.isin(labels, network.unit_classes[network.unit_wins > 0])
-    if not known.any():
-        return
+    known = np.flatnonzero(np.isin(labels, network.unit_classes[network.unit_wins > 0]))
+    if len(known):
+        learning = network.learning
+        _pass_(network, features, known, labels, rate=learning.rehearsal_rate, margin=learning.margin)
+
+
+def _pass_(
+    network: "FirstSpikeNetwork", features: SpikeLists, order: NDArray[np.int64], labels: Labels, *,
+    rate: float | None = None, margin: float | None = None, least_rate: float = 0.0,
+) -> None:  # fmt: skip
+    """Show the images ``order`` one after the other; the units that have learned take their new weights."""
+    going, weights, wins = network.going, network.unit_weights, network.unit_wins
+    if going is None or going.weights is not weights or going.wins is not wins:
+        start = np.where((wins == 0)[:, None, None, None], _centred(weights.shape), weights)
+    else:
+        start = going.learner
     result = template_stdp.train(
-        features, np.flatnonzero(known), labels, network.unit_weights, network.unit_classes,
-        padding=network.config.decision.padding, rate=network.learning.rehearsal_rate, margin=network.learning.margin,
-        plasticity=network.unit_plasticity, wins=network.unit_wins, batch=1,
+        features, order, labels, start, network.unit_classes, padding=network.config.decision.padding, rate=rate,
+        margin=margin, plasticity=network.unit_plasticity, wins=wins, least_rate=least_rate, batch=1,
     )  # fmt: skip
-    _take_weights_(network, result.weights)
-
-
-def _take_weights_(network: "FirstSpikeNetwork", weights: Weights) -> None:
-    """Take over the weights of the units that have learned."""
-    network.unit_weights = np.where((network.unit_wins == 0)[:, None, None, None], network.unit_weights, weights)
+    if rate is None:  # rehearsal counts no image again
+        network.unit_wins = wins + result.rewarded
+    network.unit_weights = result.weights
+    waiting = network.unit_wins == 0
+    network.unit_weights[waiting] = weights[waiting]
     network.templates = True
-    network.follow_weights_()
+    network.follow_weights_(result.changed)
+    network.going = Going(network.unit_weights, network.unit_wins, result.learner)
 
 
 def _centred(shape: tuple[int, ...]) -> NDArray[np.float32]:

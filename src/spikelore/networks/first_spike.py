@@ -17,7 +17,7 @@ from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND, convolution, reward_stdp
 from spikelore.kernels.reward_stdp import SpikeLists
 from spikelore.kernels.template_stdp.correlation import gains_and_centres
-from spikelore.learning.online_templates import OnlineLearning, learn_features_, learn_units_, rehearse_units_
+from spikelore.learning.online_templates import Going, OnlineLearning, learn_features_, learn_units_, rehearse_units_
 from spikelore.metrics.synaptic_operations import convolution_operations
 from spikelore.networks.first_spike_config import (
     DecisionLayerConfig,
@@ -181,6 +181,7 @@ class FirstSpikeNetwork:
         last_spikes_2: (1,30,3,3).
         last_spikes_3: (1,250,5,5).
         images_used: (1,) int64, images that the clock has counted.
+        going: what spares the next batch the layout of the weights; no part of the state.
 
     Source: Mozafari et al. 2019 (doi 10.1016/j.patcog.2019.05.015).
     """
@@ -205,6 +206,7 @@ class FirstSpikeNetwork:
     last_spikes_2: NDArray[np.float64] = None  # type: ignore[assignment]
     last_spikes_3: NDArray[np.float64] = None  # type: ignore[assignment]
     images_used: NDArray[np.int64] = None  # type: ignore[assignment]
+    going: Going | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.input_shape = tuple(int(side) for side in self.input_shape)
@@ -381,10 +383,12 @@ class FirstSpikeNetwork:
         fresh.follow_weights_()
         return fresh
 
-    def follow_weights_(self) -> None:
-        """Set the gains and centres of templates from their weights."""
-        gains, self.unit_centres = _correlating(self.unit_weights)
-        self.unit_gains = np.where(self.unit_wins > 0, gains, np.float32(0))
+    def follow_weights_(self, changed: NDArray[np.bool_] | None = None) -> None:
+        """Set the gains and centres of templates from their weights: of those that changed, or of all."""
+        which = np.flatnonzero(np.ones(len(self.unit_classes), np.bool_) if changed is None else changed)
+        self.unit_gains, self.unit_centres = self.unit_gains.copy(), self.unit_centres.copy()
+        self.unit_gains[which], self.unit_centres[which] = _correlating(self.unit_weights[which])
+        self.unit_gains[self.unit_wins == 0] = 0
 
     @property
     def features_frozen(self) -> bool:

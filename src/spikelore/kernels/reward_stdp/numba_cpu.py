@@ -147,18 +147,32 @@ def _walk(
         changed[winner] = True
 
 
+@compiled()
+def _refresh_tile(learned, changed, tiles, tile):
+    kernel = tiles.shape[2]
+    for f in range(tile * LANES, min(len(learned), (tile + 1) * LANES)):
+        if changed[f]:
+            for c in range(learned.shape[1]):
+                for i in range(kernel):
+                    for j in range(kernel):
+                        at = (kernel - 1 - j) * LANES + f % LANES
+                        tiles[tile, c, i, at] = learned[f, c, i * kernel + j]
+
+
 @compiled(parallel=True)
+def _refresh(learned, changed, tiles):
+    for tile in prange(len(tiles)):
+        _refresh_tile(learned, changed, tiles, tile)
+
+
 def refresh(learned, changed, tiles):
     """Copy the features that changed into their tiles."""
-    kernel = tiles.shape[2]
-    for tile in prange(len(tiles)):
-        for f in range(tile * LANES, min(len(learned), (tile + 1) * LANES)):
-            if changed[f]:
-                for c in range(learned.shape[1]):
-                    for i in range(kernel):
-                        for j in range(kernel):
-                            at = (kernel - 1 - j) * LANES + f % LANES
-                            tiles[tile, c, i, at] = learned[f, c, i * kernel + j]
+    touched = np.unique(np.flatnonzero(changed) // LANES)
+    if len(touched) > 2:
+        _refresh(learned, changed, tiles)
+    else:  # less work than to wake the other threads
+        for tile in touched:
+            _refresh_tile(learned, changed, tiles, tile)
 
 
 def block_potentials(spikes, images, tiles, padding):

@@ -16,6 +16,7 @@ The fixed point of the first line is the probability that the input spikes where
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,18 +39,40 @@ class Result:
         weights: (F,C,K,K) float32, the new weights.
         right: share of the images whose class had the best unit.
         rewarded: (F,) int64, how often each unit was rewarded.
+        changed: (F,) bool, which units moved.
+        learner: with the new weights, to go on from.
     """
 
     weights: Weights
     right: float
     rewarded: NDArray[np.int64]
+    changed: NDArray[np.bool_]
+    learner: "Learner"
+
+
+class Learner(Protocol):
+    """Weights on their way, in a backend's layout."""
+
+    def decide(self, spikes: SpikeLists, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return each unit's score for ``images``, (B,F)."""
+        ...
+
+    def move(
+        self, spikes: SpikeLists, images: NDArray[np.int64], units: NDArray[np.int64], rates: NDArray[np.float32]
+    ) -> None:
+        """Move each unit towards (rate > 0) or away from (rate < 0) the image at its best place, in order."""
+        ...
+
+    def weights(self) -> Weights:
+        """Return a copy of the weights (F,C,K,K)."""
+        ...
 
 
 def train(
     spikes: SpikeLists,
     order: NDArray[np.int64],
     labels: Labels,
-    weights: Weights,
+    weights: Weights | Learner,
     unit_classes: NDArray[np.int64],
     *,
     padding: int,
@@ -69,7 +92,8 @@ def train(
         spikes: which inputs of each image ever spike.
         order: (M,) int64, which image comes when.
         labels: (N,) int64 class of each image.
-        weights: (F,C,K,K) float32 in 0..1 to start from; not changed.
+        weights: (F,C,K,K) float32 in 0..1 to start from; not changed. Or the learner of an earlier pass with the same
+            padding and backend, which goes on and changes: many short passes then do not lay out the weights each time.
         unit_classes: (F,) int64, the class each unit stands for.
         padding: silent rows and columns around the input.
         rate: of reward and punishment; with None a unit's k-th reward of the pass has rate 1/k, so that its
@@ -96,7 +120,7 @@ def train(
     right and punishment of the nearest wrong template within a window: Kohonen's LVQ 2.1 (doi
     10.1109/IJCNN.1990.137622). Deviations: correlation in place of distance, places, limits.
     """
-    units = len(weights)
+    units = len(unit_classes)
     unknown = np.setdiff1d(labels[order], unit_classes)
     if len(unknown):
         raise InputError(f"images have label {unknown[0]}, but no unit stands for it; units: {np.unique(unit_classes)}")
@@ -107,13 +131,16 @@ def train(
         ranks, limits = np.zeros(units, np.int64), np.ones(len(order), np.int64)
     elif ranks is None:
         raise InputError("limits are given without ranks; give the rank of each unit")
-    learner = select(_BACKENDS, backend).Learner(spikes, weights, padding)
+    learner: Learner = (
+        select(_BACKENDS, backend).Learner(weights, padding) if isinstance(weights, np.ndarray) else weights
+    )
+    changed = np.zeros(units, np.bool_)
     lengths = np.sqrt(np.maximum(spikes.counts(), 1)).astype(np.float32)
     counts = _Counts(np.zeros(units, np.int64), wins, least_rate)
     right = 0
     for start in range(0, len(order), batch):
         images, limit = order[start : start + batch], limits[start : start + batch]
-        scores = learner.decide(images)
+        scores = learner.decide(spikes, images)
         competing = (ranks < limit[:, None]) & ~counts.unused()
         own = unit_classes == labels[images][:, None]
         best, taught, other = (
@@ -125,8 +152,10 @@ def train(
         right += int((lead > 0).sum())
         spiked = (scores != 0).any(axis=1)
         learns = spiked if margin is None else spiked & (lead < margin)
-        learner.move(*_moves(images, learns, taught, other, rate, margin is not None, plastic, counts))
-    return Result(learner.weights(), right / len(order), counts.rewarded)
+        moves = _moves(images, learns, taught, other, rate, margin is not None, plastic, counts)
+        learner.move(spikes, *moves)
+        changed[moves[1]] = True
+    return Result(learner.weights(), right / len(order), counts.rewarded, changed, learner)
 
 
 @dataclass(frozen=True, eq=False)

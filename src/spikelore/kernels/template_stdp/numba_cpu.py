@@ -33,15 +33,15 @@ def _move(starts, channels, images, units, rates, scoring, learned, kernel, heig
 class Learner:
     """See `spikelore.kernels.template_stdp.reference.Learner`."""
 
-    def __init__(self, spikes, weights, padding):
+    def __init__(self, weights, padding):
         """Start from ``weights`` (F,C,K,K)."""
-        self._spikes, self._shape, self._padding = spikes, weights.shape, padding
+        self._shape, self._padding = weights.shape, padding
         self._learned = pack_synapses(weights)
         self._scoring = pack_synapses(competing(weights))
         self._tiles = pack_tiles(competing(weights))
         self._changed = np.zeros(len(weights), np.bool_)
 
-    def decide(self, images):
+    def decide(self, spikes, images):
         """See the reference."""
         synapses = self._shape[2] ** 2
         if self._changed.any():
@@ -50,17 +50,17 @@ class Learner:
             self._scoring[self._changed, :, :synapses] = moved.reshape(rows.shape)
             refresh(self._scoring, self._changed, self._tiles)
             self._changed[:] = False
-        return block_potentials(self._spikes, images, self._tiles, self._padding)[:, : self._shape[0]]
+        return block_potentials(spikes, images, self._tiles, self._padding)[:, : self._shape[0]]
 
-    def move(self, images, units, rates):
+    def move(self, spikes, images, units, rates):
         """See the reference."""
-        _, height, width = self._spikes.shape
+        _, height, width = spikes.shape
         _move(
-            self._spikes.starts, self._spikes.channels, images, units, rates, self._scoring, self._learned,
+            spikes.starts, spikes.channels, images, units, rates, self._scoring, self._learned,
             self._shape[2], height, width, self._padding,
         )  # fmt: skip
         self._changed[units] = True
 
     def weights(self):
         """See the reference."""
-        return self._learned[:, :, : self._shape[2] ** 2].reshape(self._shape)
+        return self._learned[:, :, : self._shape[2] ** 2].reshape(self._shape).copy()
