@@ -549,11 +549,11 @@ def _bench_parser() -> _OneLineParser:
 
 def _bench(arguments: Namespace) -> int:
     if arguments.what == "first-spike":
-        from spikelore.experiments.bench import first_spike as measure
+        from spikelore.bench.first_spike import first_spike as measure
     elif arguments.what == "lif":
-        from spikelore.experiments.bench_lif import lif as measure
+        from spikelore.bench.lif import lif as measure
     else:
-        from spikelore.experiments.bench_surrogate import surrogate as measure
+        from spikelore.bench.surrogate import surrogate as measure
     print(json.dumps(measure(arguments.images, arguments.seed), indent=2))
     return 0
 

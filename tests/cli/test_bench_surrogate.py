@@ -5,19 +5,19 @@ import sys
 import pytest
 import torch
 
+from spikelore.bench import rounds, surrogate
 from spikelore.errors import InputError, SpikeloreError
-from spikelore.experiments import bench_surrogate
 from spikelore.kernels.lif_convolution import numba_cpu
 
 
 def sample():
-    images, labels = bench_surrogate._sample(4, 0)
+    images, labels = surrogate._sample(4, 0)
     return images, labels
 
 
 def test_answers_are_those_of_the_reference_and_of_snntorch():
     pytest.importorskip("snntorch", reason="snnTorch is not installed; install the test extra")
-    assert bench_surrogate._check(0, *sample()).endswith("the reference, snnTorch")
+    assert surrogate._check(0, *sample()).endswith("the reference, snnTorch")
 
 
 def test_a_wrong_kernel_has_no_speed(monkeypatch):
@@ -29,14 +29,14 @@ def test_a_wrong_kernel_has_no_speed(monkeypatch):
 
     monkeypatch.setattr(numba_cpu, "backward", wrong)
     with pytest.raises(SpikeloreError, match="differ from the reference's"):
-        bench_surrogate._check(0, *sample())
+        surrogate._check(0, *sample())
 
 
 def test_rates_and_memory_are_told(monkeypatch):
-    monkeypatch.setattr(bench_surrogate, "_ROUNDS", 1)
+    monkeypatch.setattr(rounds, "_ROUNDS", 1)
     monkeypatch.setitem(sys.modules, "snntorch", None)  # as if snnTorch were not installed
-    monkeypatch.setattr(bench_surrogate, "_memory_in_new_process", lambda name, seed: 1)
-    answer = bench_surrogate.surrogate(128, 0)
+    monkeypatch.setattr(surrogate, "_memory_in_new_process", lambda name, seed: 1)
+    answer = surrogate.surrogate(128, 0)
     assert answer["checked"].endswith("the reference")
     assert answer["recorded_because"].startswith("snntorch cannot be imported (ModuleNotFoundError: ")
     assert answer["threads"] == torch.get_num_threads()
@@ -44,9 +44,9 @@ def test_rates_and_memory_are_told(monkeypatch):
     for row in answer["rows"]:
         assert row["images_per_second"] > 0
         assert row["snntorch"] == "recorded"
-        assert row["snntorch_images_per_second"] == bench_surrogate.RECORDED[row["work"]]
+        assert row["snntorch_images_per_second"] == surrogate.RECORDED[row["work"]]
 
 
 def test_less_than_a_batch_is_refused():
     with pytest.raises(InputError, match="--images is 64"):
-        bench_surrogate.surrogate(64, 0)
+        surrogate.surrogate(64, 0)

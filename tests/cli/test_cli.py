@@ -14,8 +14,8 @@ import pytest
 import yaml
 from commands import SPIKELORE, finished, refused, run
 
+from spikelore.bench.first_spike import RECORDED
 from spikelore.data import load, write_idx
-from spikelore.experiments.bench import RECORDED
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.files import load_tensors
 from spikelore.folders import Writer

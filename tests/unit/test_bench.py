@@ -3,8 +3,9 @@ import sys
 import numpy as np
 import pytest
 
+from spikelore.bench import first_spike, lif, rounds, spyketorch_peer
 from spikelore.errors import InputError, SpikeloreError
-from spikelore.experiments import bench, bench_lif, spyketorch_peer, sweep
+from spikelore.experiments import sweep
 
 
 class Echo:
@@ -30,7 +31,7 @@ def test_a_peer_with_other_answers_makes_the_speed_void(monkeypatch):
     monkeypatch.setattr(spyketorch_peer, "SpykeTorchPeer", Echo)
     monkeypatch.setattr(Echo, "answers", {"coding": np.zeros_like}, raising=False)
     with pytest.raises(SpikeloreError, match=r"coding gives SpykeTorch's answer in only .*%; its speed is void"):
-        bench.first_spike(16, 0)
+        first_spike.first_spike(16, 0)
 
 
 def test_without_spyketorch_there_is_no_peer(monkeypatch):
@@ -56,8 +57,8 @@ def test_a_package_that_cannot_be_imported_is_not_there(monkeypatch, tmp_path, r
 
 def test_why_rates_are_recorded_is_told(monkeypatch):
     monkeypatch.setattr(spyketorch_peer, "find", lambda: "SpykeTorch.snn cannot be imported (OSError: no)")
-    monkeypatch.setattr(bench, "_rates", lambda actions: [1.0 for _ in actions])
-    answer = bench.first_spike(16, 0)
+    monkeypatch.setattr(first_spike, "best_of_rounds", lambda actions: [1.0 for _ in actions])
+    answer = first_spike.first_spike(16, 0)
     assert answer["recorded_because"] == "SpykeTorch.snn cannot be imported (OSError: no)"
     assert [row["spyketorch"] for row in answer["rows"]] == ["recorded"] * 5
 
@@ -75,14 +76,14 @@ def test_a_ray_that_cannot_be_imported_is_told(monkeypatch, tmp_path, reason):
 def test_nothing_is_measured_without_compilation(monkeypatch):
     monkeypatch.setattr("spikelore.kernels.AVAILABLE", False)
     with pytest.raises(InputError, match="NUMBA_DISABLE_JIT is set"):
-        bench.first_spike(16, 0)
+        first_spike.first_spike(16, 0)
     with pytest.raises(InputError, match="NUMBA_DISABLE_JIT is set"):
-        bench_lif.lif(16, 0)
+        lif.lif(16, 0)
 
 
-def test_rates_take_turns_and_the_best_round_counts(monkeypatch):
+def test_actions_take_turns_and_the_best_round_counts(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(rounds.time, "perf_counter", lambda: now[0])
     calls = []
 
     def action(name, seconds):
@@ -94,14 +95,14 @@ def test_rates_take_turns_and_the_best_round_counts(monkeypatch):
 
         return run
 
-    ours, theirs = bench._rates([(action("ours", [2, 1, 4]), 10), (action("theirs", [5, 8, 10]), 20)])
-    assert (ours, theirs) == (10.0, 4.0)
+    ours, theirs = rounds.best_of_rounds([action("ours", [2, 1, 4]), action("theirs", [5, 8, 10])])
+    assert (ours, theirs) == (1.0, 5.0)
     assert calls == ["ours", "theirs"] * 4
 
 
 def test_spyketorch_gives_the_same_answers():
     if isinstance(missing := spyketorch_peer.find(), str):
         pytest.skip(f"{missing}; SpykeTorch's answers are also in the golden files")
-    for row in bench.first_spike(48, 0)["rows"]:
+    for row in first_spike.first_spike(48, 0)["rows"]:
         assert row["spyketorch"] == "measured in this run"
         assert row["equal_answers"] >= 0.95

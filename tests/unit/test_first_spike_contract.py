@@ -117,6 +117,11 @@ def test_rehearsal_moves_no_protected_unit_and_none_without_a_template():
     start = early.copy()
     early.rehearse_(images, labels)
     assert same(early, start)
+    sure = trained(margin=0.0)
+    start = sure.copy()
+    right = sure.predict(images) == labels
+    sure.rehearse_(images[right], labels[right])
+    assert same(sure, start)
 
 
 def test_layers_learn_one_after_the_other_and_then_stand_still():

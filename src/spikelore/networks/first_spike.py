@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -99,7 +100,7 @@ def _drawn_units(config: FirstSpikeConfig, seed: int) -> Weights:
 
 def _correlating(weights: Weights) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the gains and centres (F,) by which correlations compete."""
-    gains, centres = gains_and_centres(weights.reshape(len(weights), -1).astype(np.float64))
+    gains, centres = gains_and_centres(weights.reshape(len(weights), math.prod(weights.shape[1:])).astype(np.float64))
     return gains.astype(np.float32), centres.astype(np.float32)
 
 

@@ -8,8 +8,7 @@ its rates are the recorded ones in `RECORDED` and are named so. Run as a module,
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
+from spikelore.bench.rounds import best_of_rounds
 from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import optional
@@ -30,7 +30,6 @@ RECORDED = {"training": 319.0, "inference": 718.0}
 _ACCOUNT = Path("/proc/self/status")
 _BATCH = 128
 _CHECKED = 8
-_ROUNDS = 3
 _GRID = 1024.0  # checked weights are multiples of 1/1024: sums are exact, so their order cannot move a spike
 
 
@@ -120,17 +119,6 @@ def _check(seed: int, images: torch.Tensor, labels: torch.Tensor) -> str:
     return f"spikes equal, gradients within 1e-4 of the largest: {', '.join(others)}"
 
 
-def _times(actions: dict[str, Callable[[], None]]) -> dict[str, float]:
-    """Return each action's best time in seconds over rounds in which they take turns."""
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in range(_ROUNDS + 1):
-        for name, action in actions.items():
-            begun = time.perf_counter()
-            action()
-            times[name].append(time.perf_counter() - begun)
-    return {name: min(each[1:]) for name, each in times.items()}
-
-
 def _sample(images: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     train = load("digits-sample").train
     part = train.take(np.random.default_rng(seed).permutation(len(train))[:images])
@@ -181,8 +169,8 @@ def surrogate(images: int, seed: int) -> dict[str, Any]:
     works = {"training": lambda net: _train(net, shown, labels), "inference": lambda net: _infer(net, shown)}
     rows: list[dict[str, Any]] = []
     for work, action in works.items():
-        spent = _times({name: lambda net=net, act=action: act(net) for name, net in networks.items()})
-        rates = {name: len(shown) / seconds for name, seconds in spent.items()}
+        spent = best_of_rounds([partial(action, net) for net in networks.values()])
+        rates = {name: len(shown) / seconds for name, seconds in zip(networks, spent, strict=True)}
         peer = rates.get("snntorch", RECORDED[work])
         rows.append(
             {

@@ -5,15 +5,15 @@ about, and its answers are compared; elsewhere its rates are the recorded ones i
 only on a machine like the one they come from.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from spikelore.bench import spyketorch_peer
+from spikelore.bench.rounds import best_of_rounds
 from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
-from spikelore.experiments import spyketorch_peer
 from spikelore.experiments.run_folder import versions
 from spikelore.kernels import need_compiled, reward_stdp, stdp
 from spikelore.learning.reward_stdp import RewardStdpConfig, learn_epoch
@@ -27,19 +27,6 @@ _PEER_IMAGES = 48
 _LEAST_AGREEMENT = 0.95
 """Share of SpykeTorch's answers that must be ours. It adds 15 times the largest potential in float32 before it
 compares, so that winners of nearly equal potential change places, and learning goes on from there."""
-
-
-def _rates(actions: Sequence[tuple[Callable[[], Any], int]], repeats: int = 3) -> list[float]:
-    """Return images a second of each (action, images): the best of ``repeats`` rounds, taken turn about."""
-    times = [[] for _ in actions]
-    for action, _ in actions:
-        action()
-    for _ in range(repeats):
-        for spent, (action, _) in zip(times, actions, strict=True):
-            begun = time.perf_counter()
-            action()
-            spent.append(time.perf_counter() - begun)
-    return [images / min(spent) for spent, (_, images) in zip(times, actions, strict=True)]
 
 
 def _same(name: str, fast: np.ndarray, readable: np.ndarray) -> None:
@@ -135,11 +122,13 @@ def first_spike(images: int, seed: int) -> dict[str, Any]:
             equal = float((answers[name]() == theirs[name]()).mean())
             if equal < _LEAST_AGREEMENT:
                 raise SpikeloreError(f"bench: {name} gives SpykeTorch's answer in only {equal:.1%}; its speed is void")
-            rate, other = _rates([(action, count), (theirs[name], len(few))])
+            spent, peers = best_of_rounds([action, theirs[name]])
+            other = len(few) / peers
             row |= {"spyketorch": "measured in this run", "equal_answers": round(equal, 5)}
         else:
-            (rate,), other = _rates([(action, count)]), RECORDED[name]
+            (spent,), other = best_of_rounds([action]), RECORDED[name]
             row |= {"spyketorch": "recorded"}
+        rate = count / spent
         row |= {"images_per_second": round(rate, 1), "spyketorch_images_per_second": round(other, 1)}
         rows.append(row | {"ratio": round(rate / other, 1)})
     return {

@@ -5,12 +5,12 @@ network (30 excitatory neurons, 5000 steps an image) and stand in `RECORDED`. Ra
 it; the checks hold everywhere.
 """
 
-import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from spikelore.bench.rounds import best_of_rounds
 from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.run_folder import versions
@@ -21,17 +21,6 @@ RECORDED = {"standalone": 17.0, "runtime": 370.0}
 """Brian2, ms an image: in C++ standalone mode, its fastest; in runtime mode, the least of 370 to 890."""
 _CLASSES = (7, 4, 6)
 _CHECKED = 2
-_ROUNDS = 3
-
-
-def _ms_per_image(action: Callable[[], Any], images: int) -> float:
-    """Return the best of some rounds, after one that does not count."""
-    times = []
-    for _ in range(_ROUNDS + 1):
-        begun = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - begun)
-    return 1000 * min(times[1:]) / images
 
 
 def _check(network: RateLIFNetwork, images: np.ndarray, labels: np.ndarray) -> None:
@@ -67,10 +56,11 @@ def lif(images: int, seed: int) -> dict[str, Any]:
     rows = []
     for preset, config in (("published", RateLIFConfig.published(_CLASSES)), ("best", RateLIFConfig.best(_CLASSES))):
         network = RateLIFNetwork(config, seed=seed)
-        spent = {
-            "training": _ms_per_image(lambda net=network: net.train(sample.images, sample.labels), len(sample)),
-            "testing": _ms_per_image(lambda net=network: net.count_spikes(sample.images), len(sample)),
+        actions = {
+            "training": partial(network.train, sample.images, sample.labels),
+            "testing": partial(network.count_spikes, sample.images),
         }
+        spent = {work: 1000 * best_of_rounds([action])[0] / len(sample) for work, action in actions.items()}
         _check(network, sample.images[:_CHECKED], sample.labels[:_CHECKED])
         rows += [
             {
