@@ -413,9 +413,12 @@ def _measure(networks: _Networks) -> dict[str, Any]:
     selections = _SELECTIONS if same_classes else _SELECTIONS[:-1]
     others = ["bagging", *(how for how in selections if how not in ("spread", "merge"))]
     tables = [bench.table("published", "top fraction", "raw", others)]
-    compared = [(how, score) for score in fusion.SCORES for how in selections]
-    compared += [("bagging", score) for score in fusion.SCORES]
-    comparison = [bench.row("comparison", how, score) for how, score in compared]
+    comparison = []
+    for score in fusion.SCORES:
+        comparison += [bench.row("comparison", how, score) for how in (*selections, "bagging")]
+        for test in tests:
+            test.fits.clear()  # by another score no unit is the same
+    comparison.sort(key=lambda row: row["name"] == "bagging")
     fused = bench.network("top fraction", "raw")
     if best:
         consolidated = _Bench(networks, "templates", tests)
