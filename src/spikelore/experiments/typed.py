@@ -211,6 +211,8 @@ def _hint(config: type, path: str) -> Any:
         name, rest, hint = _first(config, path, within)
         if not rest:
             return hint
+        if other_than(hint) is not None and _is_another_kind(section_of(hint), {rest: None}):
+            return Any
         config, path, within = section_of(hint), rest, f"{within}{name}."
 
 
@@ -246,7 +248,7 @@ def other_than(hint: Any) -> Any:
 
 def _is_another_kind(section: type, values: Mapping[Any, Any]) -> bool:
     """Return whether values may be of another kind of section: they say so, or have other names."""
-    return "kind" in values or not {str(name).partition(".")[0] for name in values} <= {*hints_of(section)}
+    return not {str(name).partition(".")[0] for name in values} <= {*hints_of(section)}
 
 
 def _fitting(hints: Sequence[Any], value: Any) -> Any:
