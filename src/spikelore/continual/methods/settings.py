@@ -189,6 +189,15 @@ class _Rehearses(KeepsExamples):
     rehearsal_steps: int = 0
     rehearsal_learning_rate: float = 1e-3
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.rehearsal_steps and self.rehearsal_learning_rate != type(self).rehearsal_learning_rate:
+            raise InputError(
+                f"rehearsal_learning_rate is {self.rehearsal_learning_rate}, expected "
+                f"{type(self).rehearsal_learning_rate} with 0 rehearsal_steps, which alone use it; leave it out or set "
+                "rehearsal_steps"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Replay(_Rehearses):
