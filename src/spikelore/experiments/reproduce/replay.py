@@ -17,10 +17,12 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from spikelore import plain_yaml
 from spikelore.continual.methods import FAULTS, MemorySettings
 from spikelore.data import findings
 from spikelore.data.streams import Stream
 from spikelore.errors import InputError
+from spikelore.experiments import shipped
 from spikelore.experiments.continual_run import (
     Before,
     accuracy_of,
@@ -39,7 +41,7 @@ from spikelore.experiments.parallel import cores, spread
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stream_settings import Datasets, StreamSettings
-from spikelore.experiments.typed import changed, check_values, nested, plain
+from spikelore.experiments.typed import changed, check_values, made, nested, plain
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
 from spikelore.progress import shown
@@ -384,22 +386,22 @@ _THEIRS = _table(
 )
 """Proietti et al. 2023, average accuracy over the tasks seen, by scenario and stored batches; joint: 90.1 %."""
 
-_BATCHES = (0, 10, 20, 30, 40, 50, 100)
-_EVERY_FAULT = tuple(FAULTS)
+_FILES: dict[Preset, str] = {"published": "replay_published_tables", "best": "replay_budgets"}
+_QUICK: dict[Preset, dict[str, Any]] = {
+    "published": {}, "best": {"seeds": 1, "learner.batch": 8, "learner.replay_batch": 12}
+}  # fmt: skip
+"""What is other in the quick runs, whose images are few."""
+
+
+def _kept(preset: Preset) -> ReplayExperiment:
+    """Return the experiment of the published size that the package keeps as a file."""
+    values = plain_yaml.read(shipped.FOLDER / f"{_FILES[preset]}.yaml")
+    return made(ReplayExperiment, {name: value for name, value in values.items() if name != "experiment"})
 
 
 def published(data: str = "mnist", seed: int = 0) -> ReplayExperiment:
     """Return the published code's class-incremental learner without a memory, to the letter."""
-    return ReplayExperiment(
-        data=data,
-        seed=seed,
-        preset="published",
-        network=SurrogateConfig.published(),
-        learner=LearnerSettings(
-            method="published replay", epochs=5, batch=16, learning_rate=1e-3, replay_learning_rate=1e-5,
-            faults=_EVERY_FAULT, grow_heads=True,
-        ),
-    )  # fmt: skip
+    return replace(_kept("published"), data=data, seed=seed, variants=())
 
 
 def best(data: str = "mnist", seed: int = 0) -> ReplayExperiment:
@@ -414,44 +416,10 @@ def best(data: str = "mnist", seed: int = 0) -> ReplayExperiment:
     )
 
 
-_FREE = {"stream.scenario": "task-free"}
-_ONE_HEAD = {
-    **_FREE, "learner.grow_heads": False, "learner.learning_rate": 1e-4, "learner.replay_learning_rate": 1e-4
-}  # fmt: skip
-"""The published task-free learner: one head. The code has one value for each rate and the other form's in a comment."""
-
-_FAULT_BATCHES = 40
-
-
-def _published_variants(batches: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The two published tables: every memory with growing heads and with one head, and joint training."""
-    rows = [{**head, "learner.stored_batches": number} for head in ({}, _ONE_HEAD) for number in batches]
-    together = {"learner.method": "joint", "learner.grow_heads": False, "learner.faults": ()}
-    return [*rows, together]
-
-
-def _fault_variants() -> list[dict[str, Any]]:
-    """The published class-incremental learner with all faults, none, and each alone; one epoch a task.
-
-    Replay has the rate that the code sets; with the one of its comment it hardly moves anything, right or wrong.
-    """
-    common = {
-        "preset": "faults", "learner.stored_batches": _FAULT_BATCHES, "learner.epochs": 1,
-        "learner.replay_learning_rate": 1e-4,
-    }  # fmt: skip
-    found = [{"label": "all faults"}, {"label": "no fault", "network.membrane": "carried", "learner.faults": ()}]
-    found.append({"label": f"only {MEMBRANES}", "learner.faults": ()})
-    for fault in FAULTS:
-        found.append({"label": f"only {fault}", "network.membrane": "carried", "learner.faults": (fault,)})
-    return [common | each for each in found]
-
-
-def _best_variants(base: ReplayExperiment, seed: int) -> list[dict[str, Any]]:
-    """Our learner at each budget, in both scenarios, over three seeds."""
-    ours = {**_differences(base, best(base.data, seed)), "seeds": 3}
-    spikes = {"memory.images": 0, "memory.bytes": 30_000, "memory.storage": "spikes", "learner.input": "spikes"}
-    budgets = [*({"memory.images": images} for images in (300, 1000, 4400)), spikes]
-    return [{**ours, **budget, **free} for free in ({}, _FREE) for budget in budgets]
+def _is_small(values: Mapping[str, Any]) -> bool:
+    """Return whether a learner of the paper's sizes is one of the quick ones: few batches or images stored."""
+    few = values.get("learner.stored_batches", 0) <= 10 and values.get("memory.images", 300) == 300
+    return few and "memory.bytes" not in values and values.get("preset") != "faults"
 
 
 def at_scale(scale: Literal["quick", "paper"], *, preset: Preset | None = None, seed: int = 0) -> ReplayExperiment:
@@ -463,15 +431,10 @@ def at_scale(scale: Literal["quick", "paper"], *, preset: Preset | None = None, 
         preset: the one whose rows are wanted; both if not given.
         seed: root seed.
     """
-    base = published("mnist" if scale == "paper" else "digits-sample", seed)
-    presets = (preset,) if preset else PRESETS
-    variants: list[dict[str, Any]] = []
-    if "published" in presets:
-        variants += _published_variants(_BATCHES if scale == "paper" else (0, 10))
-        variants += _fault_variants() if scale == "paper" else []
-    if "best" in presets and scale == "paper":
-        variants += _best_variants(base, seed)
-    elif "best" in presets:
-        ours = {**_differences(base, best(base.data, seed)), "learner.batch": 8, "learner.replay_batch": 12}
-        variants += [{**ours, "memory.images": 300, **free} for free in ({}, _FREE)]
-    return replace(base, variants=tuple(variants))
+    variants = [
+        {**values, **(_QUICK[each] if scale == "quick" else {})}
+        for each in ((preset,) if preset else PRESETS)
+        for values in _kept(each).variants
+        if scale == "paper" or _is_small(values)
+    ]
+    return replace(published("mnist" if scale == "paper" else "digits-sample", seed), variants=tuple(variants))
