@@ -21,6 +21,7 @@ from spikelore.networks.first_spike import (
     FirstSpikeConfig,
     FirstSpikeNetwork,
 )
+from spikelore.networks.layer_use import LayerUse
 from spikelore.networks.protocol import Differentiable, Features, Network, Synapses, Units
 
 SIDE = 16
@@ -264,7 +265,13 @@ def test_clocks_run_by_use_and_decay_changes_the_network():
     assert not same(network, trained())
     layers = network.synapses()
     assert list(layers) == ["layer 1", "layer 2", "decision"]
-    uses = [network.layer_use(number, images) for number in (1, 2, 3)]
+    bins, config = network.encode(images), network.config
+    inputs = (bins < config.coding.total_bins, network.layer_1_bins(bins) < config.coding.total_bins,
+              network.encode_features(images))  # fmt: skip
+    paddings = (config.layer_1.padding, config.layer_2.padding, config.decision.padding)
+    uses = [LayerUse(each.weights, padding=padding) for each, padding in zip(layers.values(), paddings, strict=True)]
+    for use, spiked in zip(uses, inputs, strict=True):
+        use.show_(spiked)
     for number, (name, layer) in enumerate(layers.items(), start=1):
         use = uses[number - 1]
         assert layer.now_ms == use.now_ms == 3000.0

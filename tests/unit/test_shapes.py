@@ -156,13 +156,14 @@ LIF = RateLIFConfig(
 
 
 def answers_of_first_spike(images) -> list[np.ndarray]:
-    counts = FIRST_SPIKE.count_spikes(images)
+    counts, used = FIRST_SPIKE.count_spikes(images), FIRST_SPIKE.copy()
+    used.use_(images)
     return [
         FIRST_SPIKE.encode(images),
         FIRST_SPIKE.predict(images),
         FIRST_SPIKE.class_scores(images),
         np.array([counts.spikes, counts.operations]),
-        FIRST_SPIKE.layer_use(2, images).last_presynaptic_spike_ms,
+        used.synapses()["layer 2"].last_presynaptic_spike_ms,
     ]
 
 

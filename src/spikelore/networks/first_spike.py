@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from spikelore.networks.first_spike_config import (
     FirstSpikeConfig,
     config_from_json,
 )
-from spikelore.networks.layer_use import LayerUse, latest_use
+from spikelore.networks.layer_use import latest_use
 from spikelore.networks.protocol import Cost
 from spikelore.randomness import generator
 from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights, as_images, as_labels, as_shares
@@ -703,48 +703,6 @@ class FirstSpikeNetwork:
     def copy(self) -> Self:
         """Return an equal network that shares nothing with this one."""
         return copy.deepcopy(self)
-
-    def layer_use(self, layer: Literal[1, 2, 3], images: Images, *, image_ms: float = 500.0) -> LayerUse:
-        """Return a copy of a layer's weights with the last presynaptic spike of each synapse while ``images`` pass.
-
-        It is what `spikelore.continual.unused_decay` works on; `with_layer` takes the weights back.
-
-        Args:
-            layer: 1 or 2, the feature layers, or 3, the decision layer.
-            images: (N,H,W) uint8, in the order in which they pass.
-            image_ms: time an image takes.
-        """
-        if layer not in (1, 2, 3):
-            raise InputError(f"layer is {layer!r}, expected 1, 2 or 3; choose one")
-        images, never = as_images(images), self.config.coding.total_bins
-        weights, settings = (
-            (self.weights_1, self.config.layer_1),
-            (self.weights_2, self.config.layer_2),
-            (self.unit_weights, self.config.decision),
-        )[layer - 1]
-        use = LayerUse(weights.copy(), padding=settings.padding, image_ms=image_ms)
-        for part in chunks(len(images)):
-            bins = self.encode(images[part])
-            if layer == 3:
-                features = self.features(bins)
-                use.show_(np.stack([features.spikes(n) for n in range(len(features))]))
-            else:
-                use.show_((bins if layer == 1 else self.layer_1_bins(bins)) < never)
-        return use
-
-    def with_layer(self, layer: Literal[1, 2, 3], weights: Weights) -> Self:
-        """Return the network with other weights, of the same shape, in one layer.
-
-        Raises:
-            InputError: the shape differs.
-        """
-        if layer not in (1, 2, 3):
-            raise InputError(f"layer is {layer!r}, expected 1, 2 or 3; choose one")
-        name, weights = ("weights_1", "weights_2", "unit_weights")[layer - 1], np.asarray(weights)
-        shape = getattr(self, name).shape
-        if weights.shape != shape:
-            raise InputError(f"weights of layer {layer} have shape {weights.shape}, expected {shape}")
-        return replace(self, **{name: weights})
 
     def state_dict(self) -> dict[str, NDArray]:
         """Return everything that learning changes, arrays by name."""
