@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.continual.run import Callback, ContinualRun, StoppedError
-from spikelore.data.streams import Stream
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.job import Job, lengthens
 from spikelore.experiments.network_settings import network_class
@@ -62,19 +61,51 @@ class _Kept(Callback):
         self.folder.append_metrics(stage="test", task=task, accuracies=_plain(run.matrix[task]))
 
 
-class _Learning:
-    """A run as a `spikelore.experiments.stages.Stage`, whose state also says what each task was learned from."""
+class Learning:
+    """A run as a `spikelore.experiments.stages.Stage`, whose state also says what each task was learned from.
 
-    def __init__(self, run: ContinualRun, told: Mapping[str, Any]) -> None:
-        self.run = run
-        self.told = told
+    Attributes:
+        run: the run.
+        data: name of each task's dataset: of those that the state knows as it says, then the job's.
+        sizes: number of training images of each task, likewise.
+        image: rows and columns of an image.
+    """
+
+    def __init__(self, job: Job, datasets: Datasets, facts: str | None, callbacks: Sequence[Callback] = ()) -> None:
+        """Make the run of a job.
+
+        Args:
+            job: what is run.
+            datasets: where its images are; those of tasks that the state has learned may be gone.
+            facts: of a state, maybe of a shorter stream; None for a run that begins.
+            callbacks: of the run.
+
+        Raises:
+            InputError: the data, network and method do not fit.
+        """
+        told: dict[str, Any] = json.loads(facts) if facts else {"data": [], "sizes": []}
+        self.data = [*told["data"], *[job.data] * (len(job.stream) - len(told["data"]))]
+        before = json.loads(told["run"]) if facts else {"position": {"task": 0}, "began": 0}
+        shown_once = job.learner.method != "joint" and not job.stream.blur
+        stream = job.load(datasets, tuple(self.data[: before["position"]["task"]]) if shown_once else ())
+        self.image = list(stream.tasks[0].train.images.shape[1:])
+        if told.get("image", self.image) != self.image:
+            raise InputError(
+                f"{job.data} has images of {sides(self.image)}, but the run has learned images of "
+                f"{sides(told['image'])}, expected the same; resize them"
+            )
+        self.sizes = [*told["sizes"], *(len(task.train) for task in stream.tasks[len(told["sizes"]) :])]
+        self.run = job.run(stream, self.sizes)  # over the whole stream, which may be refused
+        if before["began"] not in (0, len(stream.tasks)):
+            self.run = job.run(stream, self.sizes[: before["began"]])
+        self.run.callbacks = callbacks
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return the run's state but for its seconds, which the stages keep."""
         self.run.position.seconds = 0.0
         arrays, facts = self.run.state_dict()
         _refuse_not_finite({name: each for name, each in arrays.items() if not name.startswith("run/")}, "values")
-        return arrays, json.dumps({**self.told, "run": facts})
+        return arrays, json.dumps({"data": self.data, "sizes": self.sizes, "image": self.image, "run": facts})
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str, /) -> None:
         """Go on from a state, which may be of a shorter stream."""
@@ -85,54 +116,16 @@ class _Learning:
         return self.run.steps()
 
 
-class Before:
-    """What a job's state says of what was learned before: its images may be gone.
-
-    Attributes:
-        tasks: how many tasks the run began with; 0 without a state.
-        sizes: number of training images of each task that the state knows.
-        image: rows and columns of an image.
-        data: name of each task's dataset: of those that the state knows as it says, then the job's.
-        learned: names of the datasets of the first tasks, which will not be shown again.
-    """
-
-    def __init__(self, job: Job, facts: str | None) -> None:
-        told = json.loads(facts) if facts else {"data": [], "sizes": [], "image": None}
-        self.sizes, self.image = told["sizes"], told["image"]
-        self.data = (*told["data"], *[job.data] * (len(job.stream) - len(told["data"])))
-        self.tasks, self.learned = 0, ()
-        if facts:
-            run = json.loads(told["run"])
-            self.tasks = run["began"]
-            shown_once = job.learner.method != "joint" and not job.stream.blur
-            self.learned = self.data[: run["position"]["task"]] if shown_once else ()
-
-    @classmethod
-    def of(cls, job: Job, path: Path) -> "Before":
-        """Return that of a job's folder."""
-        state = path / "checkpoints" / "state.safetensors"
-        return cls(job, json.loads(load_tensors(state)[1]["progress"]).get("facts") if state.exists() else None)
-
-
-def _going_on(job: Job, stream: Stream, before: Before, callbacks: Sequence[Callback]) -> _Learning:
-    """Return a job's run over its stream, which the state may know the first tasks of.
+def check_job(job: Job, path: Path, datasets: Datasets) -> None:
+    """Refuse a job that could not begin, or go on in its folder.
 
     Raises:
-        InputError: the stream, network and method do not fit.
+        InputError: its data, network and method do not fit.
     """
-    tasks = stream.tasks
-    image = list(tasks[0].train.images.shape[1:])
-    if before.image not in (None, image):
-        raise InputError(
-            f"{job.data} has images of {sides(image)}, but the run has learned images of {sides(before.image)}, "
-            "expected the same; resize them"
-        )
-    run = job.run(stream)  # over the whole stream, which may be refused
-    if before.tasks not in (0, len(tasks)):
-        run = job.run(stream, before.sizes[: before.tasks])
-    run.callbacks = callbacks
-    sizes = [*before.sizes, *(len(task.train) for task in tasks[len(before.sizes) :])]
-    return _Learning(run, {"data": before.data, "sizes": sizes, "image": image})
+    state = path / "checkpoints" / "state.safetensors"
+    if not finished(job, path):
+        facts = json.loads(load_tensors(state)[1]["progress"]).get("facts") if state.exists() else None
+        Learning(job, datasets, facts)
 
 
 def _plain(values: NDArray[np.float64]) -> list[float | None]:
@@ -175,13 +168,12 @@ def run_job(
                 f"{path} has no checkpoints/state.safetensors, which a run goes on from (earlier versions deleted it "
                 "at the end); learn the longer stream from the start in another --out"
             )
-        before = Before(job, stages.facts)
-        learning = _going_on(job, job.load(datasets, before.learned), before, [_Kept(folder)])
-        images = sum(learning.told["sizes"]) * job.learner.epochs
+        learning = Learning(job, datasets, stages.facts, [_Kept(folder)])
+        images = sum(learning.sizes) * job.learner.epochs
         tick(stages.done, images)
         with one_thread():
             _go_through(stages, learning, job, folder, lambda *_: tick(stages.done, images))
-        row = _row(job, learning.run, before.data, stages.seconds + (shorter["seconds"] if shorter else 0.0))
+        row = _row(job, learning.run, learning.data, stages.seconds + (shorter["seconds"] if shorter else 0.0))
         folder.write_arrays({f"confusion/{n}": each for n, each in enumerate(learning.run.confusions)})
         folder.write_results(row)
         if job.learner.method == "joint":  # nothing can follow
@@ -190,7 +182,7 @@ def run_job(
 
 
 def _go_through(
-    stages: Stages, learning: _Learning, job: Job, folder: RunFolder, advance: Callable[[str, float], None]
+    stages: Stages, learning: Learning, job: Job, folder: RunFolder, advance: Callable[[str, float], None]
 ) -> None:
     """Learn to the end; say where it stopped, if it does, and what is kept."""
     try:

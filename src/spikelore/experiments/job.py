@@ -93,13 +93,13 @@ class Job:
             return self
         return replace(self, stream=replace(self.stream, scenario="class-incremental"))
 
-    def load(self, datasets: Datasets, learned: Sequence[str] = ()) -> Stream:
+    def load(self, datasets: Datasets, learned: tuple[str, ...] = ()) -> Stream:
         """Return the tasks as they are learned and measured; see `StreamSettings.load`.
 
         Raises:
             InputError: as that says, or a task without an image to measure on.
         """
-        stream = self.stream.load(self.data, datasets, self.seed, learned)
+        stream = datasets.stream(self.stream, self.data, self.seed, learned)
         part = "validation" if self._needs_validation else "test"
         for task in stream.tasks:
             if len(task.train) and not len(getattr(task, part)):
@@ -112,12 +112,12 @@ class Job:
         scenario = "class-incremental" if self.is_published else stream.scenario
         return replace(stream, tasks=tuple(tasks), scenario=scenario)
 
-    def run(self, stream: Stream, sizes: Sequence[int] = ()) -> "ContinualRun":
+    def run(self, stream: Stream, sizes: Sequence[int]) -> "ContinualRun":
         """Return the run of a fresh network and learner over a stream that `load` returned.
 
         Args:
             stream: of all tasks.
-            sizes: training images of the tasks that the run began with, if it did not with all; they may be gone.
+            sizes: training images of the tasks that the run began with, or of all; they may be gone.
 
         Raises:
             InputError: the stream, network and method do not fit.
@@ -125,7 +125,7 @@ class Job:
         from spikelore.continual.run import ContinualRun
 
         method, learning = self.learner.split(self.memory)
-        first = stream if not sizes else replace(stream, tasks=tuple(map(_with_images, stream.tasks, sizes)))
+        first = replace(stream, tasks=tuple(map(_with_images, stream.tasks, sizes)))
         network = network_settings.made(self.network, first, self.seed, learning, grow_heads=self.learner.grow_heads)
         return ContinualRun(stream, network, method, self.seed, self.stream.blur, began=len(sizes))
 

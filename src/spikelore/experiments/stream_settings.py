@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,11 +31,16 @@ def sides(size: Sequence[int]) -> str:
 
 
 class Datasets:
-    """The datasets of a folder by name, each read once; by a process that is given them, once more."""
+    """The datasets of a folder by name, each read once; by a process that is given them, once more.
+
+    Attributes:
+        stream: ``stream(settings, data, seed, learned)`` is `StreamSettings.load` of them; the last one is kept.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self._read = cache(partial(load, data_dir=folder))
+        self.stream = lru_cache(1)(lambda settings, data, seed, learned: settings.load(data, self, seed, learned))
 
     def __call__(self, name: str) -> Dataset:
         """Return a dataset; InputError where there is none of that name."""

@@ -20,12 +20,12 @@ from typing import Any, Literal
 from spikelore import plain_yaml
 from spikelore.continual.methods import FAULTS, MemorySettings
 from spikelore.data import findings
-from spikelore.data.streams import Stream
 from spikelore.errors import InputError
 from spikelore.experiments import shipped
 from spikelore.experiments.continual_run import (
-    Before,
+    Learning,
     accuracy_of,
+    check_job,
     finished,
     kept_row,
     listed,
@@ -184,24 +184,9 @@ def check(config: ReplayExperiment, data_dir: Path | None) -> None:
     Raises:
         InputError: no such dataset, a class that it lacks, or a network or memory that does not fit it.
     """
-    _check(config, Datasets(data_dir))
-
-
-def _check(config: ReplayExperiment, datasets: Datasets, folder: Path | None = None) -> None:
-    """Check all learners; those that are finished in a folder are left out, and what is learned needs no data."""
-    streams: dict[tuple[Any, ...], Stream] = {}
-    parts = config.jobs()
-    for name, part in zip(part_names(parts), parts, strict=True):
-        job, learned = part.job.as_computed(), ()
-        if folder is not None:
-            if finished(job, folder / "parts" / name):
-                continue
-            learned = Before.of(job, folder / "parts" / name).learned
-        job = replace(job, seed=config.seed)  # the seed decides nothing of this
-        key = (job.data, job.stream, job.measured_on, job.is_published, learned)
-        if key not in streams:
-            streams[key] = job.load(datasets, learned)
-        job.run(streams[key])
+    datasets = Datasets(data_dir)
+    for part in config.jobs():
+        Learning(replace(part.job.as_computed(), seed=config.seed), datasets, None)  # the seed decides nothing of this
 
 
 def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
@@ -213,7 +198,8 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
     datasets = Datasets(data_dir)
     _say_what_is_learned(jobs, folder)
     if len(jobs) > 1:  # the last one's fault is not to be found after hours of the others
-        _check(config, datasets, folder.path)
+        for name, job in jobs.items():
+            check_job(replace(job, seed=config.seed), folder.path / "parts" / name, datasets)
     facts = _facts(parts, datasets)
     rows = _run_jobs(jobs, folder, datasets)
     say_not_measured(list(dict.fromkeys(task for row in rows.values() for task in row.get("not_measured", ()))))
