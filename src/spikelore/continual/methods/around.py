@@ -138,7 +138,7 @@ class Ticking(AroundLearner):
 
     def __init__(self, method: Any, network: Any, *, seed: int, tasks: int) -> None:
         super().__init__(method, network, seed=seed, tasks=tasks)
-        self.tickings = {name: method.ticking(network) for name in network.synapses()}
+        self.tickings: dict[str, Any] = {}
         self.waiting = 0
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
@@ -149,8 +149,12 @@ class Ticking(AroundLearner):
         if self.waiting >= self.method.period_images:
             self.waiting = 0
             for name, synapses in self.network.synapses().items():
-                self.tickings[name].tick_(synapses)
+                self._ticking(name).tick_(synapses)
         return loss
+
+    def _ticking(self, name: str) -> Any:
+        """Return what charges a layer, which may have come with further classes."""
+        return self.tickings.get(name) or self.tickings.setdefault(name, self.method.ticking(self.network))
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return the ticks beside the base's state."""
@@ -164,8 +168,9 @@ class Ticking(AroundLearner):
         own = _under("decay", arrays)
         self.learner.load_state_dict({k: v for k, v in arrays.items() if not k.startswith("decay/")}, facts)
         self.waiting = int(own["waiting"][0])
-        for name, ticking in self.tickings.items():
-            ticking.load_state_dict(_under(name, own))
+        for name in self.network.synapses():
+            if state := _under(name, own):
+                self._ticking(name).load_state_dict(state)
 
 
 def _under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
