@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from spikelore.errors import InputError, SpikeloreError, printable
-from spikelore.experiments.tables import print_table
 from spikelore.files import user_path
+from spikelore.report.tables import print_table
 
 if TYPE_CHECKING:
     from spikelore.experiments.config_file import Published
@@ -502,6 +502,7 @@ def _sweep_parser() -> _OneLineParser:
         "repeated",
     )  # fmt: skip
     parser.add_argument("--seeds", type=_whole, default=1, help="seeds 0 .. SEEDS-1 (default: 1)")
+    parser.add_argument("--jobs", type=_whole, help="at most so many runs at once (default: one a core)")
     parser.add_argument("--ray", type=str, help="spread runs with Ray: local, or the address of a cluster")
     parser.add_argument("--resume", action="store_true", help="go on: finished runs are kept")
     _add_common(parser, seed=False, out="folder of the runs (default: a new one under runs/)")
@@ -516,7 +517,7 @@ def _sweep(arguments: Namespace) -> int:
     with _folder_for(arguments.out, f"{file.stem}-sweep", arguments.resume) as out:
         pages = sweep(
             file, arguments.grid, arguments.seeds, out, arguments.data_dir,
-            resume=arguments.resume, ray=arguments.ray,
+            resume=arguments.resume, jobs=arguments.jobs, ray=arguments.ray,
         )  # fmt: skip
     for page in pages:
         print(page)

@@ -8,7 +8,7 @@ variable ``SPIKELORE_QUIET`` set to anything but ``0`` there is neither bar nor 
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
@@ -37,6 +37,8 @@ class Meter:
         description: what was done last.
         done: units of work done.
         total: units in all; None while unknown.
+        bar: where it shows, if on a terminal.
+        tell: is told the share that is done, if the work is a part of other work, which alone shows how far it is.
     """
 
     def __init__(self, description: str, total: float | None, done: float) -> None:
@@ -44,6 +46,7 @@ class Meter:
         self.total = total
         self.done = done
         self.bar: Progress | None = None
+        self.tell: Callable[[float], None] | None = None
         self._begun = time.monotonic()
         self._told = self._begun, done
 
@@ -56,6 +59,8 @@ class Meter:
         self.description, self.done = description, done
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], description=description, completed=self.done, total=self.total)
+        if self.tell is not None and self.total:
+            self.tell(min(self.done / self.total, 1.0))
 
     def moved(self) -> bool:
         """Return whether work was done since the last line."""
@@ -79,6 +84,21 @@ def _clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
+_listener: Callable[[float], None] | None = None
+"""Who is told of the work of this process, in place of a bar or lines."""
+
+
+@contextmanager
+def told_to(listener: Callable[[float], None]) -> Iterator[None]:
+    """While the block runs, tell ``listener`` what share of the work in it is done, and show nothing."""
+    global _listener
+    before, _listener = _listener, listener
+    try:
+        yield
+    finally:
+        _listener = before
+
+
 @contextmanager
 def shown(
     total: float | None, done: float = 0, description: str = "starting", columns: tuple[ProgressColumn, ...] = COLUMNS
@@ -92,7 +112,10 @@ def shown(
         columns: of the bar.
     """
     meter = Meter(description, total, done)
-    if os.environ.get("SPIKELORE_QUIET", "0") not in ("", "0"):
+    if _listener is not None:
+        meter.tell = _listener
+        yield meter
+    elif os.environ.get("SPIKELORE_QUIET", "0") not in ("", "0"):
         yield meter
     elif sys.stderr.isatty():
         with Progress(*columns, console=Console(stderr=True)) as meter.bar:

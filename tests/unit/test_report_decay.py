@@ -85,7 +85,7 @@ def texts(table):
 
 
 def test_the_tables_of_a_run():
-    spikes, methods = decay.single(run()).tables
+    spikes, methods = decay.content([run()]).tables
     assert texts(spikes) == [
         ["white noise", "1,000", "0", "0.0"],
         ["blurred noise", "2,000", "4", "0.200"],
@@ -99,7 +99,7 @@ def test_the_tables_of_a_run():
 
 
 def test_several_runs_give_mean_and_deviation():
-    content = decay.several([run(1.0), run(0.5)])
+    content = decay.content([run(1.0), run(0.5)])
     spikes, _ = content.tables
     assert texts(spikes)[2] == ["known classes", "400 ± 0", "270 ± 127", "67.5 ± 31.8"]
     assert [drawing.name for drawing in content.drawings] == ["runs", "spikes"]
@@ -107,7 +107,7 @@ def test_several_runs_give_mean_and_deviation():
 
 
 def test_every_promised_figure_is_drawn():
-    content = decay.single(run())
+    content = decay.content([run()])
     assert [drawing.name for drawing in content.drawings] == [
         "spikes", "weights", "weights_training", "training", "raster", "threshold",
     ]  # fmt: skip
@@ -122,6 +122,6 @@ def test_every_promised_figure_is_drawn():
 
 
 def test_a_run_without_arrays_or_metrics_still_has_its_tables():
-    content = decay.single(run(arrays={}, metrics=[]))
+    content = decay.content([run(arrays={}, metrics=[])])
     assert [drawing.name for drawing in content.drawings] == ["spikes"]
     assert len(content.tables) == 2

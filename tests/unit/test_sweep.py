@@ -12,44 +12,36 @@ from spikelore.experiments import config_file, sweep, typed
 from spikelore.folders import Writer
 
 
-def write(folder, seed, rows):
-    folder.mkdir()
-    results = {
-        "experiment": "decay",
-        "data": ["x"],
-        "seed": seed,
-        "seconds": 1.0,
-        "versions": {},
-        "rows": rows,
-        "list": [1],
-    }
-    (folder / "results.json").write_text(json.dumps(results))
-    return folder
-
-
 def test_rows_of_seeds_are_matched_by_their_texts_and_equal_texts_by_order(tmp_path):
     first = [
         {"set": "white", "left": 0.1, "spikes": {"known": 10}, "none": None},
-        {"set": "known", "left": 0.8},
+        {"set": "known", "left": 0.8, "list": [1]},
         {"set": "known", "left": 0.4},
     ]
     second = [
         {"set": "known", "left": 0.6},
         {"set": "known", "left": 0.2},
+        {"set": "white", "left": 0.3, "spikes": {"known": 30}, "none": 5, "note": "more texts are another row"},
         {"set": "white", "left": 0.3, "spikes": {"known": 30}, "none": 5},
     ]
-    folders = [write(tmp_path / "a", 0, first), write(tmp_path / "b", 1, second)]
-    found = sweep._over_seeds(folders)
+    for seed, rows in enumerate((first, second)):
+        (tmp_path / f"{seed}").mkdir()
+        results = {"experiment": "decay", "data": ["x"], "seed": seed, "seconds": 1.0, "versions": {}, "rows": rows}
+        (tmp_path / f"{seed}" / "results.json").write_text(json.dumps({**results, "list": [1]}))
+    found = sweep._over_seeds([tmp_path / "0", tmp_path / "1"])
     assert found["seeds"] == [0, 1]
-    assert [row["set"] for row in found["rows"]] == ["white", "known", "known"]
-    white, large, small = found["rows"]
+    assert [row["set"] for row in found["rows"]] == ["white", "known", "known", "white"]
+    white, large, small, noted = found["rows"]
     assert white["left"]["mean"] == pytest.approx(0.2)
     assert white["left"]["deviation"] == pytest.approx(np.sqrt(0.02), abs=1e-6)
     assert white["spikes.known"]["values"] == [10, 30]
     assert white["none"] == {"mean": 5.0, "deviation": None, "values": [5]}
+    assert "note" not in white
+    assert noted["left"] == {"mean": 0.3, "deviation": None, "values": [0.3]}
     assert large["left"]["values"] == [0.8, 0.6]
     assert small["left"]["values"] == [0.4, 0.2]
     assert "list" not in found
+    assert "list" not in large
 
 
 @pytest.fixture
@@ -72,7 +64,7 @@ def told(monkeypatch, tmp_path):
 
 
 def start(grid=(), *, resume=False):
-    return sweep.sweep(Path("replay.yaml"), grid, 1, Path("swept"), None, resume=resume, ray=None)
+    return sweep.sweep(Path("replay.yaml"), grid, 1, Path("swept"), None, resume=resume, jobs=1)
 
 
 def test_a_sweep_goes_into_an_empty_folder_of_ones_own_and_into_no_other(told):
@@ -170,9 +162,9 @@ memory: {images: 8}
 )
 def test_every_point_is_looked_at_before_the_first_run(grid, says, tmp_path, monkeypatch):
     (tmp_path / "r.yaml").write_text(TINY)
-    monkeypatch.setattr(sweep, "_one", lambda *job: pytest.fail("a run began"))
+    monkeypatch.setattr(sweep, "_run_cell", lambda *cell: pytest.fail("a run began"))
     with pytest.raises(InputError, match=says):
-        sweep.sweep(tmp_path / "r.yaml", grid, 1, tmp_path / "out", None, resume=False, ray=None)
+        sweep.sweep(tmp_path / "r.yaml", grid, 1, tmp_path / "out", None, resume=False, jobs=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -180,13 +172,13 @@ def test_the_runs_get_what_their_points_say(tmp_path, monkeypatch):
     (tmp_path / "r.yaml").write_text(TINY.replace("pool: 4", "pool: 2"))
     read = []
 
-    def one(path, words, out, data_dir):
+    def one(path, words, out, data_dir, tell):
         read.append((out.relative_to(tmp_path).as_posix(), config_file.read(path, words)))
 
-    monkeypatch.setattr(sweep, "_one", one)
+    monkeypatch.setattr(sweep, "_run_cell", one)
     grid = ["network.channels=[4],[4,8]", "label=010,no"]
     monkeypatch.setattr(config_file, "check", lambda config, data_dir: None)
-    sweep.sweep(tmp_path / "r.yaml", grid, 1, tmp_path / "out", None, resume=False, ray=None)
+    sweep.sweep(tmp_path / "r.yaml", grid, 1, tmp_path / "out", None, resume=False, jobs=1)
     assert [(out, config.network.channels, config.label, config.seed) for out, config in read] == [
         ("out/network.channels=4_label=010/seed0", (4,), "010", 0),
         ("out/network.channels=4_label=no/seed0", (4,), "no", 0),
@@ -233,12 +225,12 @@ def test_runs_of_another_configuration_are_not_taken_for_those_of_the_sweep(tmp_
     (done / "config.yaml").write_text(plain_yaml.dump({"experiment": "replay", **typed.plain(config)}))
     (done / "results.json").write_text("{}")
     begun = []
-    monkeypatch.setattr(sweep, "_one", lambda path, words, folder, data_dir: begun.append(folder.name))
+    monkeypatch.setattr(sweep, "_run_cell", lambda path, words, folder, data_dir, tell: begun.append(folder.name))
     monkeypatch.setattr(sweep, "_over_seeds", lambda folders: {})
     monkeypatch.setattr(sweep.report, "compare", lambda folders, folder: folder)
-    sweep.sweep(file, ["memory.images=8,9"], 2, out, None, resume=True, ray=None)
+    sweep.sweep(file, ["memory.images=8,9"], 2, out, None, resume=True, jobs=1)
     assert begun == ["seed0", "seed1"] * 2
     file.write_text(TINY.replace("steps: 2", "steps: 3"))
     with pytest.raises(InputError, match=r"seed1 was run with another configuration \(network\.steps was 2, now 3\)"):
-        sweep.sweep(file, ["memory.images=8,9"], 2, out, None, resume=True, ray=None)
+        sweep.sweep(file, ["memory.images=8,9"], 2, out, None, resume=True, jobs=1)
     assert len(begun) == 4

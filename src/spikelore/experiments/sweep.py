@@ -5,18 +5,19 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from spikelore import plain_yaml, report
 from spikelore.errors import InputError
-from spikelore.experiments import config_file, optional
+from spikelore.experiments import config_file
+from spikelore.experiments.parallel import run_parts
 from spikelore.experiments.run_folder import read_results
 from spikelore.files import write_json_atomic
 from spikelore.folders import LOCK, Writer
+from spikelore.progress import told_to
+from spikelore.report.over_runs import Spread, by_their_texts
 
 _LONGEST = 120
 """Characters of a folder's name; file systems take 255 bytes."""
@@ -75,9 +76,11 @@ def _check(path: Path, points: Sequence[Sequence[tuple[str, str]]], data_dir: Pa
             raise InputError(f"{told}: {error}" if told else str(error)) from error
 
 
-def _one(path: Path, overrides: list[str], out: Path, data_dir: Path | None) -> None:
+def _run_cell(path: Path, words: list[str], out: Path, data_dir: Path | None, tell: Callable[[float], None]) -> None:
+    """Run one point with one seed; a finished one is kept, and gets its page if it has none."""
     if not (out / "results.json").exists():
-        config_file.execute(config_file.read(path, overrides), out, data_dir, resume=True)
+        with told_to(tell):
+            config_file.execute(config_file.read(path, words), out, data_dir, resume=True)
     elif (out / "report.html").exists():
         return
     report.write(out)
@@ -91,7 +94,8 @@ def sweep(
     data_dir: Path | None,
     *,
     resume: bool,
-    ray: str | None,
+    jobs: int | None = None,
+    ray: str | None = None,
 ) -> list[Path]:
     """Run every point of the grid with every seed and return the reports: one a point, over its seeds.
 
@@ -104,30 +108,35 @@ def sweep(
         out: folder of the runs.
         data_dir: folder of datasets.
         resume: go on in ``out``; finished runs are kept.
-        ray: None for one run after the other, ``local`` or a cluster's address to spread them with Ray.
+        jobs: at most so many runs at once; as many as there are cores if not given. The results are the same.
+        ray: ``local`` or a cluster's address, to spread the runs with Ray; None for this machine's cores.
 
     Raises:
         InputError: bad input, a folder that holds anything and is not resumed, or another process is sweeping in it.
     """
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; it must be at least 1")
-    jobs, groups = [], []
+    if jobs is not None and jobs < 1:
+        raise InputError(f"--jobs is {jobs}; it must be at least 1")
+    cells, groups = {}, []
     points = _points(grid)
     _check(path, points, data_dir)
     for point, name in zip(points, _names(points), strict=True):
         folders = [out / name / f"seed{seed}" for seed in range(seeds)]
-        jobs += [(path, [*_words(point), f"--seed={n}"], folder, data_dir) for n, folder in enumerate(folders)]
+        for seed, folder in enumerate(folders):
+            cells[f"{name}/seed{seed}"] = (path, [*_words(point), f"--seed={seed}"], folder, data_dir)
         groups.append((out / name, folders))
     with Writer(out):
         if not resume and {*os.listdir(out)} - {LOCK}:
             raise InputError(f"{out} already exists; pass --resume to go on with it, or another --out")
-        for file, overrides, folder, _ in jobs:  # finished runs are kept, so they must be those that are asked for
+        for (
+            file,
+            overrides,
+            folder,
+            _,
+        ) in cells.values():  # finished runs are kept, so they must be those that are asked for
             config_file.refuse_another(config_file.read(file, overrides), folder)
-        if ray is None:
-            for job in jobs:
-                _one(*job)
-        else:
-            _with_ray(jobs, ray)
+        run_parts(_run_cell, cells, "runs", jobs=jobs, ray=ray)
         pages = []
         for folder, folders in groups:
             if seeds > 1:
@@ -148,49 +157,15 @@ def _over_seeds(folders: Sequence[Path]) -> dict[str, Any]:
         "seeds": [run["seed"] for run in runs],
         "seconds": [run["seconds"] for run in runs],
         "versions": runs[0]["versions"],
-        **{name: _matched([run[name] for run in runs]) for name in lists},
+        **{name: [_plain(row) for row in by_their_texts([run[name] for run in runs])] for name in lists},
     }
 
 
-def _matched(runs: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Match rows by their texts, and among rows of equal texts by their order."""
-    gathered: dict[tuple, dict[str, list[float]]] = {}
-    for rows in runs:
-        met: dict[tuple, int] = {}
-        for row in rows:
-            inner = {
-                f"{name}.{key}": each for name, one in row.items() if isinstance(one, dict) for key, each in one.items()
-            }
-            flat = row | inner
-            words = tuple((name, each) for name, each in flat.items() if isinstance(each, str))
-            met[words] = met.get(words, 0) + 1
-            numbers = gathered.setdefault((words, met[words]), {})
-            for name, each in flat.items():
-                if isinstance(each, int | float):
-                    numbers.setdefault(name, []).append(each)
-    return [
-        {
-            **dict(words),
-            **{
-                name: {
-                    "mean": round(float(np.mean(values)), 6),
-                    "deviation": round(float(np.std(values, ddof=1)), 6) if len(values) > 1 else None,
-                    "values": values,
-                }
-                for name, values in numbers.items()
-            },
-        }
-        for (words, _), numbers in gathered.items()
-    ]
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row's numbers over seeds as plain values."""
+    return {name: _numbers(value) if isinstance(value, Spread) else value for name, value in row.items()}
 
 
-def _with_ray(jobs: list[tuple], address: str) -> None:
-    found = optional.find("ray")
-    if isinstance(found, str):
-        raise InputError(f"--ray needs Ray, but {found}; install it with: pip install 'spikelore[ray]'")
-    (ray,) = found
-    ray.init(address=None if address == "local" else address, include_dashboard=False)
-    try:
-        ray.get([ray.remote(num_cpus=2)(_one).remote(*job) for job in jobs])
-    finally:
-        ray.shutdown()
+def _numbers(spread: Spread) -> dict[str, Any]:
+    deviation = round(spread.deviation, 6) if len(spread.values) > 1 else None
+    return {"mean": round(spread.mean, 6), "deviation": deviation, "values": [*spread.values]}

@@ -9,8 +9,8 @@ Example:
 
 import logging
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
 
 from spikelore.errors import InputError
 
@@ -18,32 +18,26 @@ _FOLDERS = ("mkdir -p failed", "%s is not a writable directory", "Matplotlib cre
 # Where it has no folder of its own, Matplotlib goes on in a temporary one and tells so at length at its import.
 logging.getLogger("matplotlib").addFilter(lambda record: not str(record.msg).startswith(_FOLDERS))
 
-from spikelore.report import decay, fusion, replay, style  # noqa: E402
-from spikelore.report.page import Content, Run, read, write_page  # noqa: E402
-
 __all__ = ["compare", "write"]
 
-
-class _Report(Protocol):
-    """What a module of this room offers for its experiment."""
-
-    def single(self, run: Run) -> Content:
-        """Return the page of one run."""
-        ...
-
-    def several(self, runs: Sequence[Run]) -> Content:
-        """Return the page of several runs of one kind."""
-        ...
+_REPORTS = ("fusion", "decay", "replay")
+"""Experiments that have a module here, whose ``content`` returns the page of one run or of several of a kind."""
 
 
-_REPORTS: dict[str, _Report] = {"fusion": fusion, "decay": decay, "replay": replay}
+def _write(folder: Path, paths: Sequence[Path]) -> Path:
+    from spikelore.report import page, style  # Matplotlib is slow to load, and tables need none of it
 
-
-def _report(run: Run) -> _Report:
-    name = run.results.get("experiment")
+    runs = [page.read(path) for path in paths]
+    for other in runs[1:]:
+        for key in ("experiment", "data"):
+            ours, theirs = runs[0].results.get(key), other.results.get(key)
+            if ours != theirs:
+                raise InputError(f"{paths[0]} and {other.path} cannot be averaged: {key} is {ours!r} and {theirs!r}")
+    name = runs[0].results.get("experiment")
     if name not in _REPORTS:
-        raise InputError(f"{run.path} is a run of experiment {name!r}; there are reports for: {', '.join(_REPORTS)}")
-    return _REPORTS[name]
+        raise InputError(f"{paths[0]} is a run of experiment {name!r}; there are reports for: {', '.join(_REPORTS)}")
+    with style.applied():
+        return page.write_page(folder, import_module(f"spikelore.report.{name}").content(runs), runs)
 
 
 def write(run: Path) -> Path:
@@ -59,9 +53,7 @@ def write(run: Path) -> Path:
         InputError: not a run folder, not finished, broken, or of an experiment without a report.
         SpikeloreError: a file could not be written.
     """
-    found = read(run)
-    with style.applied():
-        return write_page(run, _report(found).single(found), [found])
+    return _write(run, [run])
 
 
 def compare(runs: Sequence[Path], out: Path) -> Path:
@@ -89,13 +81,4 @@ def compare(runs: Sequence[Path], out: Path) -> Path:
             raise InputError(f"{path} is given twice; name each run once")
     if (out / "config.yaml").exists() or (out / "results.json").exists():
         raise InputError(f"{out} is a run folder; choose another folder for the comparison")
-    found = [read(path) for path in runs]
-    for other in found[1:]:
-        for key in ("experiment", "data"):
-            ours, theirs = found[0].results.get(key), other.results.get(key)
-            if ours != theirs:
-                raise InputError(
-                    f"{found[0].path} and {other.path} cannot be averaged: {key} is {ours!r} and {theirs!r}"
-                )
-    with style.applied():
-        return write_page(out, _report(found[0]).several(found), found)
+    return _write(out, runs)

@@ -11,107 +11,68 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from spikelore.report import style
-from spikelore.report.page import Cell, Content, Drawing, Row, Run, Spread, Table, over_runs
+from spikelore.report.over_runs import Row, Spread, over_runs
+from spikelore.report.page import PRESETS, Cell, Content, Drawing, Run, Table, different, preset_title
 
-_PRESETS = {"published": "As published", "best": "Best preset"}
 _SETS = {"white": "white noise", "blurred": "blurred noise", "known": "known classes", "unknown": "unknown classes"}
 _WHEN = {"without": "without decay", "with": "with decay"}
-_COUNTS = ("spikes_without", "spikes_with", "left")
-_SHARES = ("accuracy", "validation", "unrecognised", "faded")
-
-
-def _presets(results: Row) -> list[str]:
-    return list(dict.fromkeys(row["preset"] for row in results["rows"]))
-
 
 # Tables -------------------------------------------------------------------------------------------------
 
 
-def _number(spread: Spread) -> str:
-    text = f"{spread.mean:,.0f}"
-    return text if len(spread.values) == 1 else f"{text} ± {spread.deviation:,.0f}"
+def _percent(row: Row, name: str) -> str:
+    """Return per cent with digits that tell, since what is left of noise is far below one per cent."""
+    spread: Spread | None = row.get(name)
+    return "–" if spread is None else spread.percent(3 if 0 < spread.mean < 0.01 else 1)
 
 
-def _percent(spread: Spread | None) -> str:
-    """Return per cent with two digits that tell, since what is left of noise is far below one per cent."""
-    if spread is None:
-        return "–"
-    small = 0 < spread.mean < 0.01
-    shown = [f"{100 * spread.mean:.{3 if small else 1}f}"]
-    if len(spread.values) > 1:
-        shown.append(f"{100 * spread.deviation:.{3 if small else 1}f}")
-    return " ± ".join(shown)
-
-
-def _with_left(runs: Sequence[Run]) -> list[list[Row]]:
-    """Return each run's methods with its spikes, and what is left of those of ``none``, as numbers of the row."""
-    found = []
-    for run in runs:
-        methods = run.results["methods"]
-        plain = {row["preset"]: row["spikes"] for row in methods if row["method"] == "none"}
-        found.append(
-            [
-                {
-                    **row,
-                    **{
-                        f"left {name}": _ratio(count, plain[row["preset"]][name])
-                        for name, count in row["spikes"].items()
-                    },
-                }
-                for row in methods
-            ]
-        )
-    return found
-
-
-def _ratio(after: int, before: int) -> float | None:
-    return after / before if before else None
-
-
-def _spikes_table(rows: list[Row], presets: Sequence[str]) -> Table:
-    groups = [
-        (
-            _PRESETS[preset],
-            [
-                [
-                    Cell(_SETS[row["set"]]),
-                    *(Cell(_number(row[name])) for name in _COUNTS[:2]),
-                    Cell(_percent(row.get("left"))),
-                ]
-                for row in rows
-                if row["preset"] == preset
-            ],
-        )
-        for preset in presets
+def _methods(run: Run) -> list[Row]:
+    """Return a run's methods with what is left of the spikes of ``none``, as numbers of the row."""
+    methods = run.results["methods"]
+    plain = {row["preset"]: row["spikes"] for row in methods if row["method"] == "none"}
+    return [
+        row | {f"left {name}": _share(count, plain[row["preset"]][name]) for name, count in row["spikes"].items()}
+        for row in methods
     ]
-    return Table(
+
+
+def _share(count: int, of: int) -> float | None:
+    return count / of if of else None
+
+
+def _spikes_table(rows: list[Row]) -> Table:
+    return Table.of(
         "Output spikes",
         "Spikes of all excitatory neurons over a test set; all sets have one mean intensity.",
-        ["test set", "without decay", "with decay", "left, %"],
-        groups,
+        rows,
+        {
+            "test set": lambda row: _SETS[row["set"]],
+            "without decay": lambda row: row["spikes_without"].text(",.0f"),
+            "with decay": lambda row: row["spikes_with"].text(",.0f"),
+            "left, %": lambda row: _percent(row, "left"),
+        },
+        by=preset_title,
     )
 
 
-def _methods_table(methods: list[Row], presets: Sequence[str], sets: Sequence[str]) -> Table:
-    groups = []
-    for preset in presets:
-        mine = [row for row in methods if row["preset"] == preset]
-        lines = [
-            [
-                Cell(row["method"], strong=n == 1),
-                *(Cell(_percent(row[name])) for name in ("accuracy", "unrecognised", "faded")),
-                *(Cell(_percent(row.get(f"left {name}"))) for name in sets),
-            ]
-            for n, row in enumerate(mine)
-        ]
-        groups.append((_PRESETS[preset], lines))
-    return Table(
+def _methods_table(runs: Sequence[Run], sets: Sequence[str]) -> Table:
+    shares = {"accuracy": "accuracy", "unrecognised": "unrecognised", "faded": "faded weights"}
+    shares |= {f"left {name}": f"left: {_SETS[name]}" for name in sets}
+    rows = over_runs([_methods(run) for run in runs], ("preset", "method"), [*shares])
+    own = {
+        preset: [row["method"] for row in rows if row["preset"] == preset][1:2] for preset in different(rows, "preset")
+    }
+    return Table.of(
         "Against simple ways to take weights away",
         "All in %: accuracy and images without a single spike on the known classes, weights below 1 % of the "
         "largest possible one, and for each test set the spikes left of those without decay. Pruning takes as "
         "many weights as the preset's own decay, which is coloured.",
-        ["method", "accuracy", "unrecognised", "faded weights", *(f"left: {_SETS[name]}" for name in sets)],
-        groups,
+        rows,
+        {
+            "method": lambda row: Cell(row["method"], strong=row["method"] in own[row["preset"]]),
+            **{title: lambda row, name=name: _percent(row, name) for name, title in shares.items()},
+        },
+        by=preset_title,
     )
 
 
@@ -133,11 +94,10 @@ def _spikes(rows: list[Row], presets: Sequence[str]) -> Drawing:
         panel.set_ylim(0.5, max(most, 1.0) * 5)
         panel.set_xticks(range(len(mine)), [_SETS[row["set"]].replace(" ", "\n") for row in mine])
         panel.grid(visible=False, axis="x")
-        panel.set_title(_PRESETS[preset])
+        panel.set_title(PRESETS[preset])
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else ""))
     axes[0].set_ylabel("output spikes in a test set")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    style.legend(figure, axes, 2)
     return Drawing(
         "spikes",
         "Spikes a test set",
@@ -176,7 +136,7 @@ def _weights(run: Run, presets: Sequence[str]) -> Drawing:
             panel.grid(visible=False)
         for empty in line[len(neurons[preset]) :]:
             empty.remove()
-        line[0].set_ylabel(f"{_PRESETS[preset]},\n{_WHEN[when]}", fontsize=9)
+        line[0].set_ylabel(f"{PRESETS[preset]},\n{_WHEN[when]}", fontsize=9)
         figure.colorbar(colours, ax=line.tolist(), label="weight", shrink=0.8, pad=0.01)
     return Drawing(
         "weights",
@@ -191,15 +151,8 @@ def _weights(run: Run, presets: Sequence[str]) -> Drawing:
 def _name(training: str) -> str:
     preset, _, rest = training.partition("_")
     if rest.startswith("l2_"):
-        return f"{_PRESETS[preset]}, L2-like {float(rest[3:]) / 1000:,.0f} s"
-    return f"{_PRESETS[preset]}, {_WHEN[rest]}"
-
-
-def _histories(run: Run) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for line in run.metrics:
-        found.setdefault(line["training"], []).append(line)
-    return found
+        return f"{PRESETS[preset]}, L2-like {float(rest[3:]) / 1000:,.0f} s"
+    return f"{PRESETS[preset]}, {_WHEN[rest]}"
 
 
 def _thousands(axes: Axes) -> None:
@@ -224,14 +177,13 @@ def _training(histories: dict[str, list[Row]], presets: Sequence[str]) -> Drawin
                 values = [line[key] for line in histories[name]]
                 kind = kinds.index(name.partition("_")[2])
                 panel.plot(images, values, label=_name(name).split(", ", 1)[1], color=style.colour(kind))
-            panel.set_title(f"{_PRESETS[preset]}: {label}")
+            panel.set_title(f"{PRESETS[preset]}: {label}")
             _thousands(panel)
             if key == "mean_weight":
                 panel.set_ylim(0, 1.08 * panel.get_ylim()[1])
             else:
                 style.percent_axis(panel, "y")
-    handles = {label: line for panel in axes for line in panel.get_lines() if (label := str(line.get_label()))}
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=5)
+    style.legend(figure, axes, 5)
     return Drawing(
         "training",
         "How it learned",
@@ -272,10 +224,6 @@ def _over_training(run: Run, histories: dict[str, list[Row]]) -> Drawing:
     )
 
 
-def _pick(preset: str, image: str, when: str) -> str:
-    return f"{preset}/{image}/{when}"
-
-
 def _raster(run: Run, preset: str) -> Drawing:
     """Every spike while one image is shown."""
     columns = [(image, when) for image in ("known", "white") for when in _WHEN]
@@ -287,7 +235,7 @@ def _raster(run: Run, preset: str) -> Drawing:
     label = int(run.arrays[f"{preset}/label"][0])
     titles = {"known": f"A {label}", "white": "White noise"}
     for column, (image, when) in zip(grid.T, columns, strict=True):
-        stem = _pick(preset, image, when)
+        stem = f"{preset}/{image}/{when}"
         given = run.arrays[f"{stem}/input_spikes"]
         column[0].scatter(given[:, 0] * dt, given[:, 1], s=0.6, color=style.INK, linewidths=0)
         column[0].set_title(f"{titles[image]}, {_WHEN[when]}", fontsize=9.5)
@@ -303,15 +251,13 @@ def _raster(run: Run, preset: str) -> Drawing:
         column[0].set_xlim(0, run.config[preset]["network"]["active_ms"])
     for panel, name in zip(grid[:, 0], ("input (pixel)", "excitatory neuron", "inhibitory neuron"), strict=True):
         panel.set_ylabel(name)
-    handles = [
+    for n, kind in enumerate(kinds):
         figure.axes[0].scatter([], [], s=24, color=style.colour(n), linewidths=0, label=f"neurons of class {kind}")
-        for n, kind in enumerate(kinds)
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(kinds)))
+    style.legend(figure, [figure.axes[0]], min(5, len(kinds)))
     return Drawing(
         "raster",
         "One image, spike by spike",
-        f"{_PRESETS[preset]}: every spike while a known digit and an image of white noise are shown, without and with "
+        f"{PRESETS[preset]}: every spike while a known digit and an image of white noise are shown, without and with "
         "decay. The class whose neurons fire most is the answer.",
         figure,
     )
@@ -322,7 +268,7 @@ def _threshold(run: Run, preset: str) -> Drawing:
     network = run.config[preset]["network"]
     figure, axes = style.panels(2, 3.3, share_y=True)
     for panel, (when, title) in zip(axes, _WHEN.items(), strict=True):
-        stem = _pick(preset, "known", when)
+        stem = f"{preset}/known/{when}"
         time, spikes = run.arrays[f"{stem}/time_ms"], run.arrays[f"{stem}/exc_spikes"]
         neuron = int(np.bincount(spikes[:, 1], minlength=1).argmax()) if len(spikes) else 0
         fired = spikes[spikes[:, 1] == neuron, 0] * network["dt_ms"]
@@ -342,12 +288,11 @@ def _threshold(run: Run, preset: str) -> Drawing:
         )
         panel.set_xlabel("time, ms")
     axes[0].set_ylabel("mV")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    style.legend(figure, axes, 4)
     return Drawing(
         "threshold",
         "Threshold over time",
-        f"{_PRESETS[preset]}: the neuron that fires most while the digit of the raster is shown. Each spike raises the "
+        f"{PRESETS[preset]}: the neuron that fires most while the digit of the raster is shown. Each spike raises the "
         "adaptive threshold, which falls back to rest; sampled once a millisecond.",
         figure,
     )
@@ -365,12 +310,9 @@ def _each_run(rows: list[Row], shares: list[Row], presets: Sequence[str]) -> Dra
             values = row["left"].values
             x = np.full(len(values), names.index(row["set"]) + shift)
             left.scatter(x, np.maximum(values, floor), s=26, color=style.colour(n), alpha=0.7, linewidths=0)
-        reached = _accuracy(shares, preset)
-        for without, faded in zip(reached["without"].values, reached["with"].values, strict=True):
-            right.plot(
-                [2 * n, 2 * n + 1], [without, faded], marker="o", color=style.colour(n), alpha=0.7, linewidth=1.2
-            )
-        left.scatter([], [], s=26, color=style.colour(n), label=_PRESETS[preset])
+        reached = [_accuracy(shares, preset)[when]["accuracy"].values for when in _WHEN]
+        right.plot([2 * n, 2 * n + 1], reached, marker="o", color=style.colour(n), alpha=0.7, linewidth=1.2)
+        left.scatter([], [], s=26, color=style.colour(n), label=PRESETS[preset])
     left.set_yscale("log")
     left.set_ylim(floor / 2, 2)
     left.yaxis.set_major_formatter(
@@ -380,79 +322,64 @@ def _each_run(rows: list[Row], shares: list[Row], presets: Sequence[str]) -> Dra
     left.set_title("Spikes left by decay")
     right.set_xticks(
         range(2 * len(presets)),
-        [f"{_PRESETS[preset]},\n{label}" for preset in presets for label in _WHEN.values()],
+        [f"{PRESETS[preset]},\n{label}" for preset in presets for label in _WHEN.values()],
         fontsize=8,
     )
     right.set_title("Accuracy on known classes")
     right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
     right.set_xlim(-0.4, 2 * len(presets) - 0.6)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    style.legend(figure, [left], 2)
     return Drawing("runs", "Every run", "One dot a run; lines join one run without and with decay.", figure)
 
 
 # Pages --------------------------------------------------------------------------------------------------
 
 
+def _accuracy(shares: list[Row], preset: str) -> dict[str, Row]:
+    """Return a preset's rows ``without`` and ``with`` decay."""
+    return {row["decay"]: row for row in shares if row["preset"] == preset}
+
+
 def _highlights(rows: list[Row], shares: list[Row]) -> list[tuple[str, str]]:
     shown = []
-    for preset in dict.fromkeys(row["preset"] for row in shares):
-        left = {each["set"]: each.get("left") for each in rows if each["preset"] == preset}
-        reached = _accuracy(shares, preset)
-        what = f"accuracy with decay, {_PRESETS[preset].lower()} ({_percent(reached['without'])} % without)"
-        shown.append((f"{_percent(reached['with'])} %", what))
-        shown.append((f"{_percent(left['white'])} %", f"of spikes on white noise left, {_PRESETS[preset].lower()}"))
+    for preset in different(shares, "preset"):
+        white = next(row for row in rows if (row["preset"], row["set"]) == (preset, "white"))
+        without, faded = (_percent(_accuracy(shares, preset)[when], "accuracy") for when in _WHEN)
+        name = PRESETS[preset].lower()
+        shown.append((f"{faded} %", f"accuracy with decay, {name} ({without} % without)"))
+        shown.append((f"{_percent(white, 'left')} %", f"of spikes on white noise left, {name}"))
     return shown
 
 
-def _content(runs: Sequence[Run], title: str, drawings: list[Drawing]) -> Content:
-    results = runs[0].results
-    presets = _presets(results)
-    sets = list(dict.fromkeys(row["set"] for row in results["rows"]))
-    rows, shares = _rows(runs), _accuracies(runs)
-    numbers = (*_SHARES, *(f"left {name}" for name in sets))
-    methods = over_runs(_with_left(runs), ("preset", "method"), numbers)
+def _of_one(run: Run, presets: Sequence[str]) -> list[Drawing]:
+    """Return the figures that only a single run has."""
+    histories: dict[str, list[Row]] = {}
+    for line in run.metrics:
+        histories.setdefault(line["training"], []).append(line)
+    drawings = [_weights(run, presets)] if run.arrays else []
+    drawings += [_over_training(run, histories), _training(histories, presets)] if histories else []
+    return drawings + ([_raster(run, presets[-1]), _threshold(run, presets[-1])] if run.arrays else [])
+
+
+def content(runs: Sequence[Run]) -> Content:
+    """Return the page of one run, or of several: every number is then a mean over them, with the deviation."""
+    results = [run.results for run in runs]
+    rows = over_runs(
+        [each["rows"] for each in results], ("preset", "method", "set"), ("spikes_without", "spikes_with", "left")
+    )
+    shares = over_runs([each["accuracy"] for each in results], ("preset", "decay"), ("accuracy",))
+    presets = different(rows, "preset")
+    one = len(runs) == 1
     return Content(
-        title=title,
+        title=f"Synapses that fade{'' if one else f', {len(runs)} runs'}: {', '.join(results[0]['data'])}",
         summary="A spiking network learned some classes without and with decay of unused synapses, and was then shown "
         "noise, digits of its classes and digits of others; what counts is that it stays silent on what it does "
         "not know and accurate on what it does.",
         highlights=_highlights(rows, shares),
-        tables=[_spikes_table(rows, presets), _methods_table(methods, presets, sets)],
-        drawings=drawings,
+        tables=[_spikes_table(rows), _methods_table(runs, different(rows, "set"))],
+        drawings=[
+            *([] if one else [_each_run(rows, shares, presets)]),
+            _spikes(rows, presets),
+            *(_of_one(runs[0], presets) if one else []),
+        ],
     )
-
-
-def _rows(runs: Sequence[Run]) -> list[Row]:
-    return over_runs([run.results["rows"] for run in runs], ("preset", "method", "set"), _COUNTS)
-
-
-def _accuracies(runs: Sequence[Run]) -> list[Row]:
-    return over_runs([run.results["accuracy"] for run in runs], ("preset", "decay"), ("accuracy",))
-
-
-def _accuracy(shares: list[Row], preset: str) -> dict[str, Spread]:
-    """Return a preset's accuracy ``without`` and ``with`` decay."""
-    return {row["decay"]: row["accuracy"] for row in shares if row["preset"] == preset}
-
-
-def single(run: Run) -> Content:
-    """Return the page of one run."""
-    presets = _presets(run.results)
-    histories = _histories(run)
-    drawings = [_spikes(_rows([run]), presets)]
-    if run.arrays:
-        drawings.append(_weights(run, presets))
-    if histories:
-        drawings += [_over_training(run, histories), _training(histories, presets)]
-    if run.arrays:
-        drawings += [_raster(run, presets[-1]), _threshold(run, presets[-1])]
-    return _content([run], f"Synapses that fade: {', '.join(run.results['data'])}", drawings)
-
-
-def several(runs: Sequence[Run]) -> Content:
-    """Return the page of several runs: every number is a mean over them, with the standard deviation."""
-    presets = _presets(runs[0].results)
-    rows = _rows(runs)
-    drawings = [_each_run(rows, _accuracies(runs), presets), _spikes(rows, presets)]
-    title = f"Synapses that fade, {len(runs)} runs: {', '.join(runs[0].results['data'])}"
-    return _content(runs, title, drawings)

@@ -10,27 +10,21 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig
+from spikelore.metrics.back_projection import project
 from spikelore.report import style
-from spikelore.report.page import (
-    Cell,
-    Content,
-    Drawing,
-    Row,
-    Run,
-    Spread,
-    Table,
-    class_name,
-    over_runs,
-    percent,
-)  # fmt: skip
+from spikelore.report.over_runs import Row, over_runs
+from spikelore.report.page import Cell, Content, Drawing, Run, Table, class_name, different, percent, preset_title
 
 _KEYS = ("name", "preset", "importance", "score", "features")
-_PRESETS = {"published": "As published", "best": "Best preset"}
 _IMPORTANCES = {
     "full_sum": "sum of all its weights",
     "top_fraction": "sum of the largest 10 % of its weights",
     "spread": "standard deviation of its weights",
 }
+_TRAINING = {
+    "train": "train", "validation": "validation", "test": "test", "silent": "silent on test",
+    "train_last_epoch": "train, last epoch", "test_last_epoch": "test, last epoch",
+}  # fmt: skip
 _OPERATIONS = "synops_per_image"
 _SAMPLE = 30
 
@@ -40,115 +34,78 @@ def _letters(results: Row) -> list[str]:
     return [chr(ord("a") + n) for n in range(len(results["data"]))]
 
 
-def _preset(name: str) -> str:
-    return _PRESETS.get(name, name.capitalize())
-
-
-def _data_columns(results: Row) -> list[str]:
-    return [f"{letter}: {data}" for letter, data in zip(_letters(results), results["data"], strict=True)]
+def _columns(results: Row) -> dict[str, str]:
+    """Return what each network's letter stands for, as headings."""
+    return {letter: f"{letter}: {data}" for letter, data in zip(_letters(results), results["data"], strict=True)}
 
 
 # Tables -------------------------------------------------------------------------------------------------
 
 
-def _spreads(row: Row, names: Sequence[str]) -> Row:
-    """Return a row of one run in the form that `over_runs` gives rows of several."""
-    return {**row, **{name: Spread((float(row[name]),)) for name in names if row.get(name) is not None}}
-
-
-def _numbers(results: Row) -> list[str]:
-    return [*_letters(results), "mean", "silent", _OPERATIONS]
-
-
 def _rows_table(results: Row, rows: list[Row], note: str) -> Table:
     """Rows grouped by preset: the networks, bagging, and below it what is to equal it, the fused ones."""
-    letters = _letters(results)
-    silent = any(row["silent"].mean > 0 for row in rows)
-    numbers = [*letters, "mean", *(["silent"] if silent else [])]
+    names = {**_columns(results), "mean": "mean"}
+    joined = [row for row in rows if row["name"] in ("bagging", "fused")]
+    best: dict[tuple[str, str], float] = {}
+    for row in joined:
+        for name in names:
+            best[row["preset"], name] = max(row[name].mean, best.get((row["preset"], name), 0.0))
+    silent = {"silent": "silent"} if any(row["silent"].mean > 0 for row in rows) else {}
     counted = all(_OPERATIONS in row for row in rows)
-    groups = []
-    for preset in dict.fromkeys(row["preset"] for row in rows):
-        mine = [row for row in rows if row["preset"] == preset]
-        best = {
-            name: max((row[name].mean for row in mine if row["name"] in ("bagging", "fused")), default=None)
-            for name in (*letters, "mean")
-        }
-        lines = []
-        for row in mine:
-            joined = row["name"] in ("bagging", "fused")
-            lines.append(
-                [
-                    Cell(row["name"]),
-                    Cell(row["importance"] or "–"),
-                    Cell(row["score"]),
-                    Cell(str(row["features"])),
-                    *(
-                        Cell(row[name].percent(), strong=joined and best.get(name) == row[name].mean)
-                        for name in numbers
-                    ),
-                    *([Cell(f"{row[_OPERATIONS].mean / 1e6:.1f}")] if counted else []),
-                ]
-            )
-        groups.append((_preset(preset), lines))
-    columns = [
-        "",
-        "kept by",
-        "score",
-        "features",
-        *_data_columns(results),
-        "mean",
-        *(["silent"] if silent else []),
-        *(["million operations"] if counted else []),
-    ]
-    if counted:
-        note += " An operation is the addition of one weight, for each spike and synapse; counted per image."
-    return Table("Accuracy on the test sets", note, columns, groups, text_columns=3)
+
+    def cell(row: Row, name: str) -> Cell:
+        strong = row["name"] in ("bagging", "fused") and best.get((row["preset"], name)) == row[name].mean
+        return Cell(row[name].percent(), strong=strong)
+
+    return Table.of(
+        "Accuracy on the test sets",
+        note + " An operation is the addition of one weight, for each spike and synapse; counted per image." * counted,
+        rows,
+        {
+            "": lambda row: row["name"],
+            "kept by": lambda row: row["importance"] or "–",
+            "score": lambda row: row["score"],
+            "features": lambda row: str(row["features"]),
+            **{title: lambda row, name=name: cell(row, name) for name, title in {**names, **silent}.items()},
+            **({"million operations": lambda row: f"{row[_OPERATIONS].mean / 1e6:.1f}"} if counted else {}),
+        },
+        by=preset_title,
+        text_columns=3,
+    )
 
 
 def _training_table(training: list[Row]) -> Table:
-    names = ("train", "validation", "test", "silent", "train_last_epoch", "test_last_epoch")
-    headings = ("train", "validation", "test", "silent on test", "train, last epoch", "test, last epoch")
-    rows = [
-        [
-            Cell(row["network"]),
-            Cell(row["best_epoch"] if isinstance(row["best_epoch"], str) else str(row["best_epoch"])),
-            *(Cell(row[name].percent()) for name in names),
-        ]
-        for row in training
-    ]
-    return Table(
+    return Table.of(
         "Training",
         "Each network on its own data, %; the epoch that was best on the validation images was kept, the "
         "test images never chose anything.",
-        ["network", "best epoch", *headings],
-        [("", rows)],
+        training,
+        {
+            "network": lambda row: row["network"],
+            "best epoch": lambda row: ", ".join(f"{epoch:.0f}" for epoch in row["best_epoch"].values),
+            **{title: lambda row, name=name: row[name].percent() for name, title in _TRAINING.items()},
+        },
     )
 
 
 def _further_table(results: Row) -> Table:
     """Accuracy before and after the fused network learned the further data, per protected share."""
-    names = [*_letters(results), "further"]
-    lines = [
-        [
-            Cell("before" if row["protected"] is None else f"{100 * row['protected']:.0f} %"),
-            *(Cell(percent(row[name])) for name in names),
-        ]
-        for row in results["further"]
-    ]
-    return Table(
+    names = {**_columns(results), "further": f"further: {results['further_data']}"}
+    return Table.of(
         "Learning on",
         "Accuracy in %. The fused network learned further data while a share of its features, the most important "
         "ones, stayed as they were.",
-        ["protected", *_data_columns(results), f"further: {results['further_data']}"],
-        [("", lines)],
+        results["further"],
+        {
+            "protected": lambda row: "before" if row["protected"] is None else f"{100 * row['protected']:.0f} %",
+            **{title: lambda row, name=name: percent(row[name]) for name, title in names.items()},
+        },
     )
 
 
 def _comparison_axes(comparison: list[Row]) -> tuple[list[str], list[str | None]]:
     """Return scores (rows) and importances (columns; None is bagging, last)."""
-    scores = list(dict.fromkeys(row["score"] for row in comparison))
-    importances = list(dict.fromkeys(row["importance"] for row in comparison))
-    return scores, sorted(importances, key=lambda name: name is None)
+    return different(comparison, "score"), sorted(different(comparison, "importance"), key=lambda name: name is None)
 
 
 def _comparison_table(results: Row, comparison: list[Row]) -> Table:
@@ -156,26 +113,27 @@ def _comparison_table(results: Row, comparison: list[Row]) -> Table:
     found = {(row["score"], row["importance"]): row for row in comparison}
     letters = _letters(results)
     best = max((row["mean"].mean for row in comparison if row["importance"] is not None), default=None)
-    lines = []
-    for score in scores:
-        line = [Cell(score)]
-        for importance in importances:
-            row = found.get((score, importance))
-            if row is None:
-                line.append(Cell("–"))
-                continue
-            detail = " / ".join(percent(row[letter].mean) for letter in letters)
-            strong = importance is not None and row["mean"].mean == best
-            line.append(Cell(row["mean"].percent(), detail, strong))
-        lines.append(line)
-    return Table(
+
+    def cell(score: str, importance: str | None) -> Cell:
+        row = found.get((score, importance))
+        if row is None:
+            return Cell("–")
+        detail = " / ".join(percent(row[letter].mean) for letter in letters)
+        return Cell(row["mean"].percent(), detail, importance is not None and row["mean"].mean == best)
+
+    return Table.of(
         "Every score with every importance",
         "Mean accuracy of the fused network, %; below it in small type the accuracy on each data set, "
         f"{' / '.join(letters)}. Rows: how features compete in the fused network. Columns: what decides "
         "which features are kept; the last column is the ensemble of all features, with the same scores. "
         "Only 'activity' looks at (training) data; all else is read from the weights.",
-        ["score", *(importance or "bagging, all features" for importance in importances)],
-        [("", lines)],
+        [{"score": score} for score in scores],
+        {
+            "score": lambda row: row["score"],
+            **{
+                name or "bagging, all features": lambda row, name=name: cell(row["score"], name) for name in importances
+            },
+        },
     )
 
 
@@ -183,10 +141,9 @@ def _comparison_table(results: Row, comparison: list[Row]) -> Table:
 
 
 def correlation(x: NDArray[Any], y: NDArray[Any]) -> float:
-    """Return Pearson's correlation, sum (x - mean x)(y - mean y) / (n s_x s_y); NaN where one is constant."""
-    x, y = (np.asarray(each, np.float64) - np.mean(each) for each in (x, y))
-    norm = np.sqrt((x**2).sum() * (y**2).sum())
-    return float((x * y).sum() / norm) if norm > 0 else float("nan")
+    """Return Pearson's correlation; NaN where one is constant."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(np.corrcoef(x, y)[0, 1])
 
 
 def _network_title(results: Row, index: int) -> str:
@@ -273,11 +230,7 @@ def _training_curves(run: Run) -> Drawing | None:
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         style.percent_axis(panel, "y")
     axes[0].set_ylabel("share of images")
-    handles = {}
-    for panel in reversed(axes):
-        drawn, labels = panel.get_legend_handles_labels()
-        handles.update(zip(labels, drawn, strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    style.legend(figure, axes[::-1])
     return Drawing(
         "training",
         "Learning the decision layer",
@@ -328,20 +281,20 @@ def _confusions(run: Run) -> Drawing:
 
 def _curve(results: Row, curve: list[Row], rows: list[Row]) -> Drawing:
     """Accuracy of the fused network against its size, one panel a preset."""
-    letters = _letters(results)
-    presets = list(dict.fromkeys(row["preset"] for row in curve))
+    presets = different(curve, "preset")
+    names = {**_columns(results), "mean": "mean"}
     figure, axes = style.panels(len(presets), 3.8, share_y=True)
     sizes = [row["features"] for row in rows if row["name"].startswith("network ")]
     for panel, preset in zip(axes, presets, strict=True):
         mine = sorted((row for row in curve if row["preset"] == preset), key=lambda row: row["features"])
         features = [row["features"] for row in mine]
-        names = [*letters, "mean"]
-        labels = [*(f"fused, {column}" for column in _data_columns(results)), "fused, mean"]
-        for n, (name, label) in enumerate(zip(names, labels, strict=True)):
+        for n, (name, label) in enumerate(names.items()):
             mean = name == "mean"
             means, deviations = [row[name].mean for row in mine], [row[name].deviation for row in mine]
             colour, above = (style.INK, 3) if mean else (style.colour(n), 2)
-            panel.plot(features, means, marker="o", label=label, zorder=above, color=colour, linewidth=1.4 + mean)
+            panel.plot(
+                features, means, marker="o", label=f"fused, {label}", zorder=above, color=colour, linewidth=1.4 + mean
+            )
             if np.isfinite(deviations).all():
                 panel.errorbar(features, means, deviations, fmt="none", capsize=3, ecolor=colour, zorder=above)
         for row in rows:
@@ -353,13 +306,12 @@ def _curve(results: Row, curve: list[Row], rows: list[Row]) -> Drawing:
         if sizes:
             panel.axvline(sizes[0], color=style.MUTED, linestyle=":", linewidth=1.2, label="size of one network")
         how = f"{mine[0]['importance']}, {mine[0]['score']} score"
-        panel.set_title(f"{_preset(preset)} ({how})")
+        panel.set_title(f"{preset_title(mine[0])} ({how})")
         panel.set_xlabel("features of the fused network")
         panel.set_xlim(0, 1.04 * max(row["features"] for row in curve))
         style.percent_axis(panel, "y")
     axes[0].set_ylabel("accuracy")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    style.legend(figure, axes, 3)
     return Drawing(
         "budget",
         "How small the fused network may be",
@@ -372,11 +324,10 @@ def _curve(results: Row, curve: list[Row], rows: list[Row]) -> Drawing:
 def _comparison(results: Row, comparison: list[Row]) -> Drawing:
     scores, importances = _comparison_axes(comparison)
     found = {(row["score"], row["importance"]): row for row in comparison}
-    names = ["mean", *_letters(results)]
-    titles = ["Mean of all data sets", *(f"On {column}" for column in _data_columns(results))]
+    names = {"mean": "Mean of all data sets", **{letter: f"On {title}" for letter, title in _columns(results).items()}}
     columns = [name or "bagging" for name in importances]
     figure, axes = style.panels(len(names), 0.42 * len(scores) + 1.4, share_y=True)
-    for panel, name, title in zip(axes, names, titles, strict=True):
+    for panel, (name, title) in zip(axes, names.items(), strict=True):
         shares = np.full((len(scores), len(importances)), np.nan)
         for (score, importance), row in found.items():
             shares[scores.index(score), importances.index(importance)] = row[name].mean
@@ -396,55 +347,11 @@ def _comparison(results: Row, comparison: list[Row]) -> Drawing:
 # Learned features ---------------------------------------------------------------------------------------
 
 
-def _spread_out(maps: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Project maps one layer down: sum over f of ``maps[n,f]`` stamped with ``weights[f]``.
-
-    (N,F,H,W) and (F,C,K,K) give (N,C,H+K-1,W+K-1).
-    """
-    count, _, height, width = maps.shape
-    channels, kernel = weights.shape[1], weights.shape[2]
-    out = np.zeros((count, channels, height + kernel - 1, width + kernel - 1), np.float32)
-    for y, x in np.ndindex(kernel, kernel):
-        stamped = np.tensordot(maps, weights[:, :, y, x], axes=(1, 0))
-        out[:, :, y : y + height, x : x + width] += np.moveaxis(stamped, -1, 1)
-    return out
-
-
-def _unpooled(maps: NDArray[np.float32], pool: int) -> NDArray[np.float32]:
-    """Project maps through pooling: each place stands for all ``pool`` x ``pool`` places below it."""
-    return maps.repeat(pool, axis=2).repeat(pool, axis=3)
-
-
 def _kernels(network: Row) -> NDArray[np.float32]:
     """Return the coding's kernels as (C,1,K,K), each over its norm, so that all weigh the same."""
     coding = RankOrderConfig(filters=tuple(DifferenceOfGaussians(**one) for one in network["coding"]["filters"]))
     kernels = coding.kernels()
     return (kernels / np.linalg.norm(kernels, axis=(1, 2), keepdims=True))[:, None]
-
-
-def project(layers: Sequence[tuple[NDArray[np.float32], int]], kernels: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return features as pictures by plain linear back-projection.
-
-    The weights of the top layer are maps of the layer below it. Each map value is stamped with that layer's
-    weights at its place (a transposed convolution), and so on down to the difference-of-Gaussians kernels;
-    through max pooling a value goes to all places it may have come from. Thresholds, inhibition and time are
-    left out, so the picture is what the weights add up to, not what makes the neuron fire first.
-
-    Args:
-        layers: (weights (F,C,K,K), pooling below it) from the top layer to layer 1, whose pooling is 1.
-        kernels: (C,1,K,K) filters of the coding.
-
-    Returns:
-        (F,H,W), bright where the feature wants light, dark where it wants none; without the border that
-        only the tails of the widest filter reach.
-    """
-    maps, pool = layers[0]
-    for weights, pool_below in layers[1:]:
-        maps = _spread_out(_unpooled(maps, pool), weights)
-        pool = pool_below
-    border = kernels.shape[-1] // 4
-    pictures = _spread_out(_unpooled(maps, pool), kernels)[:, 0]
-    return pictures[:, border : pictures.shape[1] - border, border : pictures.shape[2] - border].astype(np.float64)
 
 
 def _less_mean(weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -536,71 +443,28 @@ def _summary(results: Row) -> str:
 
 def _highlights(rows: list[Row]) -> list[tuple[str, str]]:
     """Bagging and the first fused row of each preset."""
-    shown = []
-    for preset in dict.fromkeys(row["preset"] for row in rows):
-        for name in ("bagging", "fused"):
-            for row in rows:
-                if (row["name"], row["preset"]) == (name, preset):
-                    what = f"mean accuracy of {name}, {row['features']} features, {_preset(preset).lower()}"
-                    shown.append((f"{row['mean'].percent()} %", what))
-                    break
-    return shown
+    shown: dict[tuple[str, str], tuple[str, str]] = {}
+    for preset in different(rows, "preset"):
+        for row in (
+            row for name in ("bagging", "fused") for row in rows if (row["name"], row["preset"]) == (name, preset)
+        ):
+            what = f"mean accuracy of {row['name']}, {row['features']} features, {preset_title(row).lower()}"
+            shown.setdefault((row["name"], preset), (f"{row['mean'].percent()} %", what))
+    return list(shown.values())
 
 
-def single(run: Run) -> Content:
-    """Return the page of one run."""
-    results = run.results
-    numbers = _numbers(results)
-    rows, comparison, curve = (
-        [_spreads(row, numbers) for row in results.get(part, [])] for part in ("rows", "comparison", "curve")
-    )
-    training = [_spreads(row, _TRAINING) for row in results.get("training", [])]
-    note = (
-        "Accuracy in %. Bagging keeps all features and so is the mark for the fused networks; the best of "
-        "them in each group is coloured."
-    )
-    drawings = [_curve(results, curve, rows)] if curve else []
-    drawings += [_comparison(results, comparison)] if comparison else []
-    curves = _training_curves(run)
-    drawings += [curves] if curves else []
-    if run.arrays:
-        drawings += [_confusions(run), _histogram(run)]
-        drawings += [_scatter(run, kind) for kind in _IMPORTANCES if f"{kind}/{_letters(results)[0]}" in run.arrays]
-        drawings += _features(run)
-    tables = _tables(results, rows, training, comparison, note)
-    if "further" in results:
-        tables.insert(1, _further_table(results))
-    return Content(
-        title=f"Knowledge fusion: {' + '.join(results['data'])}",
-        summary=_summary(results),
-        highlights=_highlights(rows),
-        tables=tables,
-        drawings=drawings,
-    )
-
-
-_TRAINING = ("train", "validation", "test", "silent", "test_last_epoch", "train_last_epoch")
-
-
-def _tables(results: Row, rows: list[Row], training: list[Row], comparison: list[Row], note: str) -> list[Table]:
-    tables = [_rows_table(results, rows, note)]
-    tables += [_training_table(training)] if training else []
-    tables += [_comparison_table(results, comparison)] if comparison else []
-    return tables
-
-
-def _each_run(results: Row, rows: list[Row]) -> Drawing:
+def _each_run(rows: list[Row]) -> Drawing:
     """Every run's mean accuracy as a dot, one line a row of the table."""
     figure = Figure(figsize=(style.WIDTH, 0.36 * len(rows) + 1.0), layout="constrained")
     axes = figure.subplots()
-    presets = list(dict.fromkeys(row["preset"] for row in rows))
+    presets = different(rows, "preset")
     for y, row in enumerate(rows):
         colour = style.colour(presets.index(row["preset"]))
         values = row["mean"].values
         axes.plot([row["mean"].mean], [y], "|", color=style.INK, markersize=16, markeredgewidth=2)
         axes.scatter(values, [y] * len(values), s=30, color=colour, alpha=0.7, linewidths=0, zorder=3)
     names = [
-        ", ".join(filter(None, (row["name"], row["importance"], row["score"]))) + f" ({_preset(row['preset'])})"
+        ", ".join(filter(None, (row["name"], row["importance"], row["score"]))) + f" ({preset_title(row)})"
         for row in rows
     ]
     axes.set_yticks(range(len(rows)), names)
@@ -615,28 +479,45 @@ def _each_run(results: Row, rows: list[Row]) -> Drawing:
     )
 
 
-def several(runs: Sequence[Run]) -> Content:
-    """Return the page of several runs: every number is a mean over them, with the standard deviation."""
-    results = runs[0].results
-    numbers = _numbers(results)
+def _of_one(run: Run) -> list[Drawing]:
+    """Return the figures that only a single run has."""
+    curves = _training_curves(run)
+    drawings = [curves] if curves else []
+    if run.arrays:
+        drawings += [_confusions(run), _histogram(run)]
+        drawings += [_scatter(run, kind) for kind in _IMPORTANCES if f"{kind}/{_letters(run.results)[0]}" in run.arrays]
+        drawings += _features(run)
+    return drawings
+
+
+def content(runs: Sequence[Run]) -> Content:
+    """Return the page of one run, or of several: every number is then a mean over them, with the deviation."""
+    results, one = runs[0].results, len(runs) == 1
+    numbers = [*_letters(results), "mean", "silent", _OPERATIONS]
     rows, comparison, curve = (
         over_runs([run.results.get(part, []) for run in runs], _KEYS, numbers)
         for part in ("rows", "comparison", "curve")
     )
-    training = over_runs([run.results.get("training", []) for run in runs], ("network",), (*_TRAINING, "best_epoch"))
-    for row in training:
-        row["best_epoch"] = ", ".join(f"{epoch:.0f}" for epoch in row["best_epoch"].values)
+    training = over_runs([run.results.get("training", []) for run in runs], ("network",), [*_TRAINING, "best_epoch"])
+    spread = "" if one else f", mean ± sample standard deviation over {len(runs)} runs"
     note = (
-        f"Accuracy in %, mean ± sample standard deviation over {len(runs)} runs. Bagging keeps all features "
-        "and so is the mark for the fused networks; the best of them in each group is coloured."
+        f"Accuracy in %{spread}. Bagging keeps all features and so is the mark for the fused networks; the best of "
+        "them in each group is coloured."
     )
-    drawings = [_each_run(results, rows)]
-    drawings += [_curve(results, curve, rows)] if curve else []
-    drawings += [_comparison(results, comparison)] if comparison else []
     return Content(
-        title=f"Knowledge fusion, {len(runs)} runs: {' + '.join(results['data'])}",
+        title=f"Knowledge fusion{'' if one else f', {len(runs)} runs'}: {' + '.join(results['data'])}",
         summary=_summary(results),
         highlights=_highlights(rows),
-        tables=_tables(results, rows, training, comparison, note),
-        drawings=drawings,
+        tables=[
+            _rows_table(results, rows, note),
+            *([_further_table(results)] if one and "further" in results else []),
+            *([_training_table(training)] if training else []),
+            *([_comparison_table(results, comparison)] if comparison else []),
+        ],
+        drawings=[
+            *([] if one else [_each_run(rows)]),
+            *([_curve(results, curve, rows)] if curve else []),
+            *([_comparison(results, comparison)] if comparison else []),
+            *(_of_one(runs[0]) if one else []),
+        ],
     )

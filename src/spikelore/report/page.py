@@ -1,14 +1,12 @@
-"""What every report shares: reading a run folder, tables, rows averaged over runs, and the HTML page."""
+"""What every report shares: reading a run folder, tables, and the HTML page."""
 
 import base64
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,8 +16,7 @@ from spikelore.errors import InputError
 from spikelore.files import load_tensors, write_bytes_atomic, write_text_atomic
 from spikelore.folders import Writer
 from spikelore.report import style
-
-Row = dict[str, Any]
+from spikelore.report.over_runs import Row
 
 
 @dataclass(frozen=True)
@@ -118,6 +115,25 @@ class Table:
     groups: list[tuple[str, list[list[Cell]]]]
     text_columns: int = 1
 
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        note: str,
+        rows: Sequence[Row],
+        columns: Mapping[str, Callable[[Row], Cell | str]],
+        *,
+        by: Callable[[Row], str] = lambda row: "",
+        text_columns: int = 1,
+    ) -> "Table":
+        """Return a table of rows, grouped under the headings that ``by`` gives; each column makes a cell of a row."""
+        groups: dict[str, list[list[Cell]]] = {}
+        for row in rows:
+            cells = [make(row) for make in columns.values()]
+            line = [cell if isinstance(cell, Cell) else Cell(cell) for cell in cells]
+            groups.setdefault(by(row), []).append(line)
+        return cls(title, note, [*columns], [*groups.items()], text_columns)
+
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
@@ -148,6 +164,22 @@ class Content:
     drawings: list[Drawing] = field(default_factory=list)
 
 
+PRESETS = {"published": "As published", "best": "Best preset", "baseline": "Baselines", "own": "Own settings",
+           "faults": "Faults, one by one"}  # fmt: skip
+"""Headings of presets; others are told by their names."""
+
+
+def preset_title(row: Row) -> str:
+    """Return the heading of a row's preset."""
+    name: str = row["preset"]
+    return PRESETS.get(name, name.capitalize())
+
+
+def different(rows: Sequence[Row], name: str) -> list[Any]:
+    """Return the different values of a column, in order of first appearance."""
+    return list(dict.fromkeys(row[name] for row in rows))
+
+
 def percent(fraction: float) -> str:
     """Return a fraction as per cent with one decimal, without the sign."""
     return f"{100 * fraction:.1f}"
@@ -161,61 +193,6 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A number over several runs.
-
-    Attributes:
-        values: one a run.
-    """
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """The arithmetic mean."""
-        return float(np.mean(self.values))
-
-    @property
-    def deviation(self) -> float:
-        """The sample standard deviation (n - 1 below the root); NaN for a single value."""
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
-
-    def percent(self) -> str:
-        """Return ``81.3 ± 0.4``, in per cent; the mean alone for a single value."""
-        if len(self.values) == 1:
-            return percent(self.mean)
-        return f"{percent(self.mean)} ± {percent(self.deviation)}"
-
-
-def over_runs(runs: Sequence[Sequence[Row]], keys: Sequence[str], numbers: Sequence[str]) -> list[Row]:
-    """Match the rows of several runs and gather their numbers.
-
-    Args:
-        runs: rows of each run.
-        keys: names of the values that must be equal in matching rows (a name a row lacks counts as None).
-        numbers: names of the values to gather; a row that lacks one is left out of that one.
-
-    Returns:
-        One row for each combination of ``keys``, in order of first appearance: the keys' values, and a
-        `Spread` for each number that any run has.
-    """
-    gathered: dict[tuple, dict[str, list[float]]] = {}
-    for rows in runs:
-        for row in rows:
-            values = gathered.setdefault(tuple(row.get(key) for key in keys), {})
-            for name in numbers:
-                if row.get(name) is not None:
-                    values.setdefault(name, []).append(float(row[name]))
-    return [
-        {
-            **dict(zip(keys, match, strict=True)),
-            **{name: Spread(tuple(each)) for name, each in values.items()},
-        }
-        for match, values in gathered.items()
-    ]
 
 
 def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """The report of the replay experiment (Proietti et al. 2023, MLSP, openreview 5WpnFTeJir)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,17 +8,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from spikelore.report import style
-from spikelore.report.page import Cell, Content, Drawing, Row, Run, Table, class_name, over_runs, percent
+from spikelore.report.over_runs import Row, over_runs
+from spikelore.report.page import Cell, Content, Drawing, Run, Table, class_name, different, percent, preset_title
 
 _KEYS = ("scenario", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
 _NUMBERS = ("average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "seconds")
-_PRESETS = {
-    "published": "As published",
-    "best": "Best preset",
-    "baseline": "Baselines",
-    "faults": "Faults, one by one",
-    "own": "Own settings",
-}
 _METHODS = {"gdumb": "GDumb", "der++": "DER++", "ewc": "EWC", "lwf": "LwF"}
 _PANELS = 9
 
@@ -57,36 +50,28 @@ def _learner(row: Row) -> str:
     return str(row.get("label") or _METHODS.get(row["method"], row["method"]))
 
 
-def _presets(rows: list[Row]) -> list[str]:
-    return list(dict.fromkeys(row["preset"] for row in rows))
-
-
-def _title(preset: str) -> str:
-    return _PRESETS.get(preset, preset.capitalize())
-
-
 # Tables -------------------------------------------------------------------------------------------------
 
 
 def _averages_table(rows: list[Row], tasks: int, scenario: str) -> Table:
-    groups = []
     published = "; below it in small type the published number" if any("published 1" in row for row in rows) else ""
-    for preset in _presets(rows):
-        lines = []
-        for row in (row for row in rows if row["preset"] == preset):
-            cells = []
-            for n in range(1, tasks + 1):
-                # A learner of all tasks at once has one accuracy, that at the end.
-                one = row.get(f"after {n}") if f"after {tasks}" in row else row.get("after 1") if n == tasks else None
-                theirs = row.get(f"published {n}")
-                cells.append(Cell(one.percent() if one else "", f"{percent(theirs.mean)}" if theirs else ""))
-            lines.append([Cell(_label(row)), *cells])
-        groups.append((_title(preset), lines))
-    return Table(
+
+    def cell(row: Row, n: int) -> Cell:
+        # A learner of all tasks at once has one accuracy, that at the end.
+        at_once = f"after {tasks}" not in row
+        one = row.get(f"after {n}") if not at_once else row.get("after 1") if n == tasks else None
+        theirs = row.get(f"published {n}")
+        return Cell(one.percent() if one else "", percent(theirs.mean) if theirs else "")
+
+    return Table.of(
         f"Average accuracy, {scenario}",
         f"Mean over the tasks seen so far, after each task, %{published}.",
-        ["learner", *(f"{n} task{'s' if n > 1 else ''}" for n in range(1, tasks + 1))],
-        groups,
+        rows,
+        {
+            "learner": _label,
+            **{f"{n} task{'s' if n > 1 else ''}": lambda row, n=n: cell(row, n) for n in range(1, tasks + 1)},
+        },
+        by=preset_title,
     )
 
 
@@ -94,31 +79,24 @@ def _costs_table(rows: list[Row]) -> Table:
     def number(row: Row, name: str) -> str:
         return f"{row[name].mean:,.0f}" if name in row else "–"
 
-    groups = [
-        (
-            f"{_title(preset)}, {scenario}",
-            [
-                [
-                    Cell(_label(row)),
-                    Cell(f"{row['memory_bytes']:,}"),
-                    Cell(row["average_accuracy"].percent()),
-                    Cell(row["forgetting"].percent() if "forgetting" in row else "–"),
-                    Cell(row["backward_transfer"].percent() if "backward_transfer" in row else "–"),
-                    Cell(number(row, "spikes_per_image")),
-                    Cell(number(row, "synops_per_image")),
-                ]
-                for row in rows
-                if (row["preset"], row["scenario"]) == (preset, scenario)
-            ],
-        )
-        for preset, scenario in dict.fromkeys((row["preset"], row["scenario"]) for row in rows)
-    ]
-    return Table(
+    def share(row: Row, name: str) -> str:
+        return row[name].percent() if name in row else "–"
+
+    return Table.of(
         "What it keeps and what it costs",
         "After the last task: average accuracy, forgetting (best minus last) and backward transfer in %; spikes and "
         "synaptic operations of one test image, the first layer's multiplications of grey pixels included.",
-        ["learner", "memory bytes", "accuracy", "forgetting", "backward", "spikes", "operations"],
-        groups,
+        rows,
+        {
+            "learner": _label,
+            "memory bytes": lambda row: f"{row['memory_bytes']:,}",
+            "accuracy": lambda row: share(row, "average_accuracy"),
+            "forgetting": lambda row: share(row, "forgetting"),
+            "backward": lambda row: share(row, "backward_transfer"),
+            "spikes": lambda row: number(row, "spikes_per_image"),
+            "operations": lambda row: number(row, "synops_per_image"),
+        },
+        by=lambda row: f"{preset_title(row)}, {row['scenario']}",
     )
 
 
@@ -139,7 +117,7 @@ def _matrices(runs: Sequence[Run], row: Row) -> NDArray[np.float64]:
 def _shown(rows: list[Row]) -> list[Row]:
     """Return the learners whose tasks are drawn: of each scenario and preset the smallest and the largest memory."""
     found: list[Row] = []
-    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+    for scenario in different(rows, "scenario"):
         for preset in ("published", "best"):
             mine = [
                 row for row in rows
@@ -165,12 +143,12 @@ def _arrival(runs: Sequence[Run], rows: list[Row]) -> Drawing:
             panel.plot(
                 steps[known], matrix[known, task], marker="o", color=style.colour(task), label=f"task {task + 1}"
             )
-        panel.set_title(f"{_title(row['preset'])}, {row['scenario']}\n{_label(row)}", fontsize=8.5)
+        panel.set_title(f"{preset_title(row)}, {row['scenario']}\n{_label(row)}", fontsize=8.5)
         panel.set_xticks(steps)
         panel.set_xlabel("tasks learned")
         style.percent_axis(panel, "y", least)
     axes[0].set_ylabel("accuracy")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=_tasks(runs))
+    style.legend(figure, axes[:1], _tasks(runs))
     return Drawing(
         "arrival",
         "Each task's accuracy as tasks arrive",
@@ -190,7 +168,7 @@ def _lines(rows: list[Row]) -> dict[tuple[str, bool], list[Row]]:
 
 
 def _against_memory(rows: list[Row]) -> Drawing:
-    scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
+    scenarios = different(rows, "scenario")
     figure = Figure(figsize=(style.WIDTH, 0.8 + 3.4 * len(scenarios)), layout="constrained")
     grid = figure.subplots(len(scenarios), 2, squeeze=False, sharey=True)
     names = list(dict.fromkeys(name for name, _ in _lines(rows)))
@@ -295,7 +273,7 @@ def _confusion(run: Run) -> Drawing | None:
         if max(map(len, classes)) > 2:
             panel.tick_params(axis="x", labelrotation=90)
     axes[0].set_ylabel("true class")
-    figure.suptitle(f"{_title(row['preset'])}, {row['scenario']}: {_label(row)}", fontsize=9, x=0.01, ha="left")
+    figure.suptitle(f"{preset_title(row)}, {row['scenario']}: {_label(row)}", fontsize=9, x=0.01, ha="left")
     return Drawing(
         "confusion",
         "Confusion over time",
@@ -314,37 +292,27 @@ def _highlights(rows: list[Row]) -> list[tuple[str, str]]:
         mine = [row for row in rows if row["preset"] == preset and row["method"] not in ("joint", "naive")]
         if mine:
             top = max(mine, key=lambda row: row["average_accuracy"].mean)
-            what = f"{_title(preset)}: {_label(top)}, {top['scenario']}"
+            what = f"{preset_title(top)}: {_label(top)}, {top['scenario']}"
             found.append((f"{top['average_accuracy'].percent()} %", what))
     return found
 
 
-def _content(runs: Sequence[Run], drawings: list[Drawing], summary: str) -> Content:
+def content(runs: Sequence[Run]) -> Content:
+    """Return the page of one run, or of several: rows of the same learner are averaged."""
+    if len(runs) == 1:
+        data = ", ".join(runs[0].results["data"])
+        summary = f"Spiking networks that learn {data} task after task, with and without a memory of what came before."
+    else:
+        summary = f"{len(runs)} runs of learners that learn task after task; numbers are means over runs and seeds."
     rows = _gathered(runs)
-    scenarios = dict.fromkeys(row["scenario"] for row in rows)
     tables = [
         _averages_table([row for row in rows if row["scenario"] == scenario], _tasks(runs), scenario)
-        for scenario in scenarios
+        for scenario in different(rows, "scenario")
+    ]
+    confusion = _confusion(runs[0])
+    drawings = [
+        _arrival(runs, rows),
+        *([_against_memory(rows)] if _lines(rows) else []),
+        *([confusion] if confusion else []),
     ]
     return Content("Memory replay", summary, _highlights(rows), [*tables, _costs_table(rows)], drawings)
-
-
-def _drawings(runs: Sequence[Run]) -> list[Drawing]:
-    rows = _gathered(runs)
-    found: list[Any] = [_arrival(runs, rows)]
-    if _lines(rows):
-        found.append(_against_memory(rows))
-    return [*found, *([each] if (each := _confusion(runs[0])) else [])]
-
-
-def single(run: Run) -> Content:
-    """Return the page of one run."""
-    data = ", ".join(run.results["data"])
-    summary = f"Spiking networks that learn {data} task after task, with and without a memory of what came before."
-    return _content([run], _drawings([run]), summary)
-
-
-def several(runs: Sequence[Run]) -> Content:
-    """Return the page of several runs of this kind: rows of the same learner are averaged."""
-    summary = f"{len(runs)} runs of learners that learn task after task; numbers are means over runs and seeds."
-    return _content(runs, _drawings(runs), summary)

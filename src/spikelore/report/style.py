@@ -1,7 +1,7 @@
 """One look for all figures: readable type, a colour-blind-safe palette, a light grid; no pyplot state."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -72,6 +72,15 @@ def panels(count: int, height: float, *, share_y: bool = False) -> tuple[Figure,
     for empty in grid[count:]:
         empty.remove()
     return figure, list(grid[:count])
+
+
+def legend(figure: Figure, axes: Sequence[Axes], columns: int | None = None) -> None:
+    """Tell below a figure what its panels draw, each name once; all in one row unless ``columns`` says otherwise."""
+    found = {}
+    for panel in axes:
+        handles, labels = panel.get_legend_handles_labels()
+        found.update(zip(labels, handles, strict=True))
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns or len(found))
 
 
 def percent_axis(axes: Axes, which: Literal["x", "y"], least: float = 0.0) -> None:

@@ -37,14 +37,13 @@ from spikelore.experiments.job import Job
 from spikelore.experiments.job import lengthens as job_lengthens
 from spikelore.experiments.learner_settings import LearnerSettings, for_variant
 from spikelore.experiments.network_settings import OtherNetwork
-from spikelore.experiments.parallel import cores, spread
+from spikelore.experiments.parallel import cores, run_parts
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stream_settings import Datasets, StreamSettings
 from spikelore.experiments.typed import changed, check_values, made, nested, plain
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
-from spikelore.progress import shown
 
 MEMBRANES = "membranes re-initialised"
 """The fault of the published code that is the network's: ``network.membrane: reinitialised``."""
@@ -259,16 +258,9 @@ def _facts(parts: Sequence[Part], datasets: Datasets) -> dict[str, Any]:
 
 def _run_jobs(jobs: dict[str, Job], folder: RunFolder, datasets: Datasets) -> dict[str, dict[str, Any]]:
     """Run jobs in their folders under ``parts``; return the row of each."""
-    names, rows = [*jobs], {}
-    with shown(len(jobs)) as meter:
-
-        def watch(shares: Sequence[float]) -> None:
-            meter.reach("learning" if len(jobs) == 1 else f"{len(rows)} of {len(jobs)} learners", sum(shares))
-
-        arguments = [(job, folder.path / "parts" / name, datasets) for name, job in jobs.items()]
-        for number, row in spread(_run_part, arguments, watch):
-            rows[names[number]] = row
-    return rows
+    return run_parts(
+        _run_part, {name: (job, folder.path / "parts" / name, datasets) for name, job in jobs.items()}, "learners"
+    )
 
 
 def _run_part(job: Job, path: Path, datasets: Datasets, tell: Callable[[float], None]) -> dict[str, Any]:

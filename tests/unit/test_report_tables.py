@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from spikelore.experiments.tables import print_table
+from spikelore.report.tables import print_table
 
 
 def printed(rows, columns, title="", width=80):
