@@ -76,6 +76,23 @@ def test_what_each_call_tells_of_its_work_is_heard_while_it_goes_on():
     assert heard == [[0.5], [1.0]]
 
 
+def own_part(_: int) -> tuple[int, str, list[int]]:
+    within = [pid for _, pid in spread(own_number, [(0,), (1,)])]
+    return parallel.cores(), os.environ["NUMBA_NUM_THREADS"], [pid - os.getpid() for pid in within]
+
+
+@pytest.mark.parametrize(("have", "part"), [(2, 1), (4, 2)])
+def test_each_process_has_its_part_of_the_cores(have, part, monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: have)
+    for _, (its, threads, within) in spread(own_part, [(0,), (1,)], jobs=2):
+        assert (its, threads) == (part, str(part))
+        assert (set(within) == {0}) == (part == 1)  # with one core it starts no others
+
+
+def test_no_more_jobs_at_once_than_asked_for():
+    assert [*spread(own_number, [(0,), (1,)], jobs=1)] == [(0, os.getpid()), (1, os.getpid())]
+
+
 def own_number(_: int) -> int:
     return os.getpid()
 

@@ -11,7 +11,7 @@ import pytest
 from spikelore import progress
 from spikelore.experiments import parallel
 from spikelore.experiments.config_file import build, execute
-from spikelore.experiments.reproduce import decay, fusion, replay
+from spikelore.experiments.reproduce import decay, fusion
 from spikelore.progress import Meter, shown
 
 
@@ -125,7 +125,7 @@ EXPERIMENTS = {
         {**STAGES, "data": "digits-sample", "test_images": 6, "presets": ["best"], "l2_tau_ms": []},
     ),
     "replay": (
-        replay,
+        parallel,
         {
             "data": "digits-sample",
             "stream": {"groups": [[0, 1], [2, 3]]},
@@ -154,3 +154,15 @@ def test_an_experiment_tells_of_all_its_work(name, monkeypatch, tmp_path):
     assert meter.total
     assert meter.done == pytest.approx(meter.total)
     assert meter.description != "starting"
+
+
+def test_work_within_other_work_tells_its_share_and_shows_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_FIRST_WITHOUT_WORK_SECONDS", 0.0)
+    shares = []
+    with progress.told_to(shares.append), shown(4, 1) as meter:
+        meter.advance("one", 1)
+        meter.advance("two", 3)
+    with progress.told_to(shares.append), shown(None) as meter:
+        meter.advance("of an unknown whole", 1)
+    assert shares == [0.5, 1.0]
+    assert capsys.readouterr().err == ""
