@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spikelore.report.replay import _confusion, _gathered
+from spikelore.report.replay import _confusion, _gathered, _label
 
 
 def test_published_averages_become_numbers_beside_ours():
@@ -19,6 +19,17 @@ def test_published_averages_become_numbers_beside_ours():
     (gathered,) = _gathered([SimpleNamespace(results={"rows": [row]})])  # type: ignore[list-item]
     assert gathered["after 2"].mean == 0.7
     assert gathered["published 2"].mean == 0.708
+
+
+def test_learners_on_other_networks_have_rows_of_their_own_that_say_so():
+    row = {
+        "scenario": "class-incremental", "method": "gdumb", "preset": "own", "memory_images": 0, "memory_bytes": 0,
+        "average_accuracies": [0.9], "average_accuracy": 0.9,
+    }  # fmt: skip
+    networks = (None, "surrogate", "rate-lif", "first-spike", "rate-lif")
+    rows = [{**row, "network": name} if name else row for name in networks]
+    run = SimpleNamespace(results={"rows": rows})
+    assert [_label(each) for each in _gathered([run])] == ["GDumb", "GDumb, rate-lif", "GDumb, first-spike"]  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(("classes", "names"), [({"classes": [7, 3]}, ["3", "7"]), ({}, ["0", "1"])])

@@ -11,9 +11,11 @@ from spikelore.report import style
 from spikelore.report.over_runs import Row, over_runs
 from spikelore.report.page import Cell, Content, Drawing, Run, Table, class_name, different, percent, preset_title
 
-_KEYS = ("scenario", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
+_KEYS = ("scenario", "network", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
 _NUMBERS = ("average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "seconds")
 _METHODS = {"gdumb": "GDumb", "der++": "DER++", "ewc": "EWC", "lwf": "LwF"}
+_USUAL = "surrogate"
+"""The network that goes without saying."""
 _PANELS = 9
 
 
@@ -23,7 +25,7 @@ def _flat(run: Run) -> list[Row]:
     for row in run.results["rows"]:
         after = {f"after {n + 1}": value for n, value in enumerate(row["average_accuracies"])}
         theirs = {f"published {n + 1}": value for n, value in enumerate(row.get("published_averages") or [])}
-        found.append({**row, "fault_list": ", ".join(row.get("faults", [])), **after, **theirs})
+        found.append({"network": _USUAL, **row, "fault_list": ", ".join(row.get("faults", [])), **after, **theirs})
     return found
 
 
@@ -47,7 +49,8 @@ def _label(row: Row) -> str:
 
 
 def _learner(row: Row) -> str:
-    return str(row.get("label") or _METHODS.get(row["method"], row["method"]))
+    name = str(row.get("label") or _METHODS.get(row["method"], row["method"]))
+    return name if row.get("network", _USUAL) == _USUAL else f"{name}, {row['network']}"
 
 
 # Tables -------------------------------------------------------------------------------------------------

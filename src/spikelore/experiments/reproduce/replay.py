@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spikelore import plain_yaml
+from spikelore.continual.method import name_of
 from spikelore.continual.methods import FAULTS, MemorySettings
 from spikelore.data import findings
 from spikelore.errors import InputError
@@ -36,7 +37,7 @@ from spikelore.experiments.findings import named, per_class, told
 from spikelore.experiments.job import Job
 from spikelore.experiments.job import lengthens as job_lengthens
 from spikelore.experiments.learner_settings import LearnerSettings, for_variant
-from spikelore.experiments.network_settings import OtherNetwork
+from spikelore.experiments.network_settings import OtherNetwork, network_class
 from spikelore.experiments.parallel import cores, run_parts
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.run_folder import RunFolder, versions
@@ -311,7 +312,8 @@ def _row_key(part: Part) -> tuple[Any, ...]:
     """Return what the report tells learners apart by, as far as it is known before they run."""
     job, memory = part.job, part.job.memory
     kept = (memory.images, memory.bytes, job.learner.stored_batches, memory.storage)
-    return (part.preset, part.label, job.stream.scenario, _method(job), *kept, *_faults(job))
+    network = name_of(network_class(job.network))
+    return (part.preset, part.label, job.stream.scenario, network, _method(job), *kept, *_faults(job))
 
 
 def _row(part: Part, row: dict[str, Any]) -> dict[str, Any]:
