@@ -94,22 +94,28 @@ def decision() -> Answers:
     }
 
 
+NEURONS = lif_scan.Leaky(beta=0.75, threshold=0.5)
+
+
+def scan() -> Answers:
+    """Scan of leaky neurons, both ways."""
+    currents = numbers(np.random.default_rng(4), 4, 1300)
+    spikes, potentials = lif_scan.forward(currents, NEURONS, steps=4, with_potentials=True)
+    assert potentials is not None
+    back = lif_scan.backward(np.ones_like(spikes), potentials, currents, NEURONS)
+    return {"spikes": spikes.astype(bool), "potentials": potentials, "back": back}
+
+
 def leaky() -> Answers:
     """Scan and convolution of leaky neurons, both ways."""
     rng = np.random.default_rng(4)
-    neurons = lif_scan.Leaky(beta=0.75, threshold=0.5)
-    currents = numbers(rng, 4, 1300)
-    spikes, potentials = lif_scan.forward(currents, neurons, steps=4, with_potentials=True)
-    assert potentials is not None
+    numbers(rng, 4, 1300)  # the scan's
     maps = numbers(rng, 3, 20, 6, 6, 2)
     weights, bias = numbers(rng, 5, 2, 3, 3), numbers(rng, 5)
-    pooled, won = lif_convolution.forward(maps, weights, bias, neurons, steps=3, pool=2)
-    sent = lif_convolution.backward(np.ones_like(pooled), won, maps, weights, neurons, pool=2)
-    back = lif_scan.backward(np.ones_like(spikes), potentials, currents, neurons)
-    return {
-        "spikes": spikes.astype(bool), "potentials": potentials, "back": back, "pooled": pooled, "won": won,
-        **dict(zip(("sent", "sent weights", "sent bias"), sent, strict=True)),
-    }  # fmt: skip
+    pooled, won = lif_convolution.forward(maps, weights, bias, NEURONS, steps=3, pool=2)
+    sent = lif_convolution.backward(np.ones_like(pooled), won, maps, weights, NEURONS, pool=2)
+    named = dict(zip(("sent", "sent weights", "sent bias"), sent, strict=True))
+    return {**scan(), "pooled": pooled, "won": won, **named}
 
 
 def rate_coded() -> Answers:
@@ -142,6 +148,9 @@ def rate_coded() -> Answers:
 KERNELS: dict[str, Callable[[], Answers]] = {
     each.__name__: each for each in (coding, layer, decision, leaky, rate_coded)
 }
+
+WITHOUT_VECTORS: dict[str, Callable[[], Answers]] = {each.__name__: each for each in (coding, layer, rate_coded, scan)}
+"""Those whose fast form has no hand-made vector loop, and so is plain Python where Numba does not compile."""
 
 
 def first_spike_network() -> Answers:
@@ -258,7 +267,10 @@ def in_processes() -> Answers:
 
 
 def _main(way: str, file: str) -> None:
-    ways = {"all": lambda: _answers(0), "threads": in_threads, "processes": in_processes}
+    ways = {
+        "all": lambda: _answers(0), "threads": in_threads, "processes": in_processes,
+        "python": lambda: answers(WITHOUT_VECTORS),
+    }  # fmt: skip
     np.savez(file, allow_pickle=False, **ways[way]())
 
 
