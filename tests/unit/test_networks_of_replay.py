@@ -246,6 +246,19 @@ def test_variants_may_have_other_networks(home):
     assert explained.explained(config).count("kind: rate-lif") == 1
 
 
+def test_a_method_may_work_around_another_one(home):
+    around = {"learner.around": "online decay", "learner.around_options": {"tau_prune_images": 8, "period_images": 4}}
+    whole = {"learner.around": "fusion, then replay", "learner.around_options": {"memory": {"images": 9}}}
+    base = values(home, "rate-lif", variants=[around, {**whole, "network": values(home, "first-spike")["network"]}])
+    config = config_file.build("replay", base)
+    assert config.jobs()[0].job.method.tau_prune_images == 8
+    rows = config_file.execute(config, home / "run", home)["rows"]
+    assert [(row["network"], row["method"]) for row in rows] == [
+        ("rate-lif", "online decay"), ("first-spike", "fusion, then replay")]  # fmt: skip
+    assert rows[1]["memory_images"] == 9
+    assert config_file.read(home / "run/config.yaml") == config
+
+
 @pytest.mark.parametrize(
     ("network", "sentence"),
     [

@@ -296,6 +296,12 @@ def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
         ({"learner.method": "nowhere.py:Mine"}, "^learner.method names the file nowhere.py, which is not there"),
         ({"learner.method": "json:loads"}, "names another thing, expected a subclass of spikelore.*Method with a name"),
         ({"learner.options": {"size": 3}}, "options is .*'size': 3.*, expected {} with experience replay"),
+        ({"learner.around": "online"}, "^learner.around is 'online', expected one of online decay; .*choose one"),
+        ({"learner.around_options": {"share": 0.1}}, "expected {} with no method around another"),
+        (
+            {"learner.around": "pruning", "learner.around_options": {"part": 0.1}},
+            "^learner.around_options.part is not known, expected one of .*share",
+        ),
         ({"memory.storage": "spikes"}, "would replay other images than a surrogate network is shown, which sees grey"),
         ({"learner.epochs": 2, "stream.scenario": "task-free"}, "epochs is 2, expected 1 in a task-free stream"),
         ({"learner.rehearsal_learning_rate": 0.1}, "^rehearsal_learning_rate is 0.1, expected 0.001 with 0 rehearsal"),

@@ -18,6 +18,9 @@ _UNUSED_LEARNING = {"gdumb": ("learning_rate", "averaging"), "published replay":
 """How a network learns, as far as a method does not use it."""
 
 
+_AROUND = ("around", "around_options")
+
+
 @dataclass(frozen=True)
 class LearnerSettings:
     """How a network learns from a stream. What the method does not use keeps its default.
@@ -53,6 +56,9 @@ class LearnerSettings:
         stored_batches: M of the published replay: stored batches a task.
         replay_learning_rate: of the published replay's second Adam.
         grow_heads: a new head for each task, in training only the task's own (published, class-incremental).
+        around: a method that works around this one: online decay, weight decay, decay once, pruning, protected units,
+            fusion, or fusion, then replay; or one of one's own as ``method``. None if empty.
+        around_options: its own settings, such as ``{tau_prune_images: 200}``; see `spikelore.continual.methods.around`.
     """
 
     method: str = "experience replay"
@@ -78,6 +84,8 @@ class LearnerSettings:
     stored_batches: int = 0
     replay_learning_rate: float = 1e-4
     grow_heads: bool = False
+    around: str = ""
+    around_options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -122,7 +130,9 @@ class LearnerSettings:
             for name in ("policy", "storage"):
                 _refuse_unused(f"memory.{name}", getattr(memory, name), getattr(MemorySettings(), name), kind.name)
         for one in fields(self):
-            if one.name not in ("method", *used) and not (one.name == "options" and self.method not in METHODS):
+            if one.name not in ("method", *_AROUND, *used) and not (
+                one.name == "options" and self.method not in METHODS
+            ):
                 _refuse_unused(one.name, getattr(self, one.name), _default(one), kind.name)
         if given := self.options:
             typed.check_values(kind, given, "learner.options.")
@@ -130,7 +140,25 @@ class LearnerSettings:
                 raise InputError(f"learner.options has {both[0]}, expected it as a setting of its own; move it there")
             own |= {name: typed.converted(kind, name, value) for name, value in given.items()}
         learning = {one.name: getattr(self, one.name) for one in fields(GradientLearning)}
-        return kind(**own), GradientLearning(**learning)
+        return self._with_around(_method(kind, own, "learner.method")), GradientLearning(**learning)
+
+    def _with_around(self, base: Method) -> Method:
+        """Return the method that works around another one, if there is one."""
+        if not self.around:
+            _refuse_unused("around_options", self.around_options, {}, "no method around another")
+            return base
+        from spikelore.continual.methods.around import AROUND
+
+        kind = AROUND.get(self.around)
+        if kind is None and ":" not in self.around:
+            raise InputError(
+                f"learner.around is {self.around!r}, expected one of {'; '.join(AROUND)}, or one of your own as "
+                "FILE.py:CLASS; choose one"
+            )
+        kind = kind or own_class("learner.around", self.around, "a method that works around another", _is_method)
+        typed.check_values(kind, self.around_options, "learner.around_options.")
+        given = {name: typed.converted(kind, name, value) for name, value in self.around_options.items()}
+        return _method(kind, {**given, "base": base}, "learner.around")
 
     def turned_to(self, method: str) -> Self:
         """Return the settings for another method: those that it does not use go back to their defaults."""
@@ -151,6 +179,13 @@ class LearnerSettings:
         """Return the ``best`` replay preset, `DarkReplay.best`; for `SurrogateConfig.best`."""
         learning = GradientLearning(learning_rate=2e-3, readout="drive", averaging=0.98)
         return replace(cls.of(DarkReplay.best(MemorySettings(images=1)), learning), **changes)
+
+
+def _method(kind: type[Method], settings: Mapping[str, Any], name: str) -> Method:
+    try:
+        return kind(**settings)
+    except TypeError as error:  # a setting without a default, of one's own
+        raise InputError(f"{name} names {kind.name}, which is refused ({error}); give its settings") from error
 
 
 def _is_method(found: type) -> bool:

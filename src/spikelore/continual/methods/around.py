@@ -512,3 +512,9 @@ class FusingThenReplaying(Fusing):
         fusing, told = json.loads(facts)
         super().load_state_dict({k: v for k, v in arrays.items() if not k.startswith("store/")}, fusing)
         self.store.load_memory_state(_under("store", arrays), told)
+
+
+AROUND: dict[str, type[Around]] = {
+    kind.name: kind for kind in (OnlineDecay, WeightDecay, DecayOnce, Pruning, Protection, Fusion, FusionThenReplay)
+}
+"""Each method that works around another one, by its name."""
