@@ -1,5 +1,6 @@
 """What the documentation shows is so: docstrings' examples, Python on the pages, commands."""
 
+import ast
 import doctest
 import importlib
 import re
@@ -85,6 +86,15 @@ GIVEN = {"README.md": _of_readme, "data.md": _of_data, "decay.md": _of_decay, "r
 """What the reader of a page has by then."""
 
 
+def without_docstring(code: str) -> str:
+    body = ast.parse(code).body
+    return ast.dump(ast.Module(body[1:] if ast.get_docstring(ast.Module(body, [])) else body, []))
+
+
+SCRIPTS = {without_docstring(path.read_text("utf-8")) for path in (ROOT / "examples").glob("*.py")}
+"""What `test_examples.py` runs."""
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_python_on_a_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -92,6 +102,8 @@ def test_python_on_a_page(page, tmp_path, monkeypatch):
     monkeypatch.setattr(config_file, "execute", lambda config, out, data_dir: (config, out, data_dir))  # minutes
     known = GIVEN.get(page.name, dict)()
     for block in blocks(page, "python"):
+        if without_docstring(block) in SCRIPTS:
+            continue
         try:
             exec(compile(block, page.name, "exec"), known)
         except ModuleNotFoundError as error:
