@@ -28,7 +28,7 @@ CORE = [
     "tests/unit/test_run_folder.py",
     "tests/unit/test_streams.py",
     "tests/unit/test_sweep.py",
-    "tests/unit/test_tables.py",
+    "tests/unit/test_report_tables.py",
     "tests/unit/test_template_stdp.py",
     "tests/unit/test_typed.py",
 ]

@@ -6,38 +6,37 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from inspect import signature
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentParser, Namespace
-
 from spikelore.errors import InputError, SpikeloreError, printable
 from spikelore.files import user_path
+from spikelore.folders import folder_for
 from spikelore.report.tables import print_table
 
 if TYPE_CHECKING:
     from spikelore.experiments.config_file import Published
 
 
-def _path(text: str | Path) -> Path:
+def _path(text: str) -> Path:
     try:
         return user_path(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _whole(text: str | int) -> int:  # a number, too: the parser asks again what it has been given
-    if not re.fullmatch(r"[-+]?[0-9]{1,1000}", str(text).strip()):
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[-+]?[0-9]{1,1000}", text.strip()):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number, expected one such as 3")
     return int(text)
 
 
-def _seed(text: str | int) -> int:
+def _seed(text: str) -> int:
     from spikelore.randomness import check_seed
 
     try:
@@ -52,25 +51,20 @@ def _say(sentence: str) -> None:
         print(f"spikelore: {sentence}", file=sys.stderr, flush=True)
 
 
-class _OneLineParser(ArgumentParser):
-    """Says what is wrong in one line and exits with 2."""
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, and takes no beginnings of names for names."""
 
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        del ex
-        _say(f"{' '.join(message.split())} (see: {self.prog} --help)")
-        raise SystemExit(2)
-
-
-class _ConfigParser(argparse.ArgumentParser):
-    """Leaves options that it does not know to the experiment's own configuration, which is strict."""
+    def __init__(self, command: str = "", *, description: str, **other: Any) -> None:
+        super().__init__(**{"prog": f"spikelore {command}", **other}, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> Any:
-        if message.startswith("unrecognized arguments"):
-            message += "; a value that is a list is written in brackets and quotes, as in --name '[4, 8]'"
-        raise InputError(f"{message} (see: {self.prog} --help)")
+        raise InputError(f"{' '.join(message.split())} (see: {self.prog} --help)")
 
     def parse_apart(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-        """Return the options that this parser knows, and the words of all others with their values."""
+        """Return the options that this parser knows, and the words of all others with their values.
+
+        Those are for the experiment's own configuration, which is strict.
+        """
         own: list[str] = []
         others: list[str] = []
         rest = list(words)
@@ -83,20 +77,30 @@ class _ConfigParser(argparse.ArgumentParser):
             takes_value = known.nargs != 0 if known else kind is others
             if takes_value and not equals and rest and not rest[0].startswith("--"):
                 kind.append(rest.pop(0))
-        return self.parse_args(own), others
+        arguments, unknown = self.parse_known_args(own)
+        if unknown:
+            self.error(
+                f"unrecognized arguments: {' '.join(unknown)}; a value that is a list is written in brackets and "
+                "quotes, as in --name '[4, 8]'"
+            )
+        return arguments, others
 
 
-def _parser(description: str) -> _OneLineParser:
-    return _OneLineParser(description=description, formatter_class=argparse.HelpFormatter, allow_abbrev=False)
+_COMMON: dict[str, dict[str, Any]] = {
+    "--data-dir": {"type": _path, "help": "folder of datasets (else SPIKELORE_DATA, else the cache)"},
+    "--seed": {"type": _seed, "default": 0, "help": "root seed (default: 0)"},
+    "--out": {"type": _path, "help": "run folder (default: a new one under runs/)"},
+    "--resume": {"action": "store_true", "help": "go on with an interrupted run"},
+    "--debug": {"action": "store_true", "help": "show a traceback when something fails"},
+}
+"""Options of several commands."""
 
 
-def _add_common(parser: ArgumentParser, *, seed: bool = True, out: str | None = None) -> None:
-    parser.add_argument("--data-dir", type=_path, help="folder of datasets (else SPIKELORE_DATA, else the cache)")
-    if seed:
-        parser.add_argument("--seed", type=_seed, default=0, help="root seed (default: 0)")
-    if out:
-        parser.add_argument("--out", type=_path, help=out)
-    parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
+def _add_common(parser: argparse.ArgumentParser, *names: str, **helps: str) -> None:
+    """Add options of several commands, ``--debug`` among them always; ``helps`` tell some in other words."""
+    for name in (*names, "--debug"):
+        options = dict(_COMMON[name])
+        parser.add_argument(name, help=helps.get(name[2:], options.pop("help")), **options)
 
 
 _NOT_SHOWN = (
@@ -128,29 +132,29 @@ def _title(results: dict[str, Any]) -> str:
     return f"{results['experiment']} on {', '.join(results['data'])}, seed {results['seed']}"
 
 
-def _data_parser() -> _OneLineParser:
-    parser = _parser("List, download, import and check datasets.")
-    commands = parser.add_subcommands(dest="action")
-    for name, text in (("list", "what there is"), ("check", "verify every dataset that is there")):
-        one = _parser(f"Datasets: {text}.")
-        _add_common(one, seed=False)
-        commands.add_subcommand(name, one, help=text)
-        one.prog = f"spikelore data {name}"
-    fetch = _parser("Download a dataset, with checksums.")
-    fetch.add_argument("name", type=str, help="a name from: spikelore data list")
-    _add_common(fetch, seed=False)
-    commands.add_subcommand("fetch", fetch, help="download a dataset")
-    fetch.prog = "spikelore data fetch"
-    importing = _parser("Make a dataset of a folder that holds one sub-folder of images a class.")
+def _data_parser() -> _Parser:
+    parser = _Parser("data", description="List, download, import and check datasets.")
+    commands = parser.add_subparsers(dest="action", required=True)
+
+    def add(name: str, text: str, description: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=description)
+        _add_common(one, "--data-dir")
+        return one
+
+    add("list", "what there is", "Datasets: what there is.")
+    add("check", "verify every dataset that is there", "Datasets: verify every dataset that is there.")
+    fetch = add("fetch", "download a dataset", "Download a dataset, with checksums.")
+    fetch.add_argument("name", help="a name from: spikelore data list")
+    importing = add(
+        "import", "make a dataset of a folder of images",
+        "Make a dataset of a folder that holds one sub-folder of images a class.",
+    )  # fmt: skip
     importing.add_argument("folder", type=_path, help="CLASS/IMAGES, train/CLASS and test/CLASS, or a file .npz")
-    importing.add_argument("--name", type=str, help="name of the dataset (default: the folder's)")
-    importing.add_argument("--size", type=str, help="rows x columns, as in 28 or 20x28 (default: 28)")
+    importing.add_argument("--name", help="name of the dataset (default: the folder's)")
+    importing.add_argument("--size", help="rows x columns, as in 28 or 20x28 (default: 28)")
     importing.add_argument("--invert", choices=["auto", "yes", "no"], help="auto: if the border is bright (default)")
     importing.add_argument("--test-share", type=float, help="share for testing if there is no test/ (default: 0.2)")
-    _add_common(importing, seed=False)
     importing.add_argument("--seed", type=_seed, help="seed of the division into train and test (default: 0)")
-    commands.add_subcommand("import", importing, help="make a dataset of a folder of images")
-    importing.prog = "spikelore data import"
     return parser
 
 
@@ -175,11 +179,10 @@ def _print_almost(data_dir: Path | None) -> None:
         print(f"almost  {printable(name)}: {printable(sentence)}")
 
 
-def _data(arguments: Namespace) -> int:
+def _data(options: argparse.Namespace) -> int:
     from spikelore import data
 
-    action = arguments.action
-    options = arguments[action]
+    action = options.action
     if action == "list":
         rows = [
             {**vars(info), "name": printable(info.name), "description": printable(info.description)}
@@ -220,22 +223,19 @@ _EXPERIMENT_OPTIONS: dict[str, dict[str, Any]] = {
 """Options of `reproduce` that an experiment has if its ``at_scale`` has a parameter of that name."""
 
 
-def _reproduce_parser() -> _OneLineParser:
+def _reproduce_parser() -> _Parser:
     from spikelore.experiments.config_file import PUBLISHED
 
-    parser = _parser("Run a published experiment.")
-    commands = parser.add_subcommands(dest="experiment")
+    parser = _Parser("reproduce", description="Run a published experiment.")
+    commands = parser.add_subparsers(dest="experiment", required=True)
     texts = {name: kind.summary for name, kind in PUBLISHED.items()}
     for name, text in {**texts, "all": f"all of them, one after another: {', '.join(texts)}"}.items():
-        one = _parser(f"Reproduce {name}: {text}.")
+        one = commands.add_parser(name, help=text, description=f"Reproduce {name}: {text}.")
         one.add_argument("--scale", choices=["quick", "paper"], default="quick", help="sizes (default: quick)")
         for option in _own_options(PUBLISHED[name]) if name in PUBLISHED else ():
             one.add_argument(f"--{option.replace('_', '-')}", dest=option, **_EXPERIMENT_OPTIONS[option])
-        one.add_argument("--resume", action="store_true", help="go on with an interrupted run")
         folders = "run folder" if name in PUBLISHED else "folder of the runs"
-        _add_common(one, out=f"{folders} (default: a new one under runs/)")
-        commands.add_subcommand(name, one, help=text)
-        one.prog = f"spikelore reproduce {name}"
+        _add_common(one, "--resume", "--data-dir", "--seed", "--out", out=f"{folders} (default: a new one under runs/)")
     return parser
 
 
@@ -244,39 +244,10 @@ def _own_options(kind: "Published") -> list[str]:
     return [name for name in signature(kind.at_scale).parameters if name in _EXPERIMENT_OPTIONS]
 
 
-def _new_folder(stem: str, resume: bool) -> Path:
-    """Make runs/STEM, or STEM-2, -3 ... when it is taken, and return it; with ``resume`` return the newest one."""
-    from itertools import chain, count
-
-    from spikelore.folders import make_first
-
-    names = (Path("runs") / name for name in chain([stem], (f"{stem}-{n}" for n in count(2))))
-    if not resume:
-        return make_first(names)
-    newest = next(names)
-    for following in names:
-        if not following.exists():
-            return newest
-        newest = following
-    raise AssertionError("there is always a further name")
-
-
-@contextmanager
-def _folder_for(out: Path | None, stem: str, resume: bool) -> Iterator[Path]:
-    """Give the folder that was named, else a new one, which goes again if nothing came into it."""
-    folder = out or _new_folder(stem, resume)
-    try:
-        yield folder
-    finally:
-        if out is None and not resume:
-            with suppress(OSError):  # not empty, as it should be
-                folder.rmdir()
-
-
-def _reproduce(arguments: Namespace) -> int:
+def _reproduce(options: argparse.Namespace) -> int:
     from spikelore.experiments.config_file import PUBLISHED
 
-    name, options = arguments.experiment, arguments[arguments.experiment]
+    name = options.experiment
     if name != "all":
         return _reproduce_one(name, options, options.out)
     for each in PUBLISHED:
@@ -284,21 +255,23 @@ def _reproduce(arguments: Namespace) -> int:
     return 0
 
 
-def _reproduce_one(name: str, options: Namespace, out: Path | None) -> int:
+def _reproduce_one(name: str, options: argparse.Namespace, out: Path | None) -> int:
     from spikelore.experiments.config_file import PUBLISHED, execute
 
     kind = PUBLISHED[name]
-    own = {option: options.get(option) for option in _own_options(kind)}
+    own = {option: getattr(options, option, None) for option in _own_options(kind)}
     config = kind.at_scale(options.scale, **own, seed=options.seed)
     words = ["".join(map(str, value)) for value in own.values() if value]
     stem = "-".join([name, options.scale, *words, f"seed{options.seed}"])
-    with _folder_for(out, stem, options.resume) as folder:
+    with folder_for(out, stem, options.resume) as folder:
         _finish(folder, execute(config, folder, options.data_dir, resume=options.resume))
     return 0
 
 
-def _fuse_parser() -> _OneLineParser:
-    parser = _parser("Fuse trained networks that share their feature layers into one, without data.")
+def _fuse_parser() -> _Parser:
+    parser = _Parser(
+        "fuse", description="Fuse trained networks that share their feature layers into one, without data."
+    )
     parser.add_argument("networks", type=_path, nargs="+", help="checkpoints (.safetensors), two or more")
     parser.add_argument("--out", type=_path, required=True, help="folder for fused.safetensors")
     parser.add_argument(
@@ -307,17 +280,14 @@ def _fuse_parser() -> _OneLineParser:
         "by a score (default: order if all networks are consolidated, else merge)",
     )  # fmt: skip
     parser.add_argument(
-        "--score",
-        type=str,
-        default="correlation",
-        help="how units compete; raw as published (default: correlation)",
+        "--score", default="correlation", help="how units compete; raw as published (default: correlation)"
     )
     parser.add_argument("--size", type=_whole, help="units of the fused network (default: as the first)")
     parser.add_argument(
         "--budget", action="append", default=[], metavar="N:CLASS=UNITS",
         help="units to keep of a class of network N (1, 2 ...); repeat for each; if given, all must be",
     )  # fmt: skip
-    parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
+    _add_common(parser)
     return parser
 
 
@@ -340,7 +310,7 @@ def _budgets(texts: Sequence[str], networks: int) -> list[dict[int, int]] | None
     return budgets
 
 
-def _fuse(arguments: Namespace) -> int:
+def _fuse(arguments: argparse.Namespace) -> int:
     from spikelore.continual import fusion
     from spikelore.folders import Writer
     from spikelore.networks.first_spike import FirstSpikeNetwork
@@ -359,20 +329,16 @@ def _fuse(arguments: Namespace) -> int:
     return 0
 
 
-def _run_parser() -> _ConfigParser:
-    parser = _ConfigParser(
-        prog="spikelore run",
-        allow_abbrev=False,
+def _run_parser() -> _Parser:
+    parser = _Parser(
+        "run",
         description="Run an experiment from a YAML file; any value can be overridden by its name, as in "
         "--seed 3 or --network.layer_1.threshold 12. `spikelore config show CONFIG` tells all names.",
     )
     parser.add_argument(
         "config", nargs="?", help="a YAML file, such as a run's config.yaml, or a name from: spikelore config list"
     )
-    parser.add_argument("--out", type=_path, help="run folder (default: a new one under runs/)")
-    parser.add_argument("--data-dir", type=_path, help="folder of datasets (else SPIKELORE_DATA, else the cache)")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
+    _add_common(parser, "--out", "--data-dir", "--resume")
     return parser
 
 
@@ -390,7 +356,7 @@ def _run(words: Sequence[str]) -> int:
     table = expected.beside(file)
     # an override makes another experiment, of which nothing is expected
     expectations = expected.read(table) if table.exists() and not overrides else []
-    with _folder_for(arguments.out, file.stem, arguments.resume) as out:
+    with folder_for(arguments.out, file.stem, arguments.resume) as out:
         results = config_file.execute(config, out, arguments.data_dir, resume=arguments.resume)
         _finish(out, results)
     if expectations:
@@ -400,21 +366,20 @@ def _run(words: Sequence[str]) -> int:
     return 0
 
 
-def _config_parser(action: str) -> _ConfigParser:
-    parser = _ConfigParser(prog="spikelore config", allow_abbrev=False, description="Shipped configurations.")
+def _config_parser(action: str) -> _Parser:
     if action == "list":
-        parser = _ConfigParser(prog="spikelore config list", description="List the configurations that are shipped.")
+        parser = _Parser("config list", description="List the configurations that are shipped.")
     elif action == "show":
-        parser = _ConfigParser(
-            prog="spikelore config show",
-            allow_abbrev=False,
+        parser = _Parser(
+            "config show",
             description="Print a whole configuration as YAML, with what each value means; saved to a file, it can be "
             "changed and run. Values can be overridden by their names.",
         )
         parser.add_argument("config", help="a name from `spikelore config list`, a kind of experiment, or a file")
     else:
+        parser = _Parser("config", description="Shipped configurations.")
         parser.add_argument("action", choices=["list", "show"], help="what there is, or one with every value explained")
-    parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
+    _add_common(parser)
     return parser
 
 
@@ -442,60 +407,31 @@ def _config(words: Sequence[str]) -> int:
     return 0
 
 
-def _evaluate_parser() -> _OneLineParser:
-    parser = _parser("Measure a checkpoint, or every checkpoint of a run, on a dataset's test set.")
+def _evaluate_parser() -> _Parser:
+    parser = _Parser(
+        "evaluate", description="Measure a checkpoint, or every checkpoint of a run, on a dataset's test set."
+    )
     parser.add_argument("run", type=_path, help="a run folder or a checkpoint (.safetensors)")
-    parser.add_argument("--data", type=str, help="dataset name (a replay run: by default its own)")
+    parser.add_argument("--data", help="dataset name (a replay run: by default its own)")
     parser.add_argument("--classes", type=_whole, nargs="+", help="only images of these classes (default: all)")
-    _add_common(parser, seed=False)
+    _add_common(parser, "--data-dir")
     return parser
 
 
-def _evaluate(arguments: Namespace) -> int:
-    from spikelore.data import load
-    from spikelore.experiments import config_file
-    from spikelore.metrics import accuracy, silence
-    from spikelore.networks import checkpoint as checkpoint_file
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from spikelore.experiments.evaluation import evaluate
 
-    path: Path = arguments.run
-    if not path.exists():
-        raise InputError(
-            f"{path} does not exist, expected a run folder or a checkpoint (.safetensors); correct the path"
-        )
-    if (path / "config.yaml").exists():
-        config = config_file.read(path / "config.yaml")
-        measure = config_file.KINDS[config_file.kind_of(config)].evaluate
-        if measure is not None:
-            rows = measure(config, path, arguments.data, arguments.data_dir, arguments.classes or ())
-            print_table(rows, list(rows[0]), f"{path.name}: {_asked(arguments.classes)}")
-            return 0
-    if arguments.data is None:
-        raise InputError("no dataset is named, expected one of: spikelore data list; name it with --data")
-    found = sorted(path.glob("checkpoints/*.safetensors")) if path.is_dir() else [path]
-    checkpoints = [one for one in found if one.name != "state.safetensors"]
-    if not checkpoints:
-        raise InputError(f"{path} holds no checkpoints; give a run folder or a .safetensors file")
-    dataset = load(arguments.data, arguments.data_dir)
-    missing = sorted(set(arguments.classes or ()) - set(dataset.classes))
-    if missing:
-        raise InputError(f"{arguments.data} has no class {missing[0]}; it has {list(dataset.classes)}")
-    test = dataset.test.of_classes(arguments.classes) if arguments.classes else dataset.test
-    rows = []
-    for checkpoint in checkpoints:
-        decisions = checkpoint_file.load(checkpoint).predict(test.images)
-        values = {"accuracy": accuracy(decisions, test.labels), "silent": silence(decisions)}
-        rows.append({"checkpoint": checkpoint.stem, **values})
-    print_table(rows, list(rows[0]), f"{arguments.data}: {len(test)} test images")
+    title, rows = evaluate(arguments.run, arguments.data, arguments.data_dir, arguments.classes or ())
+    print_table(rows, list(rows[0]), title)
     return 0
 
 
-def _asked(classes: Sequence[int] | None) -> str:
-    return f"test images of classes {', '.join(map(str, classes))}" if classes else "test images"
-
-
-def _sweep_parser() -> _OneLineParser:
-    parser = _parser("Run an experiment over a grid of values and seeds; one report a grid point compares its seeds.")
-    parser.add_argument("config", type=str, help="a YAML file, or a name from: spikelore config list")
+def _sweep_parser() -> _Parser:
+    parser = _Parser(
+        "sweep",
+        description="Run an experiment over a grid of values and seeds; one report a grid point compares its seeds.",
+    )
+    parser.add_argument("config", help="a YAML file, or a name from: spikelore config list")
     parser.add_argument(
         "--grid", action="append", default=[], metavar="KEY=VALUE,VALUE,...",
         help="values of one name, those that are lists in brackets, as in network.channels=[4,8],[8,16]; may be "
@@ -503,18 +439,20 @@ def _sweep_parser() -> _OneLineParser:
     )  # fmt: skip
     parser.add_argument("--seeds", type=_whole, default=1, help="seeds 0 .. SEEDS-1 (default: 1)")
     parser.add_argument("--jobs", type=_whole, help="at most so many runs at once (default: one a core)")
-    parser.add_argument("--ray", type=str, help="spread runs with Ray: local, or the address of a cluster")
-    parser.add_argument("--resume", action="store_true", help="go on: finished runs are kept")
-    _add_common(parser, seed=False, out="folder of the runs (default: a new one under runs/)")
+    parser.add_argument("--ray", help="spread runs with Ray: local, or the address of a cluster")
+    _add_common(
+        parser, "--resume", "--data-dir", "--out",
+        resume="go on: finished runs are kept", out="folder of the runs (default: a new one under runs/)",
+    )  # fmt: skip
     return parser
 
 
-def _sweep(arguments: Namespace) -> int:
+def _sweep(arguments: argparse.Namespace) -> int:
     from spikelore.experiments import shipped
     from spikelore.experiments.sweep import sweep
 
     file = shipped.find(arguments.config)
-    with _folder_for(arguments.out, f"{file.stem}-sweep", arguments.resume) as out:
+    with folder_for(arguments.out, f"{file.stem}-sweep", arguments.resume) as out:
         pages = sweep(
             file, arguments.grid, arguments.seeds, out, arguments.data_dir,
             resume=arguments.resume, jobs=arguments.jobs, ray=arguments.ray,
@@ -524,15 +462,15 @@ def _sweep(arguments: Namespace) -> int:
     return 0
 
 
-def _report_parser() -> _OneLineParser:
-    parser = _parser("Write a run's report again, or one report that compares several runs.")
+def _report_parser() -> _Parser:
+    parser = _Parser("report", description="Write a run's report again, or one report that compares several runs.")
     parser.add_argument("runs", type=_path, nargs="+", help="run folders")
     parser.add_argument("--out", type=_path, default=Path("comparison"), help="folder of a comparison")
-    parser.add_argument("--debug", action="store_true", help="show a traceback when something fails")
+    _add_common(parser)
     return parser
 
 
-def _report(arguments: Namespace) -> int:
+def _report(arguments: argparse.Namespace) -> int:
     from spikelore import report
 
     runs = arguments.runs
@@ -540,15 +478,15 @@ def _report(arguments: Namespace) -> int:
     return 0
 
 
-def _bench_parser() -> _OneLineParser:
-    parser = _parser("Measure speed, checking results in the same run; prints JSON.")
+def _bench_parser() -> _Parser:
+    parser = _Parser("bench", description="Measure speed, checking results in the same run; prints JSON.")
     parser.add_argument("what", choices=["first-spike", "lif", "surrogate"], help="which network")
     parser.add_argument("--images", type=_whole, default=512, help="images a measurement (default: 512)")
-    _add_common(parser)
+    _add_common(parser, "--data-dir", "--seed")
     return parser
 
 
-def _bench(arguments: Namespace) -> int:
+def _bench(arguments: argparse.Namespace) -> int:
     if arguments.what == "first-spike":
         from spikelore.bench.first_spike import first_spike as measure
     elif arguments.what == "lif":
@@ -610,9 +548,7 @@ def _dispatch(words: list[str]) -> int:
     if command in ("run", "config"):
         return (_run if command == "run" else _config)(rest)
     make_parser, action, _ = _COMMANDS[command]
-    parser = make_parser()
-    parser.prog = f"spikelore {command}"
-    return action(parser.parse_args(rest))
+    return action(make_parser().parse_args(rest))
 
 
 def _refuse_repeated(words: Sequence[str]) -> None:

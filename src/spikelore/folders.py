@@ -4,8 +4,9 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
@@ -158,3 +159,28 @@ def make_first(paths: Iterable[Path]) -> Path:
         except OSError as error:
             raise cannot_write(path, error) from error
     raise AssertionError("there is always a further name")
+
+
+def new_folder(stem: str, resume: bool) -> Path:
+    """Make runs/STEM, or STEM-2, -3 ... when it is taken, and return it; with ``resume`` return the newest one."""
+    names = (Path("runs") / name for name in chain([stem], (f"{stem}-{n}" for n in count(2))))
+    if not resume:
+        return make_first(names)
+    newest = next(names)
+    for following in names:
+        if not following.exists():
+            return newest
+        newest = following
+    raise AssertionError("there is always a further name")
+
+
+@contextmanager
+def folder_for(out: Path | None, stem: str, resume: bool) -> Iterator[Path]:
+    """Give the folder that was named, else a new one, which goes again if nothing came into it."""
+    folder = out or new_folder(stem, resume)
+    try:
+        yield folder
+    finally:
+        if out is None and not resume:
+            with suppress(OSError):  # not empty, as it should be
+                folder.rmdir()

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spikelore.errors import SpikeloreError
+from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import parallel
 from spikelore.experiments.parallel import spread
 
@@ -100,6 +100,55 @@ def own_number(_: int) -> int:
 def test_a_process_that_may_start_no_others_does_all_itself(monkeypatch):
     monkeypatch.setattr(parallel, "current_process", lambda: SimpleNamespace(daemon=True))
     assert [*spread(own_number, [(0,), (1,)])] == [(0, os.getpid()), (1, os.getpid())]
+
+
+class Ray:
+    """Ray as far as it is used, with calls that are done, last first, when they are waited for."""
+
+    def __init__(self):
+        self.calls = []
+
+    def init(self, **options):
+        self.calls.append(options)
+
+    def shutdown(self):
+        self.calls.append("shutdown")
+
+    def remote(self, num_cpus):
+        return lambda function: SimpleNamespace(remote=lambda *arguments: (function, arguments))
+
+    def wait(self, references):
+        return [references[-1]], references[:-1]
+
+    def get(self, reference):
+        function, arguments = reference
+        return function(*arguments)
+
+
+def told_twice(number: int, tell) -> int:
+    tell(0.5)
+    if number > 3:
+        raise SpikeloreError("number 4 fails")
+    return 2 * number
+
+
+@pytest.mark.parametrize("ray", [None, "local", "10.0.0.1:6379"])
+def test_parts_are_run_here_or_by_ray(ray, monkeypatch):
+    cluster = Ray()
+    monkeypatch.setattr(parallel.optional, "find", lambda name: (cluster,))
+    parts = {f"part {n}": (n,) for n in range(4)}
+    assert parallel.run_parts(told_twice, parts, "parts", jobs=1, ray=ray) == {f"part {n}": 2 * n for n in range(4)}
+    address = None if ray == "local" else ray
+    assert cluster.calls == ([] if ray is None else [{"address": address, "include_dashboard": False}, "shutdown"])
+    with pytest.raises(SpikeloreError, match="number 4 fails"):
+        parallel.run_parts(told_twice, {**parts, "part 4": (4,)}, "parts", jobs=1, ray=ray)
+    assert ray is None or cluster.calls[-1] == "shutdown"
+
+
+def test_without_ray_is_told_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(parallel.optional, "find", lambda name: "ray cannot be imported (why)")
+    with pytest.raises(InputError, match=r"--ray needs Ray, but ray cannot be imported \(why\); install it with: pip"):
+        parallel.run_parts(told_twice, {"a": (1,)}, "parts", ray="local")
 
 
 _UNGUARDED = """

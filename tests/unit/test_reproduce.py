@@ -12,6 +12,7 @@ from spikelore.experiments.reproduce import PRESETS
 from spikelore.experiments.reproduce.decay import DecayExperiment
 from spikelore.experiments.reproduce.decay import at_scale as decay
 from spikelore.experiments.reproduce.fusion import at_scale as fusion
+from spikelore.folders import new_folder
 
 
 @pytest.fixture
@@ -95,13 +96,13 @@ def test_decay_at_scale():
 
 def test_a_new_folder_takes_the_next_number_and_resume_the_newest(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert cli._new_folder("one", resume=True) == Path("runs/one")
+    assert new_folder("one", resume=True) == Path("runs/one")
     assert not Path("runs").exists()
-    assert [cli._new_folder("one", resume=False).name for _ in range(3)] == ["one", "one-2", "one-3"]
+    assert [new_folder("one", resume=False).name for _ in range(3)] == ["one", "one-2", "one-3"]
     assert Path("runs/one-3").is_dir()
-    assert cli._new_folder("one", resume=True) == Path("runs/one-3")
+    assert new_folder("one", resume=True) == Path("runs/one-3")
     Path("runs/one-2").rmdir()
-    assert cli._new_folder("one", resume=False) == Path("runs/one-2")
+    assert new_folder("one", resume=False) == Path("runs/one-2")
 
 
 def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from spikelore.report import style
@@ -95,7 +95,7 @@ def _spikes(rows: list[Row], presets: Sequence[str]) -> Drawing:
         panel.set_xticks(range(len(mine)), [_SETS[row["set"]].replace(" ", "\n") for row in mine])
         panel.grid(visible=False, axis="x")
         panel.set_title(PRESETS[preset])
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else ""))
+        panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "")
     axes[0].set_ylabel("output spikes in a test set")
     style.legend(figure, axes, 2)
     return Drawing(
@@ -157,7 +157,7 @@ def _name(training: str) -> str:
 
 def _thousands(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("training images")
 
 
@@ -214,7 +214,7 @@ def _over_training(run: Run, histories: dict[str, list[Row]]) -> Drawing:
         panel.grid(visible=False)
         _thousands(panel)
     bar = figure.colorbar(colours, ax=axes, label="share of weights", shrink=0.9, pad=0.01)
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     return Drawing(
         "weights_training",
         "Weights over training",
@@ -301,7 +301,7 @@ def _threshold(run: Run, preset: str) -> Drawing:
 def _each_run(rows: list[Row], shares: list[Row], presets: Sequence[str]) -> Drawing:
     """Every run as a dot: what is left of the spikes, and accuracy."""
     figure, (left, right) = style.panels(2, 3.6)
-    names = list(dict.fromkeys(row["set"] for row in rows))
+    names = different(rows, "set")
     lowest = min((v for row in rows if "left" in row for v in row["left"].values if v > 0), default=1e-4)
     floor = 10 ** np.floor(np.log10(lowest)) / 10
     for n, preset in enumerate(presets):
@@ -315,9 +315,7 @@ def _each_run(rows: list[Row], shares: list[Row], presets: Sequence[str]) -> Dra
         left.scatter([], [], s=26, color=style.colour(n), label=PRESETS[preset])
     left.set_yscale("log")
     left.set_ylim(floor / 2, 2)
-    left.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: "none" if np.isclose(value, floor) else f"{100 * value:g} %")
-    )
+    left.yaxis.set_major_formatter(lambda value, _: "none" if np.isclose(value, floor) else f"{100 * value:g} %")
     left.set_xticks(range(len(names)), [_SETS[name].replace(" ", "\n") for name in names])
     left.set_title("Spikes left by decay")
     right.set_xticks(
@@ -326,7 +324,7 @@ def _each_run(rows: list[Row], shares: list[Row], presets: Sequence[str]) -> Dra
         fontsize=8,
     )
     right.set_title("Accuracy on known classes")
-    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+    right.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     right.set_xlim(-0.4, 2 * len(presets) - 0.6)
     style.legend(figure, [left], 2)
     return Drawing("runs", "Every run", "One dot a run; lines join one run without and with decay.", figure)

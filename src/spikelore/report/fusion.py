@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig
@@ -164,7 +164,7 @@ def _histogram(run: Run) -> Drawing:
         panel.grid(visible=False, axis="x")
         panel.set_yscale("log")
         panel.set_ylim(bottom=0.7)
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+        panel.yaxis.set_major_formatter("{x:.0f}")
         panel.yaxis.set_minor_formatter(NullFormatter())
         panel.text(
             0.98, 0.95, f"{int((count == 0).sum())} of {len(count)} never decide",

@@ -1,0 +1,54 @@
+"""Trained networks on a dataset's test set: those of a run, or a checkpoint."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spikelore.data import load
+from spikelore.errors import InputError
+from spikelore.experiments import config_file
+from spikelore.metrics import accuracy, silence
+from spikelore.networks import checkpoint
+
+
+def evaluate(
+    path: Path, data: str | None, data_dir: Path | None, classes: Sequence[int] = ()
+) -> tuple[str, list[dict[str, Any]]]:
+    """Return what was asked in words, and a row for each network.
+
+    Args:
+        path: a run folder or a checkpoint.
+        data: name of the dataset; not needed where a run decides on its own.
+        data_dir: folder of datasets.
+        classes: only images of these are asked; all if none is given.
+
+    Raises:
+        InputError: no such folder or file, no network in it, no dataset, or no such class in it.
+    """
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist, expected a run folder or a checkpoint (.safetensors); correct the path"
+        )
+    if (path / "config.yaml").exists():
+        config = config_file.read(path / "config.yaml")
+        measure = config_file.KINDS[config_file.kind_of(config)].evaluate
+        if measure is not None:
+            asked = f" of classes {', '.join(map(str, classes))}" if classes else ""
+            return f"{path.name}: test images{asked}", measure(config, path, data, data_dir, classes)
+    if data is None:
+        raise InputError("no dataset is named, expected one of: spikelore data list; name it with --data")
+    found = sorted(path.glob("checkpoints/*.safetensors")) if path.is_dir() else [path]
+    files = [one for one in found if one.name != "state.safetensors"]
+    if not files:
+        raise InputError(f"{path} holds no checkpoints; give a run folder or a .safetensors file")
+    dataset = load(data, data_dir)
+    missing = sorted(set(classes) - set(dataset.classes))
+    if missing:
+        raise InputError(f"{data} has no class {missing[0]}; it has {list(dataset.classes)}")
+    test = dataset.test.of_classes(classes) if classes else dataset.test
+    rows = []
+    for file in files:
+        decisions = checkpoint.load(file).predict(test.images)
+        values = {"accuracy": accuracy(decisions, test.labels), "silent": silence(decisions)}
+        rows.append({"checkpoint": file.stem, **values})
+    return f"{data}: {len(test)} test images", rows
