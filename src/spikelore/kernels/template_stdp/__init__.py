@@ -29,6 +29,8 @@ from spikelore.shapes import Labels, Weights
 
 _BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
 _BATCH = 64
+_AHEAD = 32
+"""Images that are scored together where fewer are decided at once: a unit that moves is scored anew for the rest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,10 @@ class Learner(Protocol):
 
     def decide(self, spikes: SpikeLists, images: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return each unit's score for ``images``, (B,F)."""
+        ...
+
+    def renew_(self, scores: NDArray[np.float32], spikes: SpikeLists, images: NDArray[np.int64]) -> None:
+        """Make ``scores`` (B,F) of ``images`` as `decide` would give them now: those of units moved since it was."""
         ...
 
     def move(
@@ -137,10 +143,14 @@ def train(
     changed = np.zeros(units, np.bool_)
     lengths = np.sqrt(np.maximum(spikes.counts(), 1)).astype(np.float32)
     counts = _Counts(np.zeros(units, np.int64), wins, least_rate)
-    right = 0
+    right, coming, scored = 0, order[:0], np.empty((0, units), np.float32)
+    ahead = max(1, _AHEAD // batch) * batch
     for start in range(0, len(order), batch):
         images, limit = order[start : start + batch], limits[start : start + batch]
-        scores = learner.decide(spikes, images)
+        if start % ahead == 0:
+            coming = order[start : start + ahead]
+            scored = learner.decide(spikes, coming)
+        scores, coming, scored = scored[:batch], coming[batch:], scored[batch:]
         competing = (ranks < limit[:, None]) & ~counts.unused()
         own = unit_classes == labels[images][:, None]
         best, taught, other = (
@@ -155,6 +165,8 @@ def train(
         moves = _moves(images, learns, taught, other, rate, margin is not None, plastic, counts)
         learner.move(spikes, *moves)
         changed[moves[1]] = True
+        if len(moves[1]) and len(coming):
+            learner.renew_(scored, spikes, coming)
     return Result(learner.weights(), right / len(order), counts.rewarded, changed, learner)
 
 

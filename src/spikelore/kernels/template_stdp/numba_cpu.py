@@ -3,8 +3,15 @@
 import numpy as np
 
 from spikelore.kernels.compiled import compiled
-from spikelore.kernels.reward_stdp.numba_cpu import block_potentials, one_potential, pack_synapses, pack_tiles, refresh
+from spikelore.kernels.reward_stdp.numba_cpu import (
+    block_potentials,
+    one_potential,
+    pack_synapses,
+    pack_tiles,
+    refresh,
+)
 from spikelore.kernels.template_stdp.correlation import competing
+from spikelore.kernels.vector import LANES
 
 
 @compiled()
@@ -43,14 +50,27 @@ class Learner:
 
     def decide(self, spikes, images):
         """See the reference."""
+        self._refresh()
+        return block_potentials(spikes, images, self._tiles, self._padding)[:, : self._shape[0]]
+
+    def renew_(self, scores, spikes, images):
+        """See the reference."""
+        for tile in self._refresh():
+            units = slice(tile * LANES, min((tile + 1) * LANES, self._shape[0]))
+            renewed = block_potentials(spikes, images, self._tiles[tile : tile + 1], self._padding)
+            scores[:, units] = renewed[:, : units.stop - units.start]
+
+    def _refresh(self):
+        """Lay out the weights that moved; return the tiles that they are in."""
         synapses = self._shape[2] ** 2
-        if self._changed.any():
-            rows = self._learned[self._changed, :, :synapses]
+        rows = self._learned[self._changed, :, :synapses]
+        touched = np.unique(np.flatnonzero(self._changed) // LANES)
+        if len(rows):
             moved = competing(rows.reshape(len(rows), *self._shape[1:]))
             self._scoring[self._changed, :, :synapses] = moved.reshape(rows.shape)
             refresh(self._scoring, self._changed, self._tiles)
             self._changed[:] = False
-        return block_potentials(spikes, images, self._tiles, self._padding)[:, : self._shape[0]]
+        return touched
 
     def move(self, spikes, images, units, rates):
         """See the reference."""

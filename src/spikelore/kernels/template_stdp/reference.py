@@ -20,6 +20,10 @@ class Learner:
         each = [potentials(spikes.spikes(n), self._competing, self._padding) for n in images]
         return np.array([scores.max(axis=(1, 2)) for scores in each], np.float32)
 
+    def renew_(self, scores, spikes, images):
+        """Make ``scores`` (B,F) of ``images`` as `decide` would give them now: those of units moved since it was."""
+        scores[...] = self.decide(spikes, images)
+
     def move(self, spikes, images, units, rates):
         """Move each unit towards (rate > 0) or away from (rate < 0) the image, at its best place, in order."""
         kernel = self._weights.shape[2]
