@@ -17,7 +17,9 @@ _ENCODED_AT_ONCE = 256
 
 
 class LatentReplayLearner(MemoryLearner):
-    """Layers below ``network.split`` are frozen after ``freeze_after`` images; from then on their spikes are replayed.
+    """Layers below ``network.split`` are frozen after ``freeze_after`` images, or if that is 0 after the first task.
+
+    From then on their spikes are replayed.
 
     The network gives ``features(images)``, spikes (T,B,...) or (1,B,...) where all steps are alike, and
     ``head(features)``, output spikes (T,B,K). A stored example takes a bit a neuron and step.
@@ -36,6 +38,8 @@ class LatentReplayLearner(MemoryLearner):
 
     _form: tuple[int, ...] = ()
     images_seen = 0
+    frozen = False
+    """Whether the layers below the split have stopped learning."""
 
     def make_storage(self) -> Storage:
         """Return the packing of the layer's spikes."""
@@ -57,11 +61,6 @@ class LatentReplayLearner(MemoryLearner):
     @property
     def _images(self) -> RawImages:
         return RawImages(self.input_shape)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the layers below the split have stopped learning."""
-        return self.images_seen >= self.method.freeze_after
 
     @torch.no_grad()
     def _features(self, images: Images) -> torch.Tensor:
@@ -87,7 +86,12 @@ class LatentReplayLearner(MemoryLearner):
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the cross entropy of the new images plus that of the replayed spikes."""
-        del labels, task
+        del labels
+        if task < 0 and not self.method.freeze_after:
+            raise InputError(
+                "freeze_after is 0, the end of the first task, expected a number of images in a stream that tells no "
+                "tasks; set it"
+            )
         if not self.frozen or not len(self.memory):
             return self.new_images_loss(self.logits(self.to_input(images)), columns)
         spikes, stored_labels, _ = self.drawn(self.method.replay_batch)
@@ -105,17 +109,27 @@ class LatentReplayLearner(MemoryLearner):
             return
         self.memory.offer(self._images.pack(images), labels, task=task)
         self.images_seen += len(images)
-        if self.frozen:
-            taken = self.memory.taken()
-            for places in np.split(taken, range(_ENCODED_AT_ONCE, len(taken), _ENCODED_AT_ONCE)):
-                rows, _, _ = self.memory.get(places)
-                self.memory.replace(places, self._encoded(self._images.unpack(rows)))
+        if 0 < self.method.freeze_after <= self.images_seen:
+            self._freeze()
+
+    def end_task(self, task: int) -> None:
+        """Freeze after the first task, if no number of images says when."""
+        super().end_task(task)
+        if not (self.method.freeze_after or self.frozen):
+            self._freeze()
+
+    def _freeze(self) -> None:
+        self.frozen = True
+        taken = self.memory.taken()
+        for places in np.split(taken, range(_ENCODED_AT_ONCE, len(taken), _ENCODED_AT_ONCE)):
+            rows, _, _ = self.memory.get(places)
+            self.memory.replace(places, self._encoded(self._images.unpack(rows)))
 
     def facts(self) -> dict[str, Any]:
-        """Return the number of images seen before the freezing beside the rest."""
-        return {**super().facts(), "images seen": self.images_seen}
+        """Return the number of images seen before the freezing, and whether that was, beside the rest."""
+        return {**super().facts(), "images seen": self.images_seen, "frozen": self.frozen}
 
     def load_facts(self, facts: Any) -> None:
         """Take over what `facts` returned."""
         super().load_facts(facts)
-        self.images_seen = facts["images seen"]
+        self.images_seen, self.frozen = facts["images seen"], facts["frozen"]

@@ -25,7 +25,7 @@ _HERE = "spikelore.continual.methods"
 _PARTS = ("features", "head")
 _LARGEST = 1e30
 _LEAST = {
-    "replay_batch": 1, "fisher_images": 1, "freeze_after": 1, "rehearsal_steps": 0, "stored_batches": 0,
+    "replay_batch": 1, "fisher_images": 1, "freeze_after": 0, "rehearsal_steps": 0, "stored_batches": 0,
 }  # fmt: skip
 _POSITIVE = ("rehearsal_learning_rate", "replay_learning_rate", "temperature")
 _NOT_NEGATIVE = ("strength", "replay_strength")
@@ -264,7 +264,8 @@ class LatentReplay(KeepsExamples):
     """The spikes of a frozen layer are stored in place of images.
 
     Attributes:
-        freeze_after: images after which the layers below the cut stop learning.
+        freeze_after: images after which the layers below the cut stop learning; 0 for after the first task, of which a
+            task-free stream does not tell.
 
     Source: Pellegrini et al. 2020 (arXiv 1912.01100).
     """
@@ -273,10 +274,11 @@ class LatentReplay(KeepsExamples):
     learner: ClassVar[Any] = f"{_HERE}.latent:LatentReplayLearner"
     local_learner: ClassVar[Any] = f"{_HERE}.local:LocalLatent"
 
-    freeze_after: int = 5000
+    freeze_after: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "listens", not self.freeze_after)
         if self.memory.storage != "raw":
             raise InputError(
                 f"memory.storage is {self.memory.storage!r}, expected 'raw' with latent replay, which stores spikes of "
