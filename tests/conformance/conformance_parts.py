@@ -79,8 +79,13 @@ class EverySecond:
         self.learner.load_state_dict(rest, facts)
 
 
+def surrogate(stream: sl.Stream, learning: sl.GradientLearning | None = None) -> sl.SurrogateNetwork:
+    """Return a surrogate network with six output units a class."""
+    return sl.SurrogateNetwork.for_stream(stream, seed=0, learning=learning, hidden=(32,), units_per_class=6)
+
+
 NETWORKS: dict[str, Callable[[sl.Stream], Any]] = {
-    "surrogate": lambda stream: sl.SurrogateNetwork.for_stream(stream, seed=0, hidden=(32,), units_per_class=6),
+    "surrogate": surrogate,
     "first-spike": lambda stream: sl.FirstSpikeNetwork.for_stream(stream, seed=0),
     "rate-lif": lambda stream: sl.RateLIFNetwork.for_stream(stream, seed=0, neurons_per_class=10),
     "wrapped": lambda stream: sl.TorchNetwork(

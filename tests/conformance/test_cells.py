@@ -17,7 +17,7 @@ FORGETFUL = ("surrogate", "wrapped")
 STORING = ("joint", "experience replay", "gdumb", "der++", "latent replay", "decay, replay", "fusion, then replay")
 """Methods that store something of it, or see all at once."""
 
-RUNNING = 68
+RUNNING = 69
 """Cells that run; with a network or method more, this number is another."""
 
 OTHERS = {
