@@ -125,7 +125,9 @@ def methods(memory: sl.Memory, **steps: int) -> dict[str, sl.Method]:
     }
 
 
-METHODS = methods(MEMORY, batch=8, epochs=3)
+STEPS = {"batch": 8, "epochs": 3}
+NAIVE = sl.Naive(**STEPS)
+METHODS = methods(MEMORY, **STEPS)
 """Those of the suite, for its small stream."""
 
 CELLS = [(network, method) for network in NETWORKS for method in METHODS]
