@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from spikelore.errors import InputError, SpikeloreError, printable
 from spikelore.files import user_path
 from spikelore.folders import folder_for
-from spikelore.report.tables import print_table
+from spikelore.report.tables import print_results, print_table
 
 if TYPE_CHECKING:
     from spikelore.experiments.config_file import Published
@@ -103,33 +103,12 @@ def _add_common(parser: argparse.ArgumentParser, *names: str, **helps: str) -> N
         parser.add_argument(name, help=helps.get(name[2:], options.pop("help")), **options)
 
 
-_NOT_SHOWN = (
-    "mean", "silent", "synops_per_image", "spikes_per_image", "backward_transfer", "forward_transfer", "storage",
-    "seconds",
-)  # fmt: skip
-"""Columns of ``rows`` that only the report shows, beside those that hold lists."""
-
-
 def _finish(out: Path, results: dict[str, Any]) -> None:
     from spikelore import report
 
     page = report.write(out)
-    for name, title in (
-        ("rows", _title(results)), ("tasks", "accuracy of each task"), ("accuracy", ""), ("further", "learning on")
-    ):  # fmt: skip
-        if rows := results.get(name):
-            print_table(rows, _shown(rows), title)
+    print_results(results)
     print(f"{results['seconds']:.0f} s; report: {page}")
-
-
-def _shown(rows: Sequence[dict[str, Any]]) -> list[str]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    lists = {name for row in rows for name, value in row.items() if isinstance(value, list | dict)}
-    return [name for name in names if name not in lists.union(_NOT_SHOWN)]
-
-
-def _title(results: dict[str, Any]) -> str:
-    return f"{results['experiment']} on {', '.join(results['data'])}, seed {results['seed']}"
 
 
 def _data_parser() -> _Parser:

@@ -12,6 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 _GROUP = "preset"
+_TABLES = {"rows": "", "tasks": "accuracy of each task", "accuracy": "", "further": "learning on"}
+"""Tables of results that are printed, and their titles; that of ``rows`` tells the experiment."""
+_NOT_SHOWN = (
+    "mean", "silent", "synops_per_image", "spikes_per_image", "backward_transfer", "forward_transfer", "storage",
+    "seconds",
+)  # fmt: skip
+"""Columns that only the report shows, beside those that hold lists."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,18 @@ def print_table(
             console.print(table)
             return
     _print_paragraphs(shown, group, console)
+
+
+def print_results(results: Mapping[str, Any]) -> None:
+    """Print the tables of a run's results with the columns that a terminal has room for."""
+    told = f"{results['experiment']} on {', '.join(results['data'])}, seed {results['seed']}"
+    for name, title in _TABLES.items():
+        rows = results.get(name, ())
+        found = [(column, value) for row in rows for column, value in row.items()]
+        left_out = {*_NOT_SHOWN, *(column for column, value in found if isinstance(value, list | dict))}
+        columns = [column for column in dict.fromkeys(column for column, _ in found) if column not in left_out]
+        if rows:
+            print_table(rows, columns, told if name == "rows" else title)
 
 
 def _aligned(columns: Sequence[_Column], group: _Column | None, *, between: str) -> Table:
