@@ -1,6 +1,7 @@
 """A method of one's own: A-GEM, which bends a step that would undo what stored examples taught.
 
-What it must give: a ``name``, and ``gradient``, the vector to follow, from those of new and of stored examples.
+What it must give: a ``name``, and ``gradient``, the vector to follow, from those of new and of stored examples. Its
+``loss_over`` was chosen on validation images (seed 0): ``batch`` 82.0 %, ``all`` 34.5 %, ``seen`` 19.0 %.
 
 Source: Chaudhry et al. 2019 (arXiv 1812.00420), equation 11; here the memory also holds examples of the current task.
 """
