@@ -95,6 +95,11 @@ SCRIPTS = {without_docstring(path.read_text("utf-8")) for path in (ROOT / "examp
 """What `test_examples.py` runs."""
 
 
+def test_the_readme_shows_the_comparison_as_it_is():
+    comparison = without_docstring((ROOT / "examples" / "compare_methods.py").read_text("utf-8"))
+    assert comparison in map(without_docstring, blocks(ROOT / "README.md", "python"))
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_python_on_a_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

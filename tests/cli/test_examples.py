@@ -50,6 +50,28 @@ def test_fade_unused_synapses(tmp_path, learned):
     learned("known digits: spikes left", int(faded["known"]) / int(without["known"]), at_least=0.8)
 
 
+def test_compare_methods(tmp_path, learned):
+    lines = output("compare_methods.py", cwd=tmp_path)
+    assert lines[0].startswith("latent replay needs frozen layers whose spikes can be stored, which a rate-lif")
+    names = lines[1].split()[1:]
+    assert sorted(names) == ["first-spike", "rate-lif", "surrogate"]
+    table = {}
+    for line in lines[3:]:
+        words = line.split()
+        row = " ".join(words[:-3])
+        table |= {(row, name): float(value) for name, value in zip(names, words[-3:], strict=True)}
+    assert sorted({row for row, _ in table}) == ["experience replay", "latent replay", "naive", "online decay"]
+    assert [cell for cell, value in table.items() if value != value] == [("latent replay", "rate-lif")]
+    learned("first-spike, the least", min(v for (_, name), v in table.items() if name == "first-spike"), at_least=0.75)
+    learned("rate-lif, naive", table["naive", "rate-lif"], at_least=0.7)
+    learned("surrogate, experience replay", table["experience replay", "surrogate"], at_least=0.15)
+
+
+def test_own_network(tmp_path):
+    """It learns by counting: the same numbers everywhere."""
+    assert output("own_network.py", cwd=tmp_path) == ["naive: 80.6 %", "experience replay: 75.5 %"]
+
+
 @pytest.mark.learned
 def test_the_quick_run_meets_its_expectations(tmp_path):
     quick = Path(__file__).parents[2] / "configs" / "fusion_quick.yaml"

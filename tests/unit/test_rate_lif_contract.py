@@ -91,6 +91,20 @@ def test_learning_in_batches_is_learning_in_order():
     assert same(whole, parts)
 
 
+def test_rehearsal_learns_from_what_is_decided_wrongly_alone():
+    network, (images, labels) = trained(), halves(30, seed=5)
+    labels[0] = 5 - labels[0]  # 4 for 1, or 1 for 4
+    wrong = network.predict(images) != labels
+    assert 0 < wrong.sum() < 30
+    rehearsed, taught, still = network.copy(), network.copy(), network.copy()
+    rehearsed.rehearse_(images, labels)
+    taught.learn_(images[wrong], labels[wrong])
+    still.rehearse_(images[~wrong], labels[~wrong])
+    assert same(rehearsed, taught)
+    assert same(still, network)
+    assert not same(rehearsed, network)
+
+
 def test_costs_count_all_spikes():
     for backend in ("numba_cpu", "reference"):
         network = trained(backend=backend)

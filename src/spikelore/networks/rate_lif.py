@@ -392,6 +392,17 @@ class RateLIFNetwork:
         """Learn from ``inputs`` in their order; see `train`."""
         self.train(inputs, labels)
 
+    def rehearse_(self, inputs: Images, labels: Labels) -> None:
+        """Learn from those of ``inputs``, new and stored, that are decided wrongly.
+
+        STDP moves weights towards whatever is shown, so that a few stored images shown over and over would drive out
+        what the many others have taught.
+        """
+        labels = as_labels(labels, len(inputs))
+        wrong = self.predict(inputs) != labels
+        if wrong.any():
+            self.train(inputs[wrong], labels[wrong])
+
     def class_scores(self, inputs: Images) -> NDArray[np.float32]:
         """Return the spikes of each class's neurons, (M, classes), in the order of `classes`; zeros if none fired.
 
