@@ -621,7 +621,7 @@ def test_no_setting_that_a_method_does_not_use_can_be_given(kind):
         "options": {"size": 3},
     }  # fmt: skip
     memory = MEMORY if "memory" in kind.__dataclass_fields__ else MemorySettings()
-    whole = LearnerSettings(kind.name, **({"rehearsal_steps": 2} if kind.name == "gdumb" else {}))
+    whole = LearnerSettings(kind.name, **({"rehearsal_steps": 2} if "rehearsal_steps" in used else {}))
     whole.split(memory)
     refused, apart = [], ("method", "around", "around_options")
     settings = [one for one in fields(LearnerSettings) if one.name not in apart]
