@@ -124,3 +124,11 @@ def test_datasets_are_read_once(monkeypatch):
     for part in replay.at_scale("quick").jobs():
         Learning(part.job, datasets, None)
     assert read == ["digits-sample"]
+
+
+def test_a_method_around_one_that_needs_boundaries_needs_them():
+    stream = sl.split_stream("digits-sample", [(0, 1), (2, 3)], scenario="task-free")
+    network = sl.SurrogateNetwork.for_stream(stream, seed=0, hidden=(8,), channels=())
+    with pytest.raises(sl.InputError, match="online decay must know where tasks begin, which a task-free stream"):
+        sl.run(stream, network, sl.OnlineDecay(base=sl.ElasticWeightConsolidation()))
+    assert not sl.OnlineDecay().boundaries

@@ -42,6 +42,7 @@ class Around(Method):
     def __post_init__(self) -> None:
         object.__setattr__(self, "epochs", self.base.epochs)
         object.__setattr__(self, "batch", self.base.batch)
+        object.__setattr__(self, "boundaries", self.boundaries or self.base.boundaries)
         check_choices(self)
         super().__post_init__()
 
