@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from spikelore.bench import spyketorch_peer
+from spikelore.bench.digits import digits_for_kernels
 from spikelore.bench.rounds import best_of_rounds
-from spikelore.data import load
-from spikelore.errors import InputError, SpikeloreError
+from spikelore.errors import SpikeloreError
 from spikelore.experiments.run_folder import versions
-from spikelore.kernels import need_compiled, reward_stdp, stdp
+from spikelore.kernels import reward_stdp, stdp
 from spikelore.learning.reward_stdp import RewardStdpConfig, learn_epoch
 from spikelore.learning.stdp import StdpConfig, learn_layer
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
@@ -45,15 +45,10 @@ def first_spike(images: int, seed: int) -> dict[str, Any]:
         InputError: too few images, or Numba must not compile.
         SpikeloreError: answers are not those of the reference or of SpykeTorch.
     """
-    if images < 16:
-        raise InputError(f"--images is {images}; measure at least 16")
-    need_compiled()
-    dataset = load("digits-sample")
-    pick = np.random.default_rng(seed).permutation(len(dataset.train))[: min(images, len(dataset.train))]
-    sample = dataset.train.take(pick)
+    sample = digits_for_kernels(images, seed)
     count = len(sample)
     order = np.arange(count)
-    network = FirstSpikeNetwork.create(FirstSpikeConfig(), dataset.classes, seed)
+    network = FirstSpikeNetwork.create(FirstSpikeConfig(), tuple(range(10)), seed)
     warm = np.resize(order, 6000)
     bins = network.encode(sample.images)
     network, _ = learn_layer(network, 1, bins, warm, StdpConfig())

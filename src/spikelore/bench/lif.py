@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from spikelore.bench.digits import digits_for_kernels
 from spikelore.bench.rounds import best_of_rounds
-from spikelore.data import load
-from spikelore.errors import InputError, SpikeloreError
+from spikelore.errors import SpikeloreError
 from spikelore.experiments.run_folder import versions
-from spikelore.kernels import need_compiled
 from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
 
 RECORDED = {"standalone": 17.0, "runtime": 370.0}
@@ -48,11 +47,7 @@ def lif(images: int, seed: int) -> dict[str, Any]:
         InputError: too few images, or Numba must not compile.
         SpikeloreError: the fast kernel's spikes or weights are not those of the reference.
     """
-    if images < 16:
-        raise InputError(f"--images is {images}; measure at least 16")
-    need_compiled()
-    part = load("digits-sample").train.of_classes(_CLASSES)
-    sample = part.take(np.random.default_rng(seed).permutation(len(part))[: min(images, len(part))])
+    sample = digits_for_kernels(images, seed, _CLASSES)
     rows = []
     for preset, config in (("published", RateLIFConfig.published(_CLASSES)), ("best", RateLIFConfig.best(_CLASSES))):
         network = RateLIFNetwork(config, seed=seed)

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
+from spikelore.bench.digits import digits
 from spikelore.bench.rounds import best_of_rounds
-from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import optional
 from spikelore.experiments.run_folder import versions
@@ -120,8 +120,7 @@ def _check(seed: int, images: torch.Tensor, labels: torch.Tensor) -> str:
 
 
 def _sample(images: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    train = load("digits-sample").train
-    part = train.take(np.random.default_rng(seed).permutation(len(train))[:images])
+    part = digits(images, seed)
     return torch.from_numpy(part.images).float() / 255, torch.from_numpy(part.labels)
 
 

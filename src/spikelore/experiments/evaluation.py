@@ -42,10 +42,7 @@ def evaluate(
     if not files:
         raise InputError(f"{path} holds no checkpoints; give a run folder or a .safetensors file")
     dataset = load(data, data_dir)
-    missing = sorted(set(classes) - set(dataset.classes))
-    if missing:
-        raise InputError(f"{data} has no class {missing[0]}; it has {list(dataset.classes)}")
-    test = dataset.test.of_classes(classes) if classes else dataset.test
+    test = dataset.test.of_classes(dataset.kept(classes)) if classes else dataset.test
     rows = []
     for file in files:
         decisions = checkpoint.load(file).predict(test.images)

@@ -129,13 +129,8 @@ def sweep(
     with Writer(out):
         if not resume and {*os.listdir(out)} - {LOCK}:
             raise InputError(f"{out} already exists; pass --resume to go on with it, or another --out")
-        for (
-            file,
-            overrides,
-            folder,
-            _,
-        ) in cells.values():  # finished runs are kept, so they must be those that are asked for
-            config_file.refuse_another(config_file.read(file, overrides), folder)
+        for file, words, folder, _ in cells.values():  # finished runs are kept, so they must be those asked for
+            config_file.refuse_another(config_file.read(file, words), folder)
         run_parts(_run_cell, cells, "runs", jobs=jobs, ray=ray)
         pages = []
         for folder, folders in groups:

@@ -167,15 +167,12 @@ class Features(Protocol):
 class Rehearsal(Protocol):
     """A network that learns otherwise from what it has learned before: replay calls this on new and stored examples.
 
-    One without it learns from stored examples as from new ones. `rehearse_features_` is for networks with `Features`.
+    One without it learns from stored examples as from new ones. One that also has `Features` gives
+    ``rehearse_features_(features, labels)`` besides, which learns so from spikes in place of inputs.
     """
 
     def rehearse_(self, inputs: Images, labels: Labels) -> None:
         """Learn from inputs of which some, or all, were learned from before."""
-        ...
-
-    def rehearse_features_(self, features: NDArray[np.bool_], labels: Labels) -> None:
-        """Learn so from spikes in place of inputs."""
         ...
 
 

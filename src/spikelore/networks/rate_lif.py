@@ -398,6 +398,7 @@ class RateLIFNetwork:
         STDP moves weights towards whatever is shown, so that a few stored images shown over and over would drive out
         what the many others have taught.
         """
+        inputs = as_images(inputs)
         labels = as_labels(labels, len(inputs))
         wrong = self.predict(inputs) != labels
         if wrong.any():
