@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from spikelore.networks.checkpoint import load as load
     from spikelore.networks.first_spike import FirstSpikeNetwork as FirstSpikeNetwork
     from spikelore.networks.gradient_learning import GradientLearning as GradientLearning
+    from spikelore.networks.protocol import Cost as Cost
     from spikelore.networks.protocol import Network as Network
     from spikelore.networks.rate_lif import RateLIFNetwork as RateLIFNetwork
     from spikelore.networks.surrogate import SurrogateNetwork as SurrogateNetwork
@@ -69,7 +70,7 @@ _WHERE = {
     "networks.checkpoint": "load",
     "networks.first_spike": "FirstSpikeNetwork",
     "networks.gradient_learning": "GradientLearning",
-    "networks.protocol": "Network",
+    "networks.protocol": "Cost Network",
     "networks.rate_lif": "RateLIFNetwork",
     "networks.surrogate": "SurrogateNetwork",
     "networks.wrapped": "TorchNetwork",

@@ -10,10 +10,14 @@ Every network answers `Network`. What a method needs beyond that is a *capabilit
 `Synapses`                   each layer's weights, with the last presynaptic spike of each synapse and a clock
 ============================ ======================================================================================
 
-A network of one's own needs to inherit from nothing: what it has, it can.
+A network of one's own needs to inherit from nothing: what it has, it can. One that inherits from `Network` is given
+what most do alike: it is made of classes and the shape of an input, its arrays are its state, and it decides for the
+class with the highest score.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
@@ -21,6 +25,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from spikelore.errors import InputError
+from spikelore.files import load_tensors, save_tensors
 from spikelore.shapes import Images, Labels
 
 if TYPE_CHECKING:
@@ -75,7 +81,9 @@ class Network(Protocol):
     @classmethod
     def for_stream(cls, stream: "Stream", seed: int = 0, **changes: Any) -> Self:
         """Return an untrained network for a stream's classes and inputs; ``changes`` are those of its configuration."""
-        ...
+        del seed
+        made: Any = cls
+        return made(stream.classes, stream.tasks[0].train.images.shape[1:], **changes)
 
     def learn_(self, inputs: Images, labels: Labels) -> None:
         """Learn from a batch, in its order, once."""
@@ -90,7 +98,9 @@ class Network(Protocol):
 
         It is the same whatever the inputs are cut into.
         """
-        ...
+        classes = np.array(self.classes, np.int64)
+        columns = np.flatnonzero(np.isin(classes, among)) if len(among) else np.arange(len(classes))
+        return classes[columns][self.class_scores(inputs)[:, columns].argmax(axis=1)]
 
     def cost(self, inputs: Images) -> Cost:
         """Return what deciding these inputs costs."""
@@ -98,7 +108,7 @@ class Network(Protocol):
 
     def copy(self) -> Self:
         """Return an equal network that shares no state with this one."""
-        ...
+        return deepcopy(self)
 
     def grow_(self, classes: Sequence[int]) -> None:
         """Make room for further classes, after those there are; what was learned stays."""
@@ -106,20 +116,33 @@ class Network(Protocol):
 
     def state_dict(self) -> Mapping[str, Any]:
         """Return everything that decides how it goes on, arrays by name."""
-        ...
+        return {name: value.copy() for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> Any:
         """Go on from what `state_dict` of such a network returned."""
-        ...
+        vars(self).update({name: np.array(value) for name, value in state.items()})
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, with its classes in it; nothing is pickled."""
-        ...
+        made_of = json.dumps([self.classes, self.input_shape])
+        save_tensors(path, self.state_dict(), {"name": self.name, "made_of": made_of})
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a checkpoint that `save` wrote."""
-        ...
+        """Read a checkpoint that `save` wrote.
+
+        Raises:
+            InputError: it is broken, or of another network.
+        """
+        state, told = load_tensors(path)
+        if told.get("name") != cls.name or "made_of" not in told:
+            raise InputError(
+                f"{path} is of {told.get('name', 'another network')!r}, expected {cls.name!r}; name another"
+            )
+        made: Any = cls
+        network = made(*map(tuple, json.loads(told["made_of"])))
+        network.load_state_dict(state)
+        return network
 
 
 @runtime_checkable
