@@ -19,11 +19,10 @@ from collections import namedtuple
 from dataclasses import fields
 
 import numpy as np
-from numba import prange
 
 from spikelore.errors import InputError
 from spikelore.kernels import memory
-from spikelore.kernels.compiled import compiled
+from spikelore.kernels.compiled import compiled, over_cores
 from spikelore.kernels.exponential import exponential
 from spikelore.kernels.lif_network.model import (
     LONG_AGO,
@@ -32,6 +31,7 @@ from spikelore.kernels.lif_network.model import (
     Delays,
     Events,
     Plasticity,
+    Rule,
     Spikes,
     State,
 )
@@ -48,9 +48,9 @@ _NEGLIGIBLE = 1e-100  # conductances below it cannot change a potential; cleared
 
 
 @compiled()
-def _fill_(array, value):
+def _clear_(array):
     for k in range(array.size):
-        array[k] = value
+        array[k] = 0.0
 
 
 @compiled()
@@ -106,17 +106,23 @@ def _logs_(key, draw, values, mantissas, logs):
 
 
 @compiled()
-def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, inputs):
-    """Draw the spikes of an image as `spike_trains.poisson_spikes` does, by step; return the buffers."""
+def _draw(pixels, shown, keys, image, starts, buffers):
+    """Draw the spikes of ``image`` as `spike_trains.poisson_spikes` does.
+
+    ``starts`` receives where each step begins in the last of the buffers, which are returned: they may be others.
+    """
+    times, sources, inputs = buffers
+    steps, key = shown.active_steps, _stream_key(keys[0], keys[1], image)
     logs, values, mantissas = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
     drawn = 0
-    count = 0
-    _fill_(starts, 0)
+    count = np.int64(0)
+    for t in range(steps + 1):
+        starts[t] = 0
     for i in range(pixels.size):
         level = pixels[i]
-        if probabilities[level] == 0.0:
+        if shown.probabilities[level] == 0.0:
             continue
-        scale = scales[level]
+        scale = shown.scales[level]
         t = -1
         while True:
             if drawn % _BLOCK == 0:
@@ -127,7 +133,7 @@ def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, 
                 break
             t += 1 + int(gap)
             if count == times.size:
-                times, sources = _longer(times, 1), _longer(sources, 1)
+                times, sources = _longer(times, count), _longer(sources, count)
             times[count] = t
             sources[count] = i
             starts[t + 1] += 1
@@ -144,22 +150,6 @@ def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, 
         starts[t] = starts[t - 1]
     starts[0] = 0
     return times, sources, inputs
-
-
-@compiled()
-def _draw(pixels, shown, key, image, starts, buffers):
-    """Draw the spikes of ``image`` and return the buffers, the last of which holds the inputs by step."""
-    return _poisson(
-        pixels,
-        shown.probabilities,
-        shown.scales,
-        shown.active_steps,
-        _stream_key(key[0], key[1], image),
-        starts,
-        buffers[0],
-        buffers[1],
-        buffers[2],
-    )
 
 
 @compiled()
@@ -243,16 +233,16 @@ def _arrive_(arriving, at_all, conductance, weight):
 
 
 @compiled()
-def _run_(
-    state, c, delays, starts, inputs, learns, plasticity, pre_decay, post_decay, recorded, spikes, counts
-):  # fmt: skip
-    """Run the steps of ``starts``; ``plasticity`` counts if it ``learns``, ``spikes`` are written if ``recorded``.
+def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, spikes, counts):
+    """Run the steps of ``starts``: without learning if ``plasticity`` is empty, unrecorded if ``spikes`` are.
 
-    Returns the number of excitatory and inhibitory spikes.
+    Returns the number of excitatory and inhibitory spikes. All who call it give the same types: it is compiled once.
     """
+    learns, recorded = plasticity.pre.size > 0, spikes.exc.size > 0
     v, g, h = state.exc_potential, state.exc_conductance, state.inh_conductance
     vt, firing = state.adaptive_threshold, state.firing_threshold
     u, d = state.inh_potential, state.inh_drive
+    nobody = np.int64(0)  # a plain 0 is a type of its own for Numba, for which functions are compiled once more
     neurons, real = v.size, delays.exc_to_inh.size  # with and without the padding
     exc_rate, inh_rate = c.dt_ms / c.exc_tau_ms, c.dt_ms / c.inh_tau_ms
     g_rate, h_rate = c.dt_ms / c.exc_conductance_tau_ms, c.dt_ms / c.inh_conductance_tau_ms
@@ -279,7 +269,7 @@ def _run_(
     tracing = False  # whether any post trace is left
     active = _active_inputs(state, starts, inputs, pre_decay.size if learns else 0)
     learned, learned_when = np.empty(1024, np.int64), np.empty(1024, np.int64)  # output spikes to learn from
-    to_learn = 0
+    to_learn = nobody
     caught_up = np.zeros(state.pre_trace.size, np.int64)  # how many of them each input has learned from
     exc_ready, inh_ready = np.empty(neurons, np.int64), np.empty(neurons, np.int64)
     last_fired = LONG_AGO
@@ -292,7 +282,7 @@ def _run_(
             post[j] = state.post_trace[j] * post_decay[elapsed]
             tracing = True
     fired = np.empty(neurons, np.int64)
-    exc_count = inh_count = 0
+    exc_count, inh_count = nobody, nobody
     for t in range(starts.size - 1):
         step = state.step[0]
         above = inh_above = 0
@@ -318,7 +308,7 @@ def _run_(
             inh_above += u[j] > c.inh_threshold_mv
         for j in range(neurons):
             d[j] -= g_rate * d[j]
-        exc_fired = 0
+        exc_fired = nobody
         if above > 0:
             for j in range(real):
                 if v[j] > firing[j] and step >= exc_ready[j]:
@@ -330,7 +320,7 @@ def _run_(
                 elapsed = step - post_step
                 if step - last_fired >= post_decay.size:
                     tracing = False
-                    _fill_(post, 0.0)
+                    _clear_(post)
                 elif elapsed > 0:
                     for j in range(neurons):
                         post[j] *= post_decay[elapsed]
@@ -394,7 +384,7 @@ def _run_(
                 exc_ready[j] = step + c.exc_refractory_steps
 
         if inh_above > 0:
-            inh_fired = 0
+            inh_fired = nobody
             for k in range(real):
                 if u[k] > c.inh_threshold_mv and step >= inh_ready[k]:
                     fired[inh_fired] = k
@@ -418,7 +408,7 @@ def _run_(
 
         if waiting[inh_row] > 0:
             waiting[inh_row] = 0
-            _arrive_(to_inh[inh_row], 0, d, c.exc_to_inh_weight)
+            _arrive_(to_inh[inh_row], nobody, d, c.exc_to_inh_weight)
         if step < arrivals_end:
             _arrive_(to_exc[exc_row], to_all[exc_row], h, c.inh_to_exc_weight)
             to_all[exc_row] = 0
@@ -535,10 +525,8 @@ def _train_forced_(
         plasticity = Plasticity(np.zeros(members.size), shares, shares)
         fired = np.zeros(members.size, np.int64)
         buffers = _draw(images[n], shown, key, first + n, starts, buffers)
-        _fill_(state.pre_trace, 0.0)
-        _run_(
-            group, c, part, starts, buffers[2], True, plasticity, pre_decay, post_decay, False, unrecorded, fired
-        )  # fmt: skip
+        _clear_(state.pre_trace)
+        _run_(group, c, part, starts, buffers[2], plasticity, pre_decay, post_decay, unrecorded, fired)
         _keep_(state, c, forcing, group, members, shares, fired)
         state.step[0] += shown.silent_steps
         for j in range(members.size):
@@ -546,42 +534,37 @@ def _train_forced_(
 
 
 @compiled()
-def _train_(state, c, delays, shown, rule, images, targets, classes, rates, key, first, pre_decay, post_decay, counts):
-    starts = np.zeros(shown.active_steps + 1, np.int64)
-    silence = np.zeros(shown.silent_steps + 1, np.int64)
+def _show(
+    begin, end, state, c, delays, shown, images, key, indices, rule, targets, classes, rates, pre_decay, post_decay,
+    given, fired, inhibited,
+):  # fmt: skip
+    """Show images ``begin`` .. ``end - 1``: learn them from ``state`` on; without ``rates`` show each to a copy of it.
+
+    One function for both, because what it is made of takes long to compile.
+    """
+    learns = rates.size > 0
+    starts, silence = np.empty(shown.active_steps + 1, np.int64), np.zeros(shown.silent_steps + 1, np.int64)
     buffers, unrecorded = _buffers(), _no_spikes()
     plasticity = Plasticity(rates, np.zeros(rates.size), rates)
-    for n in range(len(images)):
-        for j in range(classes.size):
-            taught = rule.target_post_rate if classes[j] == targets[n] else rule.other_post_rate
-            plasticity.post[j] = rates[j] * taught
-        buffers = _draw(images[n], shown, key, first + n, starts, buffers)
-        if not c.continuous_threshold:
-            for j in range(rates.size):
-                state.firing_threshold[j] = state.adaptive_threshold[j]
-        for events in (starts, silence):
-            _run_(
-                state, c, delays, events, buffers[2], True, plasticity, pre_decay, post_decay, False, unrecorded,
-                counts[n],
-            )  # fmt: skip
+    for n in range(begin, end):
+        buffers = _draw(images[n], shown, key, indices[n], starts, buffers)
+        given[n] = starts[shown.active_steps]
+        here = state if learns else _copy(state)
+        if learns:
+            for j in range(classes.size):
+                taught = rule.target_post_rate if classes[j] == targets[n] else rule.other_post_rate
+                plasticity.post[j] = rates[j] * taught
+            if not c.continuous_threshold:
+                for j in range(rates.size):
+                    here.firing_threshold[j] = here.adaptive_threshold[j]
+        _, inhibited[n] = _run_(
+            here, c, delays, starts, buffers[2], plasticity, pre_decay, post_decay, unrecorded, fired[n]
+        )
+        if learns:
+            _run_(here, c, delays, silence, buffers[2], plasticity, pre_decay, post_decay, unrecorded, fired[n])
 
 
-@compiled(parallel=True)
-def _count(arrays, c, delays, shown, images, key, indices, unused, given, fired, inhibited):
-    for n in prange(len(images)):
-        given[n], inhibited[n] = _test(arrays, c, delays, shown, images[n], key, indices[n], unused, fired[n])
-
-
-@compiled()
-def _test(arrays, c, delays, shown, image, key, index, unused, fired):
-    """Count the excitatory spikes that an image causes; return the number of input and of inhibitory ones."""
-    starts = np.zeros(shown.active_steps + 1, np.int64)
-    buffers = _draw(image, shown, key, index, starts, _buffers())
-    nothing = Plasticity(unused, unused, unused)
-    _, inhibitory = _run_(
-        _copy(arrays), c, delays, starts, buffers[2], False, nothing, unused, unused, False, _no_spikes(), fired
-    )  # fmt: skip
-    return starts[-1], inhibitory
+_show_over_cores = over_cores(_show)
 
 
 @compiled()
@@ -595,26 +578,43 @@ def _buffers():
 
 
 @compiled()
+def _twin(array):
+    twin = np.empty(array.size, array.dtype)
+    for j in range(array.size):
+        twin[j] = array[j]
+    return twin
+
+
+@compiled()
+def _twins(queue):
+    twin = np.empty(queue.shape, queue.dtype)
+    for row in range(queue.shape[0]):
+        for j in range(queue.shape[1]):
+            twin[row, j] = queue[row, j]
+    return twin
+
+
+@compiled()
 def _copy(a):
     """Copy what testing changes; weights and traces it only reads."""
     return _Arrays(
         a.weights,
-        a.exc_potential.copy(),
-        a.exc_conductance.copy(),
-        a.inh_conductance.copy(),
-        a.adaptive_threshold.copy(),
-        a.firing_threshold.copy(),
+        _twin(a.exc_potential),
+        _twin(a.exc_conductance),
+        _twin(a.inh_conductance),
+        _twin(a.adaptive_threshold),
+        _twin(a.firing_threshold),
         a.homeostatic_threshold,
-        a.exc_last_spike.copy(),
+        _twin(a.exc_last_spike),
         a.post_trace,
-        a.inh_potential.copy(),
-        a.inh_drive.copy(),
-        a.inh_last_spike.copy(),
+        _twin(a.inh_potential),
+        _twin(a.inh_drive),
+        _twin(a.inh_last_spike),
         a.pre_trace,
         a.last_input_spike,
-        a.to_inh_queue.copy(),
-        a.to_exc_queue.copy(),
-        a.step.copy(),
+        _twins(a.to_inh_queue),
+        _twins(a.to_exc_queue),
+        _twin(a.step),
     )
 
 
@@ -695,11 +695,9 @@ def run_(state: State, constants: Constants, delays: Delays, events: Events, pla
         _small(delays, state),
         np.asarray(events.starts, np.int64),
         np.asarray(events.inputs, np.int32),
-        True,
         Plasticity(*(_pad_rates(rates, length) for rates in plasticity)),
         _decay(constants.pre_trace_tau_ms, constants.dt_ms),
         _decay(constants.post_trace_tau_ms, constants.dt_ms),
-        True,
         spikes,
         np.zeros(length, np.int64),
     )
@@ -710,25 +708,27 @@ def run_(state: State, constants: Constants, delays: Delays, events: Events, pla
 def train_(state, constants, delays, presentation, rule, images, targets, neuron_class, rates, seed, stream, first):
     """See `spikelore.kernels.lif_network.train_`."""
     arrays = _padded(state, constants)
-    counts = np.zeros((len(images), len(arrays.exc_potential)), np.int64)
-    _train_(
+    counts = _no_counts(len(images), len(arrays.exc_potential))
+    _show(
+        0,
+        len(images),
         arrays,
         constants,
         _small(delays, state),
         presentation,
-        rule,
         np.ascontiguousarray(images).reshape(len(images), -1),
+        (np.uint64(seed), np.uint64(stream)),
+        first + np.arange(len(images)),
+        rule,
         targets,
         neuron_class,
         _pad_rates(rates, len(arrays.exc_potential)),
-        (np.uint64(seed), np.uint64(stream)),
-        first,
         _decay(constants.pre_trace_tau_ms, constants.dt_ms),
         _decay(constants.post_trace_tau_ms, constants.dt_ms),
-        counts,
+        *counts,
     )
     _copy_back_(state, arrays)
-    return counts[:, : len(neuron_class)].copy()
+    return counts.exc[:, : len(neuron_class)].copy()
 
 
 def train_forced_(
@@ -761,8 +761,9 @@ def count_spikes(state, constants, delays, presentation, images, seed, stream, i
     """See `spikelore.kernels.lif_network.count_spikes`."""
     arrays = _padded(state, constants)
     many, neurons = len(images), len(state.exc_potential)
-    counts = Counts(*(np.zeros(shape, np.int64) for shape in (many, (many, len(arrays.exc_potential)), many)))
-    _count(
+    counts = _no_counts(many, len(arrays.exc_potential))
+    _show_over_cores(
+        many,
         arrays,
         constants,
         _small(delays, state),
@@ -770,7 +771,16 @@ def count_spikes(state, constants, delays, presentation, images, seed, stream, i
         np.ascontiguousarray(images).reshape(many, -1),
         (np.uint64(seed), np.uint64(stream)),
         np.asarray(indices, np.int64),
-        np.ones(1),
+        Rule(0.0, 0.0),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int64),
+        np.zeros(0),
+        np.zeros(0),
+        np.zeros(0),
         *counts,
     )
     return counts._replace(exc=counts.exc[:, :neurons].copy())
+
+
+def _no_counts(images: int, neurons: int) -> Counts:
+    return Counts(*(np.zeros(shape, np.int64) for shape in (images, (images, neurons), images)))
