@@ -20,6 +20,8 @@ _GROUP = 16
 """Images that one job of a block handles."""
 _RUN = 32
 """Spikes summed before they join the potential: thousands of equal weights would drift in float32."""
+_STRETCH = 2 * _RUN
+"""Spikes of an image at a place that are taken before the next image's."""
 
 _add_1, _add_2, _add_3, _add_4 = (make_add_rows(vectors) for vectors in range(1, 5))
 
@@ -47,35 +49,44 @@ def _block_potentials(begin, end, starts, channels, images, tiles, height, width
     """Largest potential over places of ``images`` for all features: ``out`` (images, tiles * LANES).
 
     ``tiles`` (tiles, C, K, K*LANES) keeps 16 features together, a few hundred kilobytes that stay in a
-    core's cache, with kernel columns reversed so that neighbouring places read neighbouring vectors.
+    core's cache, with kernel columns reversed so that neighbouring places read neighbouring vectors. A stretch of each
+    image's spikes at a place reads about the same few rows of it: all images of a group come to them while they are in
+    the nearest cache.
     """
     kernel = tiles.shape[2]
     out_height, out_width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
     row_length = kernel * LANES
+    stride, size = kernel * row_length, out_height * out_width * LANES
     groups = (len(images) + _GROUP - 1) // _GROUP
+    potentials = np.empty(_GROUP * size, np.float32)
     for job in range(begin, end):
         tile, group = job // groups, job % groups
         table = tiles[tile].ravel()
-        potentials = np.empty(out_height * out_width * LANES, np.float32)
-        for n in range(group * _GROUP, min(len(images), (group + 1) * _GROUP)):
-            for at in range(len(potentials)):
-                potentials[at] = 0
-            for place in range(height * width):
-                first, last = starts[images[n], place], starts[images[n], place + 1]
-                y, x = place // width + padding, place % width + padding
-                left, right = max(0, x - kernel + 1), min(out_width, x + 1)
+        here = images[group * _GROUP : (group + 1) * _GROUP]
+        for at in range(len(potentials)):
+            potentials[at] = 0
+        for place in range(height * width):
+            y, x = place // width + padding, place % width + padding
+            left, right = max(0, x - kernel + 1), min(out_width, x + 1)
+            longest = 0
+            for image in here:
+                longest = max(longest, starts[image, place + 1] - starts[image, place])
+            for begun in range(0, longest, _STRETCH):
                 for r in range(max(0, y - kernel + 1), min(out_height, y + 1)):
                     offset = (y - r) * row_length + (kernel - 1 - x + left) * LANES
-                    at = (r * out_width + left) * LANES
-                    stride = kernel * row_length
-                    for e in range(first, last, _RUN):
-                        stop = min(last, e + _RUN)
-                        _add_runs(right - left, potentials, at, table, offset, stride, channels, e, stop)
+                    for n in range(len(here)):
+                        first = starts[here[n], place] + begun
+                        last = min(starts[here[n], place + 1], first + _STRETCH)
+                        at = n * size + (r * out_width + left) * LANES
+                        for e in range(first, last, _RUN):
+                            stop = min(last, e + _RUN)
+                            _add_runs(right - left, potentials, at, table, offset, stride, channels, e, stop)
+        for n in range(len(here)):
             for f in range(LANES):
-                best = potentials[f]
-                for place in range(1, out_height * out_width):
-                    best = max(best, potentials[place * LANES + f])
-                out[n, tile * LANES + f] = best
+                best = potentials[n * size + f]
+                for at in range(LANES, size, LANES):
+                    best = max(best, potentials[n * size + at + f])
+                out[group * _GROUP + n, tile * LANES + f] = best
 
 
 @compiled()
