@@ -13,12 +13,14 @@ def _first_spike_bins(begin, end, bins, packed, padding, threshold, total_bins, 
     _, channels, height, width = bins.shape
     padded = packed.shape[2] // packed.shape[1]
     never = np.int8(total_bins)
+    _, features, pooled_height, pooled_width = out.shape
+    events = np.empty((channels * height * width, 3), np.int16)
+    starts = np.empty(total_bins + 1, np.int32)
+    potentials = np.empty((out_height, out_width * padded), np.int32)
+    first = np.empty((pooled_height, pooled_width, padded), np.int8)
     for n in range(begin, end):
-        events = np.empty((channels * height * width, 3), np.int16)
-        starts = np.empty(total_bins + 1, np.int32)
-        potentials = np.zeros((out_height, out_width * padded), np.int32)
-        _, features, pooled_height, pooled_width = out.shape
-        first = np.full((pooled_height, pooled_width, padded), never, np.int8)
+        potentials[:] = 0
+        first[:] = never
         sort_events(bins[n], total_bins, padding, events, starts)
         for t in range(total_bins):
             if starts[t] == starts[t + 1]:

@@ -165,13 +165,13 @@ def _catch_up_(row, fired, when, done, count, rates, weight_max, pre_trace, last
 
 
 @compiled()
-def _active_inputs(state, starts, inputs, horizon):
+def _active_inputs(pre_trace, last_input_spike, step, starts, inputs, horizon):
     """Return the inputs, ascending, that spike in these events or spiked at most ``horizon`` steps before."""
-    size, step = state.pre_trace.size, state.step[0]
+    size = pre_trace.size
     is_active = np.empty(size, np.bool_)
     count = 0
     for i in range(size):
-        is_active[i] = step - state.last_input_spike[i] < horizon and state.pre_trace[i] != 0
+        is_active[i] = step - last_input_spike[i] < horizon and pre_trace[i] != 0
         count += is_active[i]
     for k in range(starts[0], starts[-1]):
         count += not is_active[inputs[k]]
@@ -267,7 +267,8 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
     post = np.zeros(neurons)  # post traces, decayed to step post_step
     post_step = state.step[0]
     tracing = False  # whether any post trace is left
-    active = _active_inputs(state, starts, inputs, pre_decay.size if learns else 0)
+    horizon = pre_decay.size if learns else 0
+    active = _active_inputs(state.pre_trace, state.last_input_spike, state.step[0], starts, inputs, horizon)
     learned, learned_when = np.empty(1024, np.int64), np.empty(1024, np.int64)  # output spikes to learn from
     to_learn = nobody
     caught_up = np.zeros(state.pre_trace.size, np.int64)  # how many of them each input has learned from
@@ -549,8 +550,17 @@ def _show(
     for n in range(begin, end):
         buffers = _draw(images[n], shown, key, indices[n], starts, buffers)
         given[n] = starts[shown.active_steps]
-        here = state if learns else _copy(state)
-        if learns:
+        here = state
+        if not learns:  # weights and traces are only read
+            here = _Arrays(
+                state.weights, _twin(state.exc_potential), _twin(state.exc_conductance),
+                _twin(state.inh_conductance), _twin(state.adaptive_threshold), _twin(state.firing_threshold),
+                state.homeostatic_threshold, _twin(state.exc_last_spike), state.post_trace,
+                _twin(state.inh_potential), _twin(state.inh_drive), _twin(state.inh_last_spike),
+                state.pre_trace, state.last_input_spike, _twins(state.to_inh_queue), _twins(state.to_exc_queue),
+                _twin(state.step),
+            )  # fmt: skip
+        else:
             for j in range(classes.size):
                 taught = rule.target_post_rate if classes[j] == targets[n] else rule.other_post_rate
                 plasticity.post[j] = rates[j] * taught
@@ -592,30 +602,6 @@ def _twins(queue):
         for j in range(queue.shape[1]):
             twin[row, j] = queue[row, j]
     return twin
-
-
-@compiled()
-def _copy(a):
-    """Copy what testing changes; weights and traces it only reads."""
-    return _Arrays(
-        a.weights,
-        _twin(a.exc_potential),
-        _twin(a.exc_conductance),
-        _twin(a.inh_conductance),
-        _twin(a.adaptive_threshold),
-        _twin(a.firing_threshold),
-        a.homeostatic_threshold,
-        _twin(a.exc_last_spike),
-        a.post_trace,
-        _twin(a.inh_potential),
-        _twin(a.inh_drive),
-        _twin(a.inh_last_spike),
-        a.pre_trace,
-        a.last_input_spike,
-        _twins(a.to_inh_queue),
-        _twins(a.to_exc_queue),
-        _twin(a.step),
-    )
 
 
 def _padded(state: State, constants: Constants) -> _Arrays:

@@ -29,11 +29,8 @@ def _train(
     for step in range(len(order)):
         wave = bins[order[step]]
         sort_events(wave, total_bins, padding, events, starts)
-        for r in range(out_height):
-            for n in range(out_width * padded):
-                potentials[r, n] = 0
-            for x in range(out_width):
-                fired[r, x] = False
+        potentials[:] = 0
+        fired[:] = False
         found = 0
         for t in range(total_bins):
             if starts[t] == starts[t + 1]:
