@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import numba
@@ -18,7 +20,6 @@ import every_kernel
 from every_kernel import KERNELS, NETWORKS, WITHOUT_VECTORS, answers, assert_same_bits
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.kernels import compiled, select
-from spikelore.kernels.lif_network import numba_cpu
 
 DIGESTS = Path(__file__).parent / "kernel_digests.json"
 
@@ -61,17 +62,73 @@ def test_the_number_of_threads_changes_no_bit(here, threads):
         numba.set_num_threads(before)
 
 
-def test_the_form_for_one_thread_has_the_same_bits(here, monkeypatch):
-    monkeypatch.setattr(compiled._threads, "lost", True)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_every_job_is_done_once_whoever_comes_to_it(threads, monkeypatch):
+    monkeypatch.setattr(compiled, "_threads", lambda: threads)
+    monkeypatch.setattr(compiled, "AVAILABLE", True)
+    done = np.zeros((40, 2), int)
+
+    @compiled.over_cores
+    def work(begin, end, factor):
+        done[begin:end] += [1, factor * threading.get_ident()]
+
+    work(len(done), 1)
+    assert (done[:, 0] == 1).all()
+    assert len(set(done[:, 1])) <= threads
+    work(0, 1)
+    assert done[:, 0].sum() == 40
+
+
+def test_a_thread_that_is_kept_from_its_work_leaves_the_rest_to_the_others(monkeypatch):
+    """As one is whose core is busy with something else."""
+    monkeypatch.setattr(compiled, "_threads", lambda: 2)
+    monkeypatch.setattr(compiled, "AVAILABLE", True)
+    here, begun, done = threading.get_ident(), threading.Event(), []
+
+    @compiled.over_cores
+    def work(begin, end):
+        if threading.get_ident() != here:
+            begun.set()
+            while sum(many for who, many in done if who == here) < 16 - (end - begin):
+                time.sleep(0.001)
+        elif not done:
+            assert begun.wait(60)
+        done.append((threading.get_ident(), end - begin))
+
+    work(16)
+    assert [many for who, many in done if who != here] == [2]
+    assert sum(many for _, many in done) == 16
+
+
+def test_a_fault_in_a_job_is_raised_and_no_more_are_begun(monkeypatch):
+    monkeypatch.setattr(compiled, "_threads", lambda: 2)
+    monkeypatch.setattr(compiled, "AVAILABLE", True)
+    begun = []
+
+    @compiled.over_cores
+    def work(begin, end):
+        begun.append(begin)
+        raise ValueError(f"in job {begin}")
+
+    with pytest.raises(ValueError, match="in job"):
+        work(100)
+    assert len(begun) <= 2
+
+
+def test_where_no_more_threads_are_to_be_had_one_does_it_all(here, monkeypatch):
+    def none_left(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(compiled, "_threads", lambda: 2)
+    monkeypatch.setattr(compiled.ThreadPoolExecutor, "submit", none_left)
     assert_same_bits(answers(KERNELS), here)
-    assert numba_cpu._count._in_one_thread.stats.cache_path  # it ran, and is kept
 
 
 def test_three_threads_at_once(here):
     assert_same_bits(every_kernel.in_threads(), here)
 
 
-def test_three_threads_at_once_on_the_layer_that_bears_one(here, tmp_path):
+def test_the_kind_of_numbas_threads_is_all_the_same(here, tmp_path):
     assert_same_bits(in_a_process(tmp_path, "threads", NUMBA_THREADING_LAYER="workqueue"), here)
 
 
@@ -133,7 +190,7 @@ def test_a_layer_of_threads_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr(compiled.numba, "get_num_threads", fail)
     monkeypatch.setattr(compiled.config, "THREADING_LAYER", "tbb")
     with pytest.raises(SpikeloreError, match=r"NUMBA_THREADING_LAYER is 'tbb': No threading .* required; or unset it$"):
-        compiled._Threads().begin()
+        compiled._begin.__wrapped__()
 
 
 # Where compiled code is kept.
@@ -256,7 +313,7 @@ def test_the_first_compilation_of_ours_is_told_once(notice, cache):
     assert notice() == []
     first, second = (compiled.compiled()(ours()) for _ in range(2))
     first(1)
-    assert notice() == ["compiling kernels for this processor (once): some 10 to 60 seconds"]
+    assert notice() == ["compiling kernels for this processor (once): some 5 to 30 seconds"]
     second(1.5)
     assert len(notice()) == 1
 

@@ -1,5 +1,7 @@
 """The published training of a first-spike network, part after part."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,31 @@ def parts(drawn, network):
         "decision": lambda: DecisionTraining(network, train, 5, asked={"validation": held_out, "again": train}),
         "templates": lambda: consolidation(network, train, templates, seed=3),
     }
+
+
+def test_what_a_part_takes_grows_with_its_own_inputs_alone(drawn, network):
+    """Not with the waves that these are made of, which are larger, nor with a second copy."""
+    images = np.resize(drawn.train.images, (4096, *drawn.train.images.shape[1:]))
+    half = drawn.train.images[:2]
+    wave_1, wave_2 = (network.layer_inputs(layer, half).nbytes / 2 for layer in (1, 2))
+    np.testing.assert_array_equal(network.layer_inputs(2, half), network.layer_1_bins(network.encode(half)))
+    for refused in (lambda: network.layer_inputs(2, half[:0]), lambda: network.features_of(half[:0])):
+        with pytest.raises(InputError, match=r"^bins are int8 of shape \(0, "):
+            refused()
+
+    def growth(make):
+        peaks = []
+        for part in (images[:2048], images):
+            tracemalloc.start()
+            made = make(part)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        return made, (peaks[1] - peaks[0]) / 2048
+
+    assert growth(lambda part: layer_training(network, 1, part, 1))[1] < 1.1 * wave_1
+    assert growth(lambda part: layer_training(network, 2, part, 1))[1] < 1.1 * wave_2
+    shown, grown = growth(network.features_of)
+    assert grown < 2.2 * (shown.channels.nbytes + shown.starts.nbytes) / 4096
 
 
 @pytest.mark.parametrize("name", ["layer 1", "layer 2", "decision", "templates"])

@@ -5,7 +5,7 @@ import pytest
 
 from spikelore.coding.poisson import poisson_spikes, stream_key
 from spikelore.errors import InputError
-from spikelore.kernels.lif_network import Delays, Events, Plasticity, initial_state, run_
+from spikelore.kernels.lif_network import Delays, Events, Plasticity, initial_state, numba_cpu, run_
 from spikelore.networks.rate_lif import RateLIFConfig
 
 BACKENDS = ["reference", "numba_cpu"]
@@ -125,11 +125,14 @@ def test_decay_at_each_spike_uses_the_time_since_the_last_one(backend):
     assert state.weights[0] == pytest.approx([0.04 * np.exp(-0.25 - 0.25)] * 2, rel=1e-12)
 
 
-def test_backends_agree_on_a_busy_network_cut_anywhere():
+@pytest.mark.parametrize("between", ["drawn", "equal", "none"])
+def test_backends_agree_on_a_busy_network_cut_anywhere(between):
     config = RateLIFConfig(classes=(3, 5, 8), neurons_per_class=3, height=5, width=5, weight_max=0.6)
     constants = config.constants()
     rng = np.random.default_rng(2)
     delays = Delays(rng.integers(0, 100, 9), rng.integers(0, 50, (9, 9)))
+    if between != "drawn":
+        delays = delays._replace(inh_to_exc=np.broadcast_to(np.uint16(37 if between == "equal" else 0), (9, 9)))
     start = initial_state(rng.uniform(0, 0.6, (25, 9)), constants, delays, (-80.0, -80.0))
     p = rng.uniform(0, 0.012, 25)
     trains = poisson_spikes(p, 6000, stream_key(0, 0, 0))
@@ -151,6 +154,35 @@ def test_backends_agree_on_a_busy_network_cut_anywhere():
     assert np.abs(states["reference"].weights - start.weights).max() > 0.01
     for name, expected in states["reference"].arrays().items():
         np.testing.assert_allclose(getattr(states["numba_cpu"], name), expected, rtol=1e-11, atol=1e-12)
+
+
+def test_more_neurons_than_are_delivered_at_once_fire_together_as_defined():
+    """The queue of those on their way is filled in parts, and holds many spikes for one neuron."""
+    neurons = 2 * numba_cpu._DELIVERED + 3
+    config = RateLIFConfig(classes=(0, 1), neurons_per_class=1, height=1, width=4, weight_max=3.0)
+    constants = config.constants()
+    rng = np.random.default_rng(4)
+    for between in (rng.integers(0, 9, (neurons, neurons)), np.full((neurons, neurons), 5)):
+        delays = Delays(rng.integers(0, 3, neurons), between)
+        start = initial_state(rng.uniform(1, 3, (4, neurons)), constants, delays, (-80.0, -41.0))
+        events = Events(np.arange(0, 4 * 61, 4), np.tile(np.arange(4, dtype=np.int32), 60))
+        states, spikes = [start.copy(), start.copy()], []
+        for state, backend in zip(states, BACKENDS, strict=True):
+            spikes.append(run_(state, constants, delays, events, rates(state), backend=backend))
+        assert max(np.bincount(spikes[0].inh[:, 0])) > 50
+        assert states[0].to_exc_queue.max() > 10
+        for kind in (0, 1):
+            assert np.array_equal(spikes[0][kind], spikes[1][kind])
+        for name, expected in states[0].arrays().items():
+            np.testing.assert_allclose(getattr(states[1], name), expected, rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize(("changed", "message"), [(-1, "delays are -1 to 3 steps, "), (9, "delays are 3 to 9 steps, ")])
+def test_delays_that_the_queue_cannot_hold_are_refused(changed, message):
+    constants, delays, state = one_input(exc_to_inh=3)
+    delays.exc_to_inh[1] = changed
+    with pytest.raises(InputError, match=f"^{message}expected 0 to 3, what the state's queue holds; make the state"):
+        run_(state, constants, delays, spike_at(1), rates(state), backend="numba_cpu")
 
 
 def test_an_unknown_backend_is_named():

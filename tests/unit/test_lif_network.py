@@ -1,3 +1,6 @@
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,6 +101,36 @@ def test_a_checkpoint_goes_on_bit_for_bit_and_another_file_is_refused(tmp_path, 
     )
     with pytest.raises(InputError, match="does not describe"):
         RateLIFNetwork.load(tmp_path / "c.safetensors")
+
+
+def test_a_checkpoint_with_delays_in_64_bits_goes_on_alike_and_other_delays_are_refused(trained):
+    arrays = trained.state_dict()
+    delays = arrays["inh_to_exc_delay"]
+    assert delays.itemsize == 2
+    assert delays.max() > delays.min()
+    older = RateLIFNetwork(CONFIG, seed=0)
+    older.load_state_dict({**arrays, "inh_to_exc_delay": delays.astype(np.int64)})
+    assert equal(older.state_dict(), arrays)
+    for value in (-1, 2**40):
+        wrong = delays.astype(np.int64)
+        wrong[0, 1] = value
+        with pytest.raises(InputError, match=f"^inh_to_exc_delay of the checkpoint is {value}, expected 0 to "):
+            older.load_state_dict({**arrays, "inh_to_exc_delay": wrong})
+    assert equal(older.state_dict(), arrays)
+
+
+@pytest.mark.parametrize(("delay_ms", "most"), [(5.0, 2.5), (0.0, 0.1)])
+def test_a_network_of_many_neurons_takes_little_more_than_its_delays_in_two_bytes(delay_ms, most):
+    """``most``: bytes for each pair of neurons, the drawing included; none where all delays are equal."""
+    config = replace(CONFIG, neurons_per_class=1000, height=1, width=1, inh_to_exc_delay_ms=delay_ms)
+    RateLIFNetwork(CONFIG, seed=0)
+    tracemalloc.start()
+    network = RateLIFNetwork(config, seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    queues = sum(network._state.arrays()[name].nbytes for name in ("to_inh_queue", "to_exc_queue"))
+    assert network._delays.inh_to_exc.shape == (2000, 2000)
+    assert peak - queues < most * 2000**2
 
 
 def test_calls_and_chunks_do_not_change_the_result():

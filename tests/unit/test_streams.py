@@ -1,5 +1,8 @@
 """Streams: which images and labels each task has, and in which order they arrive."""
 
+import pickle
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -16,6 +19,7 @@ from spikelore.data.streams import (
     split_tasks,
 )
 from spikelore.errors import InputError
+from spikelore.randomness import generator
 
 
 def numbered(per_class: int, first: int = 0) -> LabelledImages:
@@ -62,6 +66,42 @@ def test_permuted_tasks_shuffle_pixels_alike_in_every_part():
     assert lit.tolist() != [1]
     assert np.flatnonzero(second.test.images.reshape(12, -1).any(0)).tolist() == lit.tolist()
     assert first.test.labels.tolist() == second.test.labels.tolist()
+
+
+def test_permuted_tasks_give_the_same_images_whole_or_taken_and_to_another_process():
+    for task in (permuted_tasks(DATA, 3, seed=2)[2], pickle.loads(pickle.dumps(permuted_tasks(DATA, 3, seed=2)))[2]):
+        order = generator(2, "stream", "pixels", 2).permutation(16)
+        expected = DATA.test.images.reshape(12, 16)[:, order].reshape(12, 4, 4)
+        np.testing.assert_array_equal(task.test.images, expected)
+        np.testing.assert_array_equal(task.test.take(np.array([7, 2, 7])).images, expected[[7, 2, 7]])
+        np.testing.assert_array_equal(task.test.of_classes([3]).images, expected[DATA.test.labels == 3])
+        assert task.test.images is task.test.images
+        with pytest.raises(InputError, match="cannot be taken"):
+            task.test.take(np.array([12]))
+
+
+def test_a_stream_of_many_permuted_tasks_takes_no_more_memory_than_one_of_few():
+    per_class, side, batch = 250, 28, 100
+    images = np.random.default_rng(0).integers(0, 256, (4 * per_class, side, side), dtype=np.uint8)
+    part = LabelledImages(images, np.tile(np.arange(4), per_class))
+    dataset = Dataset("toy", part, part, (0, 1, 2, 3), "made up")
+
+    def peak(count):
+        """Learn each task in batches, then be asked about all there were."""
+        tracemalloc.start()
+        tasks, shown = permuted_tasks(dataset, count), 0
+        for task in range(count):
+            for order in batches(np.arange(len(tasks[task].train)), batch):
+                shown += gather(tasks, np.stack([np.full(len(order), task), order], axis=1))[0].any(axis=(1, 2)).sum()
+            shown += sum(each.test.images.any(axis=(1, 2)).sum() for each in tasks[: task + 1])
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert shown == 900 * count + 1000 * count * (count + 1) // 2
+        return found
+
+    few, many = peak(6), peak(24)
+    assert many - few < 0.25 * images.nbytes  # the orders of pixels and little more
+    assert few < 5 * images.nbytes
 
 
 def test_rotated_tasks_turn_by_their_angle():

@@ -88,7 +88,7 @@ class RankOrderConfig:
         return out
 
 
-_CHUNK = 2048
+_CHUNK = 512  # images whose intensities are kept at once, four bytes a filter and pixel
 
 
 def encode(images: Images, config: RankOrderConfig, *, backend: str = DEFAULT_BACKEND) -> FirstSpikeBins:
@@ -123,12 +123,16 @@ def encode(images: Images, config: RankOrderConfig, *, backend: str = DEFAULT_BA
     kernels = config.kernels()
     out = np.empty((len(images), len(kernels), *images.shape[1:]), np.int8)
     for start in range(0, len(images), _CHUNK):
-        part = rank_order.intensities(
-            images[start : start + _CHUNK],
-            kernels,
-            threshold=config.threshold,
-            normalization_radius=config.normalization_radius,
+        part = slice(start, start + _CHUNK)
+        out[part] = rank_order.first_spike_bins(
+            rank_order.intensities(
+                images[part],
+                kernels,
+                threshold=config.threshold,
+                normalization_radius=config.normalization_radius,
+                backend=backend,
+            ),
+            total_bins=config.total_bins,
             backend=backend,
         )
-        out[start : start + _CHUNK] = rank_order.first_spike_bins(part, total_bins=config.total_bins, backend=backend)
     return out

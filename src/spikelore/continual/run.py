@@ -454,10 +454,13 @@ class ContinualRun:
 
     def _cost(self) -> Cost | None:
         """Return what deciding costs the network that decides; None of a network that does not say."""
-        images = np.concatenate([task.test.images for task in self.stream.tasks])
-        chosen = generator(self.seed, "counted").choice(len(images), min(_COUNTED, len(images)), False)
+        ends = np.cumsum([0, *(len(task.test) for task in self.stream.tasks)])
+        chosen = np.sort(generator(self.seed, "counted").choice(ends[-1], min(_COUNTED, ends[-1]), False))
+        parts = np.split(chosen, np.searchsorted(chosen, ends[1:-1]))
+        tests = zip(self.stream.tasks, parts, ends[:-1], strict=True)
+        images = np.concatenate([task.test.take(part - start).images for task, part, start in tests])
         with suppress(InputError, NotImplementedError):
-            return self.deciding.cost(images[np.sort(chosen)])
+            return self.deciding.cost(images)
         return None
 
     def result(self) -> Result:

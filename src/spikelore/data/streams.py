@@ -15,7 +15,8 @@ task-free            the dataset's                  nothing                     
 The first three are van de Ven & Tolias 2019 (arXiv 1904.07734).
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -201,15 +202,52 @@ def permuted_tasks(dataset: Dataset, count: int, *, validation_share: float = 0.
     """Return ``count`` tasks of all classes: in each the pixels are shuffled by one fixed permutation.
 
     The first task has the pixels in place (permuted MNIST, Goodfellow et al. 2014, arXiv 1312.6211). All tasks
-    hold out the same validation images. To be learned as domain-incremental.
+    hold out the same validation images. To be learned as domain-incremental. However many tasks there are, they take
+    the memory of a few: images are shuffled when they are asked for.
     """
-    size = int(np.prod(dataset.train.images.shape[1:]))
-    orders = [np.arange(size)] + [generator(seed, "stream", "pixels", n).permutation(size) for n in range(1, count)]
+    size, kept = int(np.prod(dataset.train.images.shape[1:])), deque(maxlen=2)
+    orders = [generator(seed, "stream", "pixels", n).permutation(size) for n in range(count)]
 
-    def shuffle(images: Images, n: int) -> Images:
-        return np.ascontiguousarray(images.reshape(len(images), -1)[:, orders[n]].reshape(images.shape))
+    def shuffled(part: LabelledImages, n: int) -> LabelledImages:
+        return _Shuffled(part, orders[n], kept) if n else part
 
-    return _changed(dataset, [f"permutation {n}" for n in range(count)], shuffle, validation_share, seed)
+    return _changed(dataset, [f"permutation {n}" for n in range(count)], shuffled, validation_share, seed)
+
+
+class _Shuffled(LabelledImages):
+    """Images whose pixels are put in another order when they are asked for.
+
+    Args:
+        of: the images as they are.
+        order: (H*W,), which pixel comes at each place.
+        kept: the last few that were asked for, with their images: shared by all of a stream, changed.
+    """
+
+    _of: LabelledImages
+    _order: np.ndarray
+    _kept: "deque[tuple[_Shuffled, Images]]"
+
+    def __init__(self, of: LabelledImages, order: np.ndarray, kept: "deque[tuple[_Shuffled, Images]]") -> None:
+        for name, value in {"_of": of, "_order": order, "_kept": kept, "labels": of.labels}.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def images(self) -> Images:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """(N,H,W) uint8."""
+        for owner, images in tuple(self._kept):
+            if owner is self:
+                return images
+        images = self._shuffle(self._of.images)
+        self._kept.append((self, images))
+        return images
+
+    def take(self, indices: np.ndarray) -> LabelledImages:
+        """Return the images at ``indices``; no others are shuffled."""
+        taken = self._of.take(indices)
+        return LabelledImages(self._shuffle(taken.images), taken.labels)
+
+    def _shuffle(self, images: Images) -> Images:
+        return np.take(images.reshape(len(images), -1), self._order, axis=1).reshape(images.shape)
 
 
 def rotated_tasks(
@@ -221,15 +259,18 @@ def rotated_tasks(
     validation images. To be learned as domain-incremental.
     """
 
-    def turn(images: Images, n: int) -> Images:
+    def turn(part: LabelledImages, n: int) -> LabelledImages:
         if degrees[n] % 360 == 0:
-            return images
-        return np.asarray(rotate(images, degrees[n], axes=(2, 1), reshape=False, order=1), np.uint8)
+            return part
+        turned = rotate(part.images, degrees[n], axes=(2, 1), reshape=False, order=1)
+        return LabelledImages(np.asarray(turned, np.uint8), part.labels)
 
     return _changed(dataset, [f"{angle:g} degrees" for angle in degrees], turn, validation_share, seed)
 
 
-def _changed(dataset: Dataset, names: list[str], change, share: float, seed: int) -> tuple[Task, ...]:
+def _changed(
+    dataset: Dataset, names: list[str], change: Callable[[LabelledImages, int], LabelledImages], share: float, seed: int
+) -> tuple[Task, ...]:
     _check_share(share)
     if not names:
         raise InputError("the stream has no task, expected at least one; ask for one or more")
@@ -238,7 +279,7 @@ def _changed(dataset: Dataset, names: list[str], change, share: float, seed: int
         Task(
             name,
             dataset.classes,
-            *(LabelledImages(change(part.images, n), part.labels) for part in (train, validation, dataset.test)),
+            *(change(part, n) for part in (train, validation, dataset.test)),
         )
         for n, name in enumerate(names)
     )
@@ -302,11 +343,10 @@ def batches(order: np.ndarray, batch: int, *, drop_last: bool = False) -> Iterat
 
 def gather(tasks: Sequence[Task], pairs: np.ndarray) -> tuple[Images, Labels]:
     """Return the training images and labels that ``pairs`` (N, 2) of (task, index) name, in that order."""
-    first = tasks[0].train.images
-    images = np.empty((len(pairs), *first.shape[1:]), np.uint8)
+    images = np.empty((len(pairs), *tasks[0].train.images.shape[1:]), np.uint8)
     labels = np.empty(len(pairs), np.int64)
     for task in np.unique(pairs[:, 0]):
         here = pairs[:, 0] == task
-        images[here] = tasks[task].train.images[pairs[here, 1]]
-        labels[here] = tasks[task].train.labels[pairs[here, 1]]
+        taken = tasks[task].train.take(pairs[here, 1])
+        images[here], labels[here] = taken.images, taken.labels
     return images, labels

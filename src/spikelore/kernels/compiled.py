@@ -1,7 +1,9 @@
 """How kernels are compiled, kept and run: the one place that asks Numba.
 
-A parallel kernel has two forms of one function, with the same bits: over the cores and in one thread. The second runs
-where threads cannot be used: in a process forked from one that has used them, whose threads are gone.
+A parallel kernel is compiled for one thread and called with a part of its jobs. Threads take parts until none is left,
+so one whose core is busy with something else takes fewer, and the bits depend neither on their number nor on what
+comes to whom. Numba's own parallel loops share the jobs out beforehand, take twice the time to compile, and end a
+process that is forked from one which has used them.
 """
 
 import logging
@@ -9,12 +11,13 @@ import multiprocessing
 import os
 import stat
 import tempfile
-import threading
 import warnings
+from collections import deque
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cache, wraps
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numba as typed_numba
@@ -33,96 +36,97 @@ AVAILABLE = not config.DISABLE_JIT
 _log = logging.getLogger("spikelore")
 
 
-def compiled(*, parallel: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a decorator that compiles a function without the interpreter's lock and keeps the code on disk.
 
     Args:
-        parallel: spread its ``prange`` over the cores. Such a function is called from Python only.
         options: of `numba.njit`.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        return _Parallel(function, options) if parallel and AVAILABLE else _compile(function, options)
+        dispatcher: Any = numba.njit(nogil=True, **options)(function)
+        if AVAILABLE and (cache := _cache(function)):
+            dispatcher._cache = cache  # what `enable_caching` does, which takes Numba's own class
+        return dispatcher
 
     return decorate
 
 
-def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:
-    dispatcher = numba.njit(nogil=True, **options)(function)
-    if AVAILABLE and (cache := _cache(function)):
-        dispatcher._cache = cache  # what `enable_caching` does, which takes Numba's own class
-    return dispatcher
+def over_cores(part: Callable[..., None]) -> Callable[..., None]:
+    """Return ``run(jobs, ...)``, which spreads jobs over the cores by calls of the compiled ``part(begin, end, ...)``.
 
-
-class _Parallel:
-    """A kernel over the cores, or in one thread where the process must not use more."""
-
-    def __init__(self, function: Any, options: dict[str, Any]) -> None:
-        self._function, self._options = function, options
-        self._over_cores = _compile(function, {"parallel": True, **options})
-        self._in_one_thread: Any = None
-
-    def __call__(self, *arguments: Any) -> Any:
-        if _threads.lost:
-            return self._serial()(*arguments)
-        with _threads.turn or _threads.begin():
-            return self._over_cores(*arguments)
-
-    def _serial(self) -> Callable[..., Any]:
-        if self._in_one_thread is None:
-            given = self._function
-            same = FunctionType(given.__code__, given.__globals__, given.__name__, given.__defaults__)
-            same.__qualname__ = f"{given.__qualname__}_in_one_thread"  # its own name in the cache
-            self._in_one_thread = _compile(same, self._options)
-        return self._in_one_thread
-
-
-class _Threads:
-    """What parallel kernels may do in this process.
-
-    Attributes:
-        lost: the process was forked from one whose threads had begun. GNU OpenMP would end it, and so may others.
-        turn: held by a kernel while it runs, once threads have begun; lets one pass at a time where Numba's layer of
-            threads bears no more.
+    No job may read what another one writes.
     """
 
-    def __init__(self) -> None:
-        self.lost = False
-        self.turn: Any = None
+    @wraps(part, updated=())
+    def run(jobs: int, *arguments: Any) -> None:
+        threads = min(jobs, _threads()) if AVAILABLE else 1
+        if threads < 2:
+            part(0, jobs, *arguments)
+            return
+        parts = min(jobs, threads * _PARTS)
+        to_do = deque((n * jobs // parts, (n + 1) * jobs // parts) for n in range(parts))
 
-    def begin(self) -> Any:
-        """Begin the threads and return what a kernel holds while it runs.
+        def work() -> None:
+            with suppress(IndexError):
+                while True:
+                    begin, end = to_do.popleft()
+                    part(begin, end, *arguments)
 
-        Raises:
-            SpikeloreError: Numba has no threads of the kind that was asked for.
-        """
-        with _beginning:
-            if self.turn is None:
-                try:
-                    with warnings.catch_warnings():
-                        # Numba warns at length without /dev/shm. The lock that it cannot have there is for others.
-                        warnings.simplefilter("ignore", NumbaSystemWarning)
-                        numba.get_num_threads()
-                except ValueError as error:
-                    asked = f"NUMBA_THREADING_LAYER is {config.THREADING_LAYER!r}"
-                    raise SpikeloreError(f"{asked}: {' '.join(str(error).split())}; or unset it") from None
-                self.turn = threading.Lock() if numba.threading_layer() == "workqueue" else nullcontext()
-        return self.turn
+        helpers = []
+        try:
+            with suppress(RuntimeError):  # no more threads to be had
+                helpers.extend(_helpers().submit(work) for _ in range(threads - 1))
+            work()
+        finally:
+            to_do.clear()
+            for helper in helpers:
+                if not helper.cancel():
+                    helper.result()
 
-    def forked(self) -> None:
-        """Look, in a forked process, whether its parent's threads had begun."""
-        global _beginning
-        _beginning = threading.Lock()  # another thread of the parent may have held these
-        self.turn = None
-        with suppress(ValueError):  # not begun
-            numba.threading_layer()
-            self.lost = True
+    return run
 
 
-_threads = _Threads()
-_beginning = threading.Lock()
+_PARTS = 4
+"""Parts of the jobs for each thread."""
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(config.NUMBA_NUM_THREADS, "spikelore")
+
+
+class _Process:
+    forked = False
+    """Forked processes are many as a rule, and begin without the threads of their parent: each takes one."""
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.forked)
+    os.register_at_fork(after_in_child=lambda: setattr(_Process, "forked", True))
+
+
+def _threads() -> int:
+    """Return how many threads may work for this one: the number of `numba.set_num_threads`, one if forked.
+
+    Raises:
+        SpikeloreError: Numba has no threads of the kind that was asked for.
+    """
+    if _Process.forked:
+        return 1
+    _begin()
+    return numba.get_num_threads()
+
+
+@cache
+def _begin() -> None:
+    try:
+        with warnings.catch_warnings():
+            # Numba warns at length without /dev/shm. The lock that it cannot have there is for others.
+            warnings.simplefilter("ignore", NumbaSystemWarning)
+            numba.get_num_threads()
+    except ValueError as error:
+        asked = f"NUMBA_THREADING_LAYER is {config.THREADING_LAYER!r}"
+        raise SpikeloreError(f"{asked}: {' '.join(str(error).split())}; or unset it") from None
 
 
 class _Cache(FunctionCache):
@@ -206,7 +210,7 @@ class _Notice(event.Listener):
         kept = isinstance(dispatcher._cache, _Cache)
         often = "once" if kept else "each time, as no folder for them can be written; set NUMBA_CACHE_DIR to one"
         # A warning, so that it is seen where nobody has set up logging.
-        _log.warning("compiling kernels for this processor (%s): some 10 to 60 seconds", often)
+        _log.warning("compiling kernels for this processor (%s): some 5 to 30 seconds", often)
 
     def on_end(self, event: Any) -> None:
         """Nothing."""

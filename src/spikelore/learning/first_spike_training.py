@@ -34,7 +34,7 @@ class Examples:
     @classmethod
     def of(cls, network: FirstSpikeNetwork, images: LabelledImages) -> Self:
         """Return images as a network's feature layers show them."""
-        return cls(network.features(network.encode(images.images)), images.labels)
+        return cls(network.features_of(images.images), images.labels)
 
     def outcome(self, network: FirstSpikeNetwork) -> Outcome:
         """Return how a network decides them."""
@@ -98,8 +98,7 @@ def layer_training(
         epochs: passes over them.
         config: rates; the published ones if not given.
     """
-    bins, order, rates = network.encode(images), np.arange(len(images)), config or StdpConfig()
-    inputs = bins if layer == 1 else network.layer_1_bins(bins)
+    inputs, order, rates = network.layer_inputs(layer, images), np.arange(len(images)), config or StdpConfig()
 
     def learn(network: FirstSpikeNetwork, epoch: int) -> tuple[FirstSpikeNetwork, dict[str, float]]:
         network, winners = learn_layer(network, layer, inputs, order, rates, seen=epoch * len(order))

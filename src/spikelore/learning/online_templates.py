@@ -95,9 +95,7 @@ def learn_features_(network: "FirstSpikeNetwork", images: Images) -> int:
         part = images[used : used + max(0, goal - seen)]
         if not len(part):
             continue
-        bins = network.encode(part)
-        if layer == 2:
-            bins = network.layer_1_bins(bins)
+        bins = network.layer_inputs(layer, part)
         passes = network.learning.passes
         order = np.tile(np.arange(len(part)), passes)
         learned, _ = learn_layer(network, layer, bins, order, network.learning.stdp, seen=seen * passes)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -551,14 +551,27 @@ class FirstSpikeNetwork:
         """Return layer 1's pooled wave, the input that layer 2 learns from."""
         self.check()
         layer, bins = self.config.layer_1, checked_bins(bins, self.weights_1, self.config.coding.total_bins)
-        parts = [
-            convolution.first_spike_bins(
-                bins[part], self.weights_1, padding=layer.padding, threshold=layer.threshold,
-                total_bins=self.config.coding.total_bins, pool=layer.pool, backend=backend,
-            )
-            for part in chunks(len(bins))
-        ]  # fmt: skip
-        return np.concatenate(parts)
+        return convolution.first_spike_bins(
+            bins, self.weights_1, padding=layer.padding, threshold=layer.threshold,
+            total_bins=self.config.coding.total_bins, pool=layer.pool, backend=backend,
+        )  # fmt: skip
+
+    def layer_inputs(self, layer: Literal[1, 2], images: Images) -> FirstSpikeBins:
+        """Return the wave that feature layer ``layer`` learns from, of each image; memory for little else is taken."""
+        images = as_images(images)
+        if layer == 1:
+            return self.encode(images)
+        waves = self.layer_1_bins(self.encode(images[:1]))  # for their shape
+        waves = np.empty((len(images), *waves.shape[1:]), waves.dtype)
+        for part in chunks(len(images)):
+            waves[part] = self.layer_1_bins(self.encode(images[part]))
+        return waves
+
+    def features_of(self, images: Images) -> SpikeLists:
+        """Return `features` of the waves of ``images``, which are made a chunk at a time."""
+        images = as_images(images)
+        parts = chunks(max(1, len(images)))  # none are refused
+        return SpikeLists.concatenate([self.features(self.encode(images[part])) for part in parts])
 
     def features(self, bins: FirstSpikeBins, *, backend: str = DEFAULT_BACKEND) -> SpikeLists:
         """Return which neurons of layer 2, pooled, ever spike: all that the decision layer needs.

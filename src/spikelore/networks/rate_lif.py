@@ -279,7 +279,7 @@ class RateLIFNetwork:
         first, kept = old.neurons, self._state
         more = config.neurons - first
         weights = _first_weights(config, more, generator(self.seed, "rate_lif", "grown weights", first))
-        delays = _delays(config, config.neurons, self.seed, "grown", first)
+        delays = Delays(*map(np.array, _delays(config, config.neurons, self.seed, "grown", first)))
         delays.exc_to_inh[:first] = self._delays.exc_to_inh
         delays.inh_to_exc[:first, :first] = self._delays.inh_to_exc
         self.config, self._constants, self._delays = config, config.constants(), delays
@@ -498,12 +498,14 @@ class RateLIFNetwork:
         arrays = {"unit_plasticity": np.ones(self.config.neurons, np.float32), **state}
         loaded = {}
         queues = ("to_inh_queue", "to_exc_queue")  # as long as the longest delay of that network
+        delays = ("exc_to_inh_delay", "inh_to_exc_delay")
         for name, own in self.state_dict().items():
             if name not in arrays:
                 raise InputError(f"the checkpoint has no {name}; take one of a rate-coded LIF network")
             given = np.array(arrays[name])
             shape = own.shape[1:] if name in queues else own.shape
-            if (given.shape[1:] if name in queues else given.shape) != shape or given.dtype != own.dtype:
+            as_own = given.dtype == own.dtype or (name in delays and given.dtype.kind in "iu")
+            if (given.shape[1:] if name in queues else given.shape) != shape or not as_own:
                 raise InputError(
                     f"{name} of the checkpoint is {given.dtype} of shape {given.shape}, expected {own.dtype} "
                     f"of shape {own.shape}; load it into a network of its own configuration"
@@ -512,10 +514,16 @@ class RateLIFNetwork:
                 kind = "NaN" if np.isnan(given).any() else "infinite values"
                 raise InputError(f"{name} of the checkpoint holds {kind}; take another copy or train it again")
             loaded[name] = given
+        found = Delays(
+            *(
+                _as_delays(loaded.pop(name), name, len(loaded[queue]))
+                for name, queue in zip(delays, queues, strict=True)
+            )
+        )
         self.unit_plasticity = loaded.pop("unit_plasticity")
         self.seed = int(loaded.pop("seed")[0])
         self.images_seen = int(loaded.pop("images_seen")[0])
-        self._delays = Delays(loaded.pop("exc_to_inh_delay"), loaded.pop("inh_to_exc_delay"))
+        self._delays = found
         self._state = State(**loaded)
 
     def save(self, path: Path) -> None:
@@ -667,7 +675,36 @@ def _first_weights(config: RateLIFConfig, neurons: int, rng: np.random.Generator
 
 def _delays(config: RateLIFConfig, neurons: int, seed: int, *names: str | int) -> Delays:
     draw = generator(seed, "rate_lif", "delays", *names)
-    return Delays(
-        np.rint(draw.uniform(0, config.exc_to_inh_delay_ms, neurons) / config.dt_ms).astype(np.int64),
-        np.rint(draw.uniform(0, config.inh_to_exc_delay_ms, (neurons, neurons)) / config.dt_ms).astype(np.int64),
-    )
+
+    def drawn(most_ms: float, count: int) -> NDArray[np.integer]:
+        return np.rint(draw.uniform(0, most_ms, count) / config.dt_ms).astype(_delay_type(most_ms / config.dt_ms))
+
+    exc_to_inh, longest = drawn(config.exc_to_inh_delay_ms, neurons), config.inh_to_exc_delay_ms
+    if not longest:
+        return Delays(exc_to_inh, np.broadcast_to(drawn(longest, 1), (neurons, neurons)))
+    inh_to_exc = np.empty((neurons, neurons), _delay_type(longest / config.dt_ms))
+    for row in inh_to_exc:  # drawn at once they would take twelve times the memory
+        row[:] = drawn(longest, neurons)
+    return Delays(exc_to_inh, inh_to_exc)
+
+
+def _delay_type(steps: float) -> type:
+    """Return the type of delays of at most ``steps``: there is one for each pair of neurons."""
+    return np.uint16 if steps < 2**16 - 1 else np.int64
+
+
+def _as_delays(given: NDArray[np.integer], name: str, steps: int) -> NDArray[np.integer]:
+    """Return a checkpoint's delays, which older ones have in 64 bits.
+
+    Raises:
+        InputError: one is negative or longer than the queue for the spikes on their way, of ``steps`` rows.
+    """
+    least, most = int(given.min()), int(given.max())
+    if least < 0 or most >= steps:
+        raise InputError(
+            f"{name} of the checkpoint is {least if least < 0 else most}, expected 0 to {steps - 1} steps, as long as "
+            "its queue; take another copy or train it again"
+        )
+    if least == most:
+        return np.broadcast_to(given.ravel()[0].astype(_delay_type(steps)), given.shape)
+    return given.astype(_delay_type(steps), copy=False)

@@ -40,7 +40,9 @@ def sort_events(bins, total_bins, padding, events, starts):
                     starts[t + 1] += 1
     for t in range(total_bins):
         starts[t + 1] += starts[t]
-    position = starts[:total_bins].copy()
+    position = np.empty(total_bins, np.int32)
+    for t in range(total_bins):
+        position[t] = starts[t]
     for c in range(channels):
         for r in range(height):
             for x in range(width):

@@ -1,24 +1,26 @@
 """The convolution layer on the processor: event-driven, images spread over the cores."""
 
 import numpy as np
-from numba import prange
 
-from spikelore.kernels.compiled import compiled
+from spikelore.kernels.compiled import compiled, over_cores
 from spikelore.kernels.convolution.events import add_event, pack_weights, sort_events
 from spikelore.kernels.convolution.grid import grid_bits, threshold_on_grid, to_grid
 
 
-@compiled(parallel=True)
-def _first_spike_bins(bins, packed, padding, threshold, total_bins, pool, out_height, out_width, out):
-    images, channels, height, width = bins.shape
+@over_cores
+@compiled()
+def _first_spike_bins(begin, end, bins, packed, padding, threshold, total_bins, pool, out_height, out_width, out):
+    _, channels, height, width = bins.shape
     padded = packed.shape[2] // packed.shape[1]
     never = np.int8(total_bins)
-    for n in prange(images):
-        events = np.empty((channels * height * width, 3), np.int16)
-        starts = np.empty(total_bins + 1, np.int32)
-        potentials = np.zeros((out_height, out_width * padded), np.int32)
-        _, features, pooled_height, pooled_width = out.shape
-        first = np.full((pooled_height, pooled_width, padded), never, np.int8)
+    _, features, pooled_height, pooled_width = out.shape
+    events = np.empty((channels * height * width, 3), np.int16)
+    starts = np.empty(total_bins + 1, np.int32)
+    potentials = np.empty((out_height, out_width * padded), np.int32)
+    first = np.empty((pooled_height, pooled_width, padded), np.int8)
+    for n in range(begin, end):
+        potentials[:] = 0
+        first[:] = never
         sort_events(bins[n], total_bins, padding, events, starts)
         for t in range(total_bins):
             if starts[t] == starts[t + 1]:
@@ -46,7 +48,7 @@ def first_spike_bins(bins, weights, padding, threshold, total_bins, pool):
     bits = grid_bits(weights)
     packed = pack_weights(to_grid(weights, bits))
     limit = threshold_on_grid(threshold, bits)
-    _first_spike_bins(bins, packed, padding, limit, total_bins, pool, height, width, out)
+    _first_spike_bins(len(bins), bins, packed, padding, limit, total_bins, pool, height, width, out)
     return out
 
 

@@ -7,11 +7,10 @@ gradients, stay in the nearest cache while one tile sees every step.
 """
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from spikelore.kernels import memory
-from spikelore.kernels.compiled import compiled
+from spikelore.kernels.compiled import compiled, over_cores
 from spikelore.kernels.lif_convolution.vector import (
     make_add_two_lists,
     make_append_above,
@@ -20,7 +19,7 @@ from spikelore.kernels.lif_convolution.vector import (
     make_weigh_rows,
 )
 from spikelore.kernels.lif_scan import Leaky
-from spikelore.kernels.lif_scan.numba_cpu import carry_back_, constants, slopes_, step_
+from spikelore.kernels.lif_scan.numba_cpu import add_, carry_back_, clear_, constants, copy_, slopes_, step_
 from spikelore.kernels.vector import LANES
 
 _TILE = 2 * LANES  # features handled together
@@ -51,14 +50,15 @@ def _list_windows_(potentials, threshold, channels, kernel, events, count, bound
     return count
 
 
-@compiled(parallel=True, error_model="numpy")
-def _forward(jobs, currents, shape, neuron, table, start, kernel, pool, pooled, winners):
+@over_cores
+@compiled(error_model="numpy")
+def _forward(begin, end, jobs, currents, shape, neuron, table, start, kernel, pool, pooled, winners):
     rows, columns, channels = shape
     size, run, windows = rows * columns * channels, kernel * channels, columns - kernel + 1
     steps, images, pooled_rows, pooled_columns, features = pooled.shape
     flat, tile_size = table.ravel(), kernel * run * _TILE
     constant = len(currents) == 1
-    for job in prange(jobs):
+    for job in range(begin, end):
         states = np.empty((2, size + _LISTED), np.float32)
         events = np.empty(steps * windows * rows * run + _LISTED, np.uint16)
         bounds = np.empty((steps, windows, rows + 1), np.int64)
@@ -67,7 +67,7 @@ def _forward(jobs, currents, shape, neuron, table, start, kernel, pool, pooled, 
         best = np.empty(_TILE, np.float32)
         which = np.empty(_TILE, np.int32)
         for image in range(job * images // jobs, (job + 1) * images // jobs):
-            states[1] = 0
+            clear_(states[1])
             count = 0
             for t in range(steps):
                 before, after = states[1 - (t & 1)], states[t & 1]
@@ -99,8 +99,11 @@ def _forward(jobs, currents, shape, neuron, table, start, kernel, pool, pooled, 
                                 winners[t, image, py, px, tile * _TILE + n] = which[n]
 
 
-@compiled(parallel=True, error_model="numpy")
-def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, table_gradients, current_gradients):
+@over_cores
+@compiled(error_model="numpy")
+def _backward(
+    begin, end, gradients, winners, currents, shape, neuron, runs, kernel, pool, table_gradients, current_gradients
+):
     rows, columns, channels = shape
     width, run, windows = columns * channels, kernel * channels, columns - kernel + 1
     size = rows * width
@@ -111,7 +114,7 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
     constant = len(currents) == 1
     summed = constant and steps > 1
     jobs, tiles, table_size = table_gradients.shape
-    for job in prange(jobs):
+    for job in range(begin, end):
         potentials = np.zeros((steps + 1, size + _LISTED), np.float32)
         events = np.empty(steps * windows * rows * run + _LISTED, np.uint16)
         bounds = np.empty((steps, windows, rows + 1), np.int64)
@@ -132,8 +135,11 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
                 here = potentials[t + 1]
                 step_(potentials[t, :size], currents[0 if constant else t, image], neuron, here[:size])
                 count = _list_windows_(here, neuron.threshold, channels, kernel, events, count, bounds[t])
-                received[t, :, :, :features] = gradients[t, image]
-                won[t, :, :, :features] = winners[t, image]
+                for y in range(pooled_rows):
+                    for x in range(pooled_columns):
+                        for n in range(features):
+                            received[t, y, x, n] = gradients[t, image, y, x, n]
+                            won[t, y, x, n] = winners[t, image, y, x, n]
             for tile in range(tiles):
                 for t in range(steps - 1, -1, -1):
                     for y in range(used_rows):
@@ -144,9 +150,9 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
                                 y % pool * pool + x % pool, target, tile * table_size - y * run * _TILE, _TILE,
                                 events, bounds[t, x, y], bounds[t, x, y + kernel],
                             )  # fmt: skip
-            after[:] = 0
+            clear_(after)
             if summed:
-                current_gradients[0, image] = 0
+                clear_(current_gradients[0, image])
             for t in range(steps - 1, -1, -1):
                 for y in range(used_rows):
                     for x in range(used_columns):
@@ -159,7 +165,7 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
                         lists[last] = 0
                         factors[last] = 0
                         counts[y, x] = (last - first + 1) & ~1
-                sent[:] = 0
+                clear_(sent)
                 for start in range(0, padded, _RUN):
                     for k in range(kernel):
                         for y in range(used_rows):
@@ -174,9 +180,9 @@ def _backward(gradients, winners, currents, shape, neuron, runs, kernel, pool, t
                 slopes_(here, neuron, slopes)
                 carry_back_(sent[:size], here, slopes, neuron, after)
                 if summed:
-                    current_gradients[0, image] += after
+                    add_(after, current_gradients[0, image])
                 else:
-                    current_gradients[t, image] = after
+                    copy_(after, current_gradients[t, image])
 
 
 def _jobs(images: int) -> int:
@@ -210,9 +216,10 @@ def forward(
     product = rows == columns == kernel  # gets its bias last, a map first: another order would move kept results
     if not product:
         start[:features] = bias
+    jobs = _jobs(images)
     _forward(
-        _jobs(images), currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky), table,
-        start, kernel, pool, pooled, winners,
+        jobs, jobs, currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky), table, start,
+         kernel, pool, pooled, winners,
     )  # fmt: skip
     if product:
         pooled += bias
@@ -237,7 +244,7 @@ def backward(
     table_gradients = memory.zeros((jobs, tiles, kernel * run * _TILE))
     current_gradients = memory.empty((given, images, rows * columns * channels))
     _backward(
-        gradients, winners, currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky),
+        jobs, gradients, winners, currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky),
         runs, kernel, pool, table_gradients, current_gradients,
     )  # fmt: skip
     by_feature = table_gradients.sum(axis=0).reshape(tiles, -1, _TILE).transpose(0, 2, 1).reshape(tiles * _TILE, -1)

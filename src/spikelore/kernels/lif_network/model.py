@@ -97,12 +97,12 @@ class State:
 
 
 class Delays(NamedTuple):
-    """Delays between excitatory and inhibitory neurons, in steps."""
+    """Delays between excitatory and inhibitory neurons, in steps; integers of any size."""
 
-    exc_to_inh: Integers
+    exc_to_inh: NDArray[np.integer]
     """(N,)"""
-    inh_to_exc: Integers
-    """(N,N), from, to."""
+    inh_to_exc: NDArray[np.integer]
+    """(N,N), from, to; may be one number that is broadcast."""
 
 
 class Events(NamedTuple):

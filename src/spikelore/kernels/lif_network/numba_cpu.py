@@ -2,9 +2,16 @@
 
 What makes it fast: input spikes come as events, so nothing as wide as the image is touched in a step without
 one; neurons are vectorised, padded to whole vectors by ones that cannot fire; the STDP traces belong to
-inputs and neurons (input synapses have no delay) and decay when they are read; and a neuron's spike visits
-only the inputs whose trace is not yet below exp(-40) of one spike's, about 4e-18 of it, the one thing that
-may differ from the reference.
+inputs and neurons (input synapses have no delay) and decay when they are read; a neuron's spike changes
+only the weights of inputs whose trace is not yet below exp(-40) of one spike's, about 4e-18 of it, the one thing that
+may differ from the reference; and it changes them when the input spikes next, or at the end: nobody reads them before,
+and then its row is in the cache.
+
+An inhibitory spike reaches all neurons, so in large networks its delivery is most of the work. Spikes on their way are
+small integers, and those of one step are delivered together, some neurons at a time, whose part of the queue stays in
+the nearest cache. Where all delays are equal, a spike is one number: all neurons get it but its own.
+
+Loops take the place of NumPy's functions and of slices throughout: they compile in a fraction of the time.
 """
 
 import math
@@ -12,9 +19,10 @@ from collections import namedtuple
 from dataclasses import fields
 
 import numpy as np
-from numba import prange
 
-from spikelore.kernels.compiled import compiled
+from spikelore.errors import InputError
+from spikelore.kernels import memory
+from spikelore.kernels.compiled import compiled, over_cores
 from spikelore.kernels.exponential import exponential
 from spikelore.kernels.lif_network.model import (
     LONG_AGO,
@@ -23,6 +31,7 @@ from spikelore.kernels.lif_network.model import (
     Delays,
     Events,
     Plasticity,
+    Rule,
     Spikes,
     State,
 )
@@ -34,7 +43,23 @@ _LANES = 8
 _BLOCK = 256  # logarithms drawn at once
 _C = LOG_SERIES
 _FORGOTTEN = 40.0  # time constants after which a trace counts as zero
+_DELIVERED = 256  # neurons whose part of the queue stays in the nearest cache
 _NEGLIGIBLE = 1e-100  # conductances below it cannot change a potential; cleared before they become denormal
+
+
+@compiled()
+def _clear_(array):
+    for k in range(array.size):
+        array[k] = 0.0
+
+
+@compiled()
+def _longer(array, needed):
+    """Return a copy with room for ``needed`` more, at least twice as long."""
+    longer = np.empty(2 * array.size + needed, array.dtype)
+    for k in range(array.size):
+        longer[k] = array[k]
+    return longer
 
 
 @compiled()
@@ -81,17 +106,23 @@ def _logs_(key, draw, values, mantissas, logs):
 
 
 @compiled()
-def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, inputs):
-    """Draw the spikes of an image as `spike_trains.poisson_spikes` does, by step; return the buffers."""
+def _draw(pixels, shown, keys, image, starts, buffers):
+    """Draw the spikes of ``image`` as `spike_trains.poisson_spikes` does.
+
+    ``starts`` receives where each step begins in the last of the buffers, which are returned: they may be others.
+    """
+    times, sources, inputs = buffers
+    steps, key = shown.active_steps, _stream_key(keys[0], keys[1], image)
     logs, values, mantissas = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
     drawn = 0
-    count = 0
-    starts[:] = 0
+    count = np.int64(0)
+    for t in range(steps + 1):
+        starts[t] = 0
     for i in range(pixels.size):
         level = pixels[i]
-        if probabilities[level] == 0.0:
+        if shown.probabilities[level] == 0.0:
             continue
-        scale = scales[level]
+        scale = shown.scales[level]
         t = -1
         while True:
             if drawn % _BLOCK == 0:
@@ -102,8 +133,7 @@ def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, 
                 break
             t += 1 + int(gap)
             if count == times.size:
-                times = np.concatenate((times, np.empty_like(times)))
-                sources = np.concatenate((sources, np.empty_like(sources)))
+                times, sources = _longer(times, count), _longer(sources, count)
             times[count] = t
             sources[count] = i
             starts[t + 1] += 1
@@ -123,38 +153,36 @@ def _poisson(pixels, probabilities, scales, steps, key, starts, times, sources, 
 
 
 @compiled()
-def _draw(pixels, shown, key, image, starts, buffers):
-    """Draw the spikes of ``image`` and return the buffers, the last of which holds the inputs by step."""
-    return _poisson(
-        pixels,
-        shown.probabilities,
-        shown.scales,
-        shown.active_steps,
-        _stream_key(key[0], key[1], image),
-        starts,
-        buffers[0],
-        buffers[1],
-        buffers[2],
-    )
-
-
-@compiled()
-def _column_(weights, neuron, rate, weight_max, active, pre_trace, last_input_spike, step, decay):
-    """Change the weights of ``neuron``, which spikes now, by the traces of the recently active inputs."""
-    for i in active:
-        elapsed = step - last_input_spike[i]
+def _catch_up_(row, fired, when, done, count, rates, weight_max, pre_trace, last_spike, decay):
+    """Change an input's weights by its trace at the output spikes ``done`` .. ``count - 1``, and return ``count``."""
+    for n in range(done, count):
+        elapsed = when[n] - last_spike
         if elapsed < decay.size:
-            changed = weights[i, neuron] + rate * (pre_trace[i] * decay[elapsed])
-            weights[i, neuron] = min(max(changed, 0.0), weight_max)
+            j = fired[n]
+            changed = row[j] + rates[j] * (pre_trace * decay[elapsed])
+            row[j] = min(max(changed, 0.0), weight_max)
+    return count
 
 
 @compiled()
-def _active_inputs(state, starts, inputs, horizon):
+def _active_inputs(pre_trace, last_input_spike, step, starts, inputs, horizon):
     """Return the inputs, ascending, that spike in these events or spiked at most ``horizon`` steps before."""
-    is_active = (state.step[0] - state.last_input_spike < horizon) & (state.pre_trace != 0)
+    size = pre_trace.size
+    is_active = np.empty(size, np.bool_)
+    count = 0
+    for i in range(size):
+        is_active[i] = step - last_input_spike[i] < horizon and pre_trace[i] != 0
+        count += is_active[i]
     for k in range(starts[0], starts[-1]):
+        count += not is_active[inputs[k]]
         is_active[inputs[k]] = True
-    return np.flatnonzero(is_active)
+    active = np.empty(count, np.int64)
+    count = 0
+    for i in range(size):
+        if is_active[i]:
+            active[count] = i
+            count += 1
+    return active
 
 
 @compiled()
@@ -165,45 +193,100 @@ def _clear_negligible_(conductance):
 
 
 @compiled()
-def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, spikes, counts):
-    """Run the steps of ``starts``, without learning if ``plasticity`` is None, unrecorded if ``spikes`` is.
+def _any(queue):
+    for row in range(queue.shape[0]):
+        for j in range(queue.shape[1]):
+            if queue[row, j] != 0:
+                return True
+    return False
 
-    Returns the number of excitatory and inhibitory spikes recorded.
+
+@compiled()
+def _send_(queue, rows, now, delays, senders, count):
+    """Queue the spikes of the first ``count`` senders for every other neuron, from ``rows[now + delay]`` on."""
+    neurons = delays.shape[1]
+    for start in range(0, neurons, _DELIVERED):
+        first, last = np.uint64(start), np.uint64(min(neurons, start + _DELIVERED))
+        for n in range(count):
+            each = delays[senders[n]]
+            for j in range(first, last):
+                queue[rows[now + each[j]] + j] += 1
+    for n in range(count):
+        k = np.uint64(senders[n])
+        queue[rows[now + delays[k, k]] + k] -= 1
+
+
+@compiled()
+def _arrive_(arriving, at_all, conductance, weight):
+    """Add ``weight`` for each spike that arrives, one by one, those of ``arriving`` and ``at_all``; empty the row."""
+    neurons = arriving.size
+    for start in range(0, neurons, _DELIVERED):
+        first, last = np.uint64(start), np.uint64(min(neurons, start + _DELIVERED))
+        most = 0
+        for j in range(first, last):
+            most = max(most, arriving[j])
+        for done in range(-at_all, most):
+            for j in range(first, last):
+                conductance[j] += weight if arriving[j] > done else 0.0
+        for j in range(first, last):
+            arriving[j] = 0
+
+
+@compiled()
+def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, spikes, counts):
+    """Run the steps of ``starts``: without learning if ``plasticity`` is empty, unrecorded if ``spikes`` are.
+
+    Returns the number of excitatory and inhibitory spikes. All who call it give the same types: it is compiled once.
     """
+    learns, recorded = plasticity.pre.size > 0, spikes.exc.size > 0
     v, g, h = state.exc_potential, state.exc_conductance, state.inh_conductance
     vt, firing = state.adaptive_threshold, state.firing_threshold
     u, d = state.inh_potential, state.inh_drive
-    neurons = v.size
+    nobody = np.int64(0)  # a plain 0 is a type of its own for Numba, for which functions are compiled once more
+    neurons, real = v.size, delays.exc_to_inh.size  # with and without the padding
     exc_rate, inh_rate = c.dt_ms / c.exc_tau_ms, c.dt_ms / c.inh_tau_ms
     g_rate, h_rate = c.dt_ms / c.exc_conductance_tau_ms, c.dt_ms / c.inh_conductance_tau_ms
     vt_rate = c.dt_ms / c.threshold_tau_ms
     to_inh, to_exc = state.to_inh_queue, state.to_exc_queue
-    waiting_inh = np.zeros(to_inh.shape[0], np.int64)
-    waiting_exc = np.zeros(to_exc.shape[0], np.int64)
+    waiting = np.zeros(to_inh.shape[0], np.int64)  # spikes by row, for the inhibitory neurons
     for row in range(to_inh.shape[0]):
-        waiting_inh[row] = to_inh[row].sum()
-    for row in range(to_exc.shape[0]):
-        waiting_exc[row] = to_exc[row].sum()
-    for conductance in (g, h, d):
-        _clear_negligible_(conductance)
+        for j in range(neurons):
+            waiting[row] += to_inh[row, j]
+    rows_exc = to_exc.shape[0]
+    same_delay = delays.inh_to_exc.shape[0] == 1
+    to_all = np.zeros(rows_exc, np.int64)  # spikes by row, for all excitatory neurons
+    flat_exc = to_exc.ravel()
+    rows = np.empty(2 * rows_exc, np.uint64)  # where each row begins, twice round the ring
+    for row in range(rows.size):
+        rows[row] = row % rows_exc * neurons
+    inh_row, exc_row = state.step[0] % to_inh.shape[0], state.step[0] % rows_exc
+    arrivals_end = state.step[0] + rows_exc if _any(to_exc) else state.step[0]
+    _clear_negligible_(g)
+    _clear_negligible_(h)
+    _clear_negligible_(d)
     post = np.zeros(neurons)  # post traces, decayed to step post_step
     post_step = state.step[0]
     tracing = False  # whether any post trace is left
-    active = np.empty(0, np.int64)
-    if plasticity is not None:
-        active = _active_inputs(state, starts, inputs, pre_decay.size)
-        for j in range(neurons):
-            elapsed = post_step - state.exc_last_spike[j]
-            if elapsed < post_decay.size:
-                post[j] = state.post_trace[j] * post_decay[elapsed]
-                tracing = True
-    exc_ready = state.exc_last_spike + c.exc_refractory_steps
-    inh_ready = state.inh_last_spike + c.inh_refractory_steps
-    last_fired = state.exc_last_spike.max()
+    horizon = pre_decay.size if learns else 0
+    active = _active_inputs(state.pre_trace, state.last_input_spike, state.step[0], starts, inputs, horizon)
+    learned, learned_when = np.empty(1024, np.int64), np.empty(1024, np.int64)  # output spikes to learn from
+    to_learn = nobody
+    caught_up = np.zeros(state.pre_trace.size, np.int64)  # how many of them each input has learned from
+    exc_ready, inh_ready = np.empty(neurons, np.int64), np.empty(neurons, np.int64)
+    last_fired = LONG_AGO
+    for j in range(neurons):
+        exc_ready[j] = state.exc_last_spike[j] + c.exc_refractory_steps
+        inh_ready[j] = state.inh_last_spike[j] + c.inh_refractory_steps
+        last_fired = max(last_fired, state.exc_last_spike[j])
+        elapsed = post_step - state.exc_last_spike[j]
+        if learns and elapsed < post_decay.size:
+            post[j] = state.post_trace[j] * post_decay[elapsed]
+            tracing = True
     fired = np.empty(neurons, np.int64)
-    exc_count = inh_count = 0
+    exc_count, inh_count = nobody, nobody
     for t in range(starts.size - 1):
         step = state.step[0]
+        above = inh_above = 0
         for j in range(neurons):
             x = v[j]
             v[j] = x + exc_rate * (
@@ -213,34 +296,32 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
             g[j] -= g_rate * g[j]
         for j in range(neurons):
             h[j] -= h_rate * h[j]
-        if plasticity is not None or c.continuous_threshold:
+        if learns or c.continuous_threshold:
             for j in range(neurons):
                 vt[j] += vt_rate * (c.threshold_rest_mv - vt[j])
         if c.continuous_threshold:
             for j in range(neurons):
                 firing[j] = vt[j]
-        above = 0
         for j in range(neurons):
             above += v[j] > firing[j]
-        inh_above = 0
         for j in range(neurons):
             u[j] += inh_rate * (d[j] * (c.exc_reversal_mv - u[j]) + (c.inh_rest_mv - u[j]))
             inh_above += u[j] > c.inh_threshold_mv
         for j in range(neurons):
             d[j] -= g_rate * d[j]
-        exc_fired = 0
+        exc_fired = nobody
         if above > 0:
-            for j in range(delays.exc_to_inh.size):  # without the padding
+            for j in range(real):
                 if v[j] > firing[j] and step >= exc_ready[j]:
                     fired[exc_fired] = j
                     exc_fired += 1
 
         if starts[t + 1] > starts[t]:
-            if plasticity is not None and tracing:
+            if tracing:
                 elapsed = step - post_step
                 if step - last_fired >= post_decay.size:
                     tracing = False
-                    post[:] = 0.0
+                    _clear_(post)
                 elif elapsed > 0:
                     for j in range(neurons):
                         post[j] *= post_decay[elapsed]
@@ -248,7 +329,11 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
             for k in range(starts[t], starts[t + 1]):
                 i = inputs[k]
                 row = state.weights[i]
-                if plasticity is not None:
+                if learns:
+                    caught_up[i] = _catch_up_(
+                        row, learned, learned_when, caught_up[i], to_learn, plasticity.post, c.weight_max,
+                        state.pre_trace[i], state.last_input_spike[i], pre_decay,
+                    )  # fmt: skip
                     elapsed = step - state.last_input_spike[i]
                     if c.tau_prune_ms > 0:
                         exponent = -((elapsed * c.dt_ms / c.tau_prune_ms) ** 2)
@@ -261,13 +346,13 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
                     state.last_input_spike[i] = step
                 for j in range(neurons):
                     g[j] += row[j]
-                if plasticity is not None and tracing:
+                if tracing:
                     for j in range(neurons):
                         changed = row[j] + plasticity.pre[j] * post[j]
                         row[j] = min(max(changed, 0.0), c.weight_max)
 
         if exc_fired > 0:
-            if plasticity is not None:
+            if learns:
                 elapsed = step - post_step
                 if tracing and elapsed > 0:
                     left = post_decay[elapsed] if elapsed < post_decay.size else 0.0
@@ -276,26 +361,20 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
                 post_step = step
                 last_fired = step
                 tracing = True
-            for n in range(exc_fired):
-                j = fired[n]
-                if plasticity is not None:
+                if to_learn + exc_fired > learned.size:
+                    learned, learned_when = _longer(learned, exc_fired), _longer(learned_when, exc_fired)
+                for n in range(exc_fired):
+                    j = fired[n]
                     post[j] += c.post_trace_step
                     state.post_trace[j] = post[j]
-                    _column_(
-                        state.weights,
-                        j,
-                        plasticity.post[j],
-                        c.weight_max,
-                        active,
-                        state.pre_trace,
-                        state.last_input_spike,
-                        step,
-                        pre_decay,
-                    )
-                row_ahead = (step + delays.exc_to_inh[j]) % to_inh.shape[0]
-                to_inh[row_ahead, j] += 1
-                waiting_inh[row_ahead] += 1
-                if spikes is not None:
+                    learned[to_learn], learned_when[to_learn] = j, step
+                    to_learn += 1
+            for n in range(exc_fired):
+                j = fired[n]
+                ahead = (inh_row + delays.exc_to_inh[j]) % to_inh.shape[0]
+                to_inh[ahead, j] += 1
+                waiting[ahead] += 1
+                if recorded:
                     spikes.exc[exc_count, 0] = step
                     spikes.exc[exc_count, 1] = j
                 counts[j] += 1
@@ -306,36 +385,46 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
                 exc_ready[j] = step + c.exc_refractory_steps
 
         if inh_above > 0:
-            for k in range(delays.exc_to_inh.size):
+            inh_fired = nobody
+            for k in range(real):
                 if u[k] > c.inh_threshold_mv and step >= inh_ready[k]:
-                    for j in range(delays.exc_to_inh.size):
-                        if j != k:
-                            row_ahead = (step + delays.inh_to_exc[k, j]) % to_exc.shape[0]
-                            to_exc[row_ahead, j] += 1
-                            waiting_exc[row_ahead] += 1
-                    if spikes is not None:
+                    fired[inh_fired] = k
+                    inh_fired += 1
+                    if recorded:
                         spikes.inh[inh_count, 0] = step
                         spikes.inh[inh_count, 1] = k
                     inh_count += 1
                     u[k] = c.inh_reset_mv
                     state.inh_last_spike[k] = step
                     inh_ready[k] = step + c.inh_refractory_steps
+            if inh_fired > 0:
+                arrivals_end = step + rows_exc
+                if same_delay:
+                    ahead = (exc_row + delays.inh_to_exc[0, 0]) % rows_exc
+                    to_all[ahead] += inh_fired
+                    for n in range(inh_fired):
+                        to_exc[ahead, fired[n]] -= 1
+                else:
+                    _send_(flat_exc, rows, np.uint64(exc_row), delays.inh_to_exc, fired, inh_fired)
 
-        arriving = step % to_inh.shape[0]
-        if waiting_inh[arriving] > 0:
-            waiting_inh[arriving] = 0
-            for j in range(neurons):
-                while to_inh[arriving, j] > 0:
-                    d[j] += c.exc_to_inh_weight
-                    to_inh[arriving, j] -= 1
-        arriving = step % to_exc.shape[0]
-        if waiting_exc[arriving] > 0:
-            waiting_exc[arriving] = 0
-            for j in range(neurons):
-                while to_exc[arriving, j] > 0:
-                    h[j] += c.inh_to_exc_weight
-                    to_exc[arriving, j] -= 1
+        if waiting[inh_row] > 0:
+            waiting[inh_row] = 0
+            _arrive_(to_inh[inh_row], nobody, d, c.exc_to_inh_weight)
+        if step < arrivals_end:
+            _arrive_(to_exc[exc_row], to_all[exc_row], h, c.inh_to_exc_weight)
+            to_all[exc_row] = 0
+        inh_row = inh_row + 1 if inh_row + 1 < to_inh.shape[0] else 0
+        exc_row = exc_row + 1 if exc_row + 1 < rows_exc else 0
         state.step[0] += 1
+    for i in active:
+        _catch_up_(
+            state.weights[i], learned, learned_when, caught_up[i], to_learn, plasticity.post, c.weight_max,
+            state.pre_trace[i], state.last_input_spike[i], pre_decay,
+        )  # fmt: skip
+    if same_delay:
+        for row in range(rows_exc):
+            for j in range(real):
+                to_exc[row, j] += to_all[row]
     return exc_count, inh_count
 
 
@@ -347,13 +436,19 @@ def _group(state, c, delays, members):
     for i in range(weights.shape[0]):
         for j in range(size):
             weights[i, j] = state.weights[i, members[j]]
-    part = Delays(np.empty(size, np.int64), np.empty((size, size), np.int64))
+    width = min(size, delays.inh_to_exc.shape[0])
+    part = Delays(np.empty(size, delays.exc_to_inh.dtype), np.empty((width, width), delays.inh_to_exc.dtype))
+    exc_rows = inh_rows = 1
     thresholds = np.empty(size)
     for j in range(size):
         part.exc_to_inh[j] = delays.exc_to_inh[members[j]]
+        inh_rows = max(inh_rows, part.exc_to_inh[j] + 1)
         thresholds[j] = c.threshold_rest_mv + state.homeostatic_threshold[members[j]]
-        for k in range(size):
-            part.inh_to_exc[j, k] = delays.inh_to_exc[members[j], members[k]]
+    for j in range(width):
+        for k in range(width):
+            same = delays.inh_to_exc.shape[0] == 1
+            part.inh_to_exc[j, k] = delays.inh_to_exc[0 if same else members[j], 0 if same else members[k]]
+            exc_rows = max(exc_rows, part.inh_to_exc[j, k] + 1)
     return part, _Arrays(
         weights,
         np.full(size, c.exc_rest_mv),
@@ -369,8 +464,8 @@ def _group(state, c, delays, members):
         np.full(size, LONG_AGO),
         state.pre_trace,
         state.last_input_spike,
-        np.zeros((part.exc_to_inh.max() + 1, size), np.int64),
-        np.zeros((part.inh_to_exc.max() + 1, size), np.int64),
+        np.zeros((inh_rows, size), state.to_exc_queue.dtype),
+        np.zeros((exc_rows, size), state.to_exc_queue.dtype),
         state.step,
     )
 
@@ -402,20 +497,37 @@ def _keep_(state, c, forcing, group, members, rates, counts):
 
 
 @compiled()
+def _members(classes, target):
+    """Return the neurons of the class ``target``, ascending."""
+    count = 0
+    for j in range(classes.size):
+        count += classes[j] == target
+    members = np.empty(count, np.int64)
+    count = 0
+    for j in range(classes.size):
+        if classes[j] == target:
+            members[count] = j
+            count += 1
+    return members
+
+
+@compiled()
 def _train_forced_(
     state, c, delays, shown, forcing, images, targets, classes, rates, key, first, pre_decay, post_decay, counts
 ):
     starts = np.zeros(shown.active_steps + 1, np.int64)
-    buffers = _buffers()
+    buffers, unrecorded = _buffers(), _no_spikes()
     for n in range(len(images)):
-        members = np.flatnonzero(classes == targets[n])
+        members = _members(classes, targets[n])
         part, group = _group(state, c, delays, members)
-        shares = rates[members]
+        shares = np.empty(members.size)
+        for j in range(members.size):
+            shares[j] = rates[members[j]]
         plasticity = Plasticity(np.zeros(members.size), shares, shares)
         fired = np.zeros(members.size, np.int64)
         buffers = _draw(images[n], shown, key, first + n, starts, buffers)
-        state.pre_trace[:] = 0.0
-        _run_(group, c, part, starts, buffers[2], plasticity, pre_decay, post_decay, None, fired)
+        _clear_(state.pre_trace)
+        _run_(group, c, part, starts, buffers[2], plasticity, pre_decay, post_decay, unrecorded, fired)
         _keep_(state, c, forcing, group, members, shares, fired)
         state.step[0] += shown.silent_steps
         for j in range(members.size):
@@ -423,35 +535,51 @@ def _train_forced_(
 
 
 @compiled()
-def _train_(state, c, delays, shown, rule, images, targets, classes, rates, key, first, pre_decay, post_decay, counts):
-    starts = np.zeros(shown.active_steps + 1, np.int64)
-    silence = np.zeros(shown.silent_steps + 1, np.int64)
-    buffers = _buffers()
+def _show(
+    begin, end, state, c, delays, shown, images, key, indices, rule, targets, classes, rates, pre_decay, post_decay,
+    given, fired, inhibited,
+):  # fmt: skip
+    """Show images ``begin`` .. ``end - 1``: learn them from ``state`` on; without ``rates`` show each to a copy of it.
+
+    One function for both, because what it is made of takes long to compile.
+    """
+    learns = rates.size > 0
+    starts, silence = np.empty(shown.active_steps + 1, np.int64), np.zeros(shown.silent_steps + 1, np.int64)
+    buffers, unrecorded = _buffers(), _no_spikes()
     plasticity = Plasticity(rates, np.zeros(rates.size), rates)
-    for n in range(len(images)):
-        for j in range(classes.size):
-            taught = rule.target_post_rate if classes[j] == targets[n] else rule.other_post_rate
-            plasticity.post[j] = rates[j] * taught
-        buffers = _draw(images[n], shown, key, first + n, starts, buffers)
-        if not c.continuous_threshold:
-            state.firing_threshold[:] = state.adaptive_threshold
-        _run_(state, c, delays, starts, buffers[2], plasticity, pre_decay, post_decay, None, counts[n])
-        _run_(state, c, delays, silence, buffers[2], plasticity, pre_decay, post_decay, None, counts[n])
+    for n in range(begin, end):
+        buffers = _draw(images[n], shown, key, indices[n], starts, buffers)
+        given[n] = starts[shown.active_steps]
+        here = state
+        if not learns:  # weights and traces are only read
+            here = _Arrays(
+                state.weights, _twin(state.exc_potential), _twin(state.exc_conductance),
+                _twin(state.inh_conductance), _twin(state.adaptive_threshold), _twin(state.firing_threshold),
+                state.homeostatic_threshold, _twin(state.exc_last_spike), state.post_trace,
+                _twin(state.inh_potential), _twin(state.inh_drive), _twin(state.inh_last_spike),
+                state.pre_trace, state.last_input_spike, _twins(state.to_inh_queue), _twins(state.to_exc_queue),
+                _twin(state.step),
+            )  # fmt: skip
+        else:
+            for j in range(classes.size):
+                taught = rule.target_post_rate if classes[j] == targets[n] else rule.other_post_rate
+                plasticity.post[j] = rates[j] * taught
+            if not c.continuous_threshold:
+                for j in range(rates.size):
+                    here.firing_threshold[j] = here.adaptive_threshold[j]
+        _, inhibited[n] = _run_(
+            here, c, delays, starts, buffers[2], plasticity, pre_decay, post_decay, unrecorded, fired[n]
+        )
+        if learns:
+            _run_(here, c, delays, silence, buffers[2], plasticity, pre_decay, post_decay, unrecorded, fired[n])
 
 
-@compiled(parallel=True)
-def _count(arrays, c, delays, shown, images, key, indices, unused, given, fired, inhibited):
-    for n in prange(len(images)):
-        given[n], inhibited[n] = _test(arrays, c, delays, shown, images[n], key, indices[n], unused, fired[n])
+_show_over_cores = over_cores(_show)
 
 
 @compiled()
-def _test(arrays, c, delays, shown, image, key, index, unused, fired):
-    """Count the excitatory spikes that an image causes; return the number of input and of inhibitory ones."""
-    starts = np.zeros(shown.active_steps + 1, np.int64)
-    buffers = _draw(image, shown, key, index, starts, _buffers())
-    _, inhibitory = _run_(_copy(arrays), c, delays, starts, buffers[2], None, unused, unused, None, fired)
-    return starts[-1], inhibitory
+def _no_spikes():
+    return Spikes(np.empty((0, 2), np.int64), np.empty((0, 2), np.int64))
 
 
 @compiled()
@@ -460,27 +588,20 @@ def _buffers():
 
 
 @compiled()
-def _copy(a):
-    """Copy what testing changes; weights and traces it only reads."""
-    return _Arrays(
-        a.weights,
-        a.exc_potential.copy(),
-        a.exc_conductance.copy(),
-        a.inh_conductance.copy(),
-        a.adaptive_threshold.copy(),
-        a.firing_threshold.copy(),
-        a.homeostatic_threshold,
-        a.exc_last_spike.copy(),
-        a.post_trace,
-        a.inh_potential.copy(),
-        a.inh_drive.copy(),
-        a.inh_last_spike.copy(),
-        a.pre_trace,
-        a.last_input_spike,
-        a.to_inh_queue.copy(),
-        a.to_exc_queue.copy(),
-        a.step.copy(),
-    )
+def _twin(array):
+    twin = np.empty(array.size, array.dtype)
+    for j in range(array.size):
+        twin[j] = array[j]
+    return twin
+
+
+@compiled()
+def _twins(queue):
+    twin = np.empty(queue.shape, queue.dtype)
+    for row in range(queue.shape[0]):
+        for j in range(queue.shape[1]):
+            twin[row, j] = queue[row, j]
+    return twin
 
 
 def _padded(state: State, constants: Constants) -> _Arrays:
@@ -498,9 +619,37 @@ def _padded(state: State, constants: Constants) -> _Arrays:
         if name in ("pre_trace", "last_input_spike", "step"):
             arrays[name] = array.copy()
         else:
-            width = [(0, 0)] * (array.ndim - 1) + [(0, extra)]
-            arrays[name] = np.pad(array, width, constant_values=fill.get(name, 0))
+            kind = _queued(neurons) if name in ("to_inh_queue", "to_exc_queue") else array.dtype
+            arrays[name] = memory.empty((*array.shape[:-1], neurons + extra), kind)
+            arrays[name][..., :neurons] = array
+            arrays[name][..., neurons:] = fill.get(name, 0)
     return _Arrays(**arrays)
+
+
+def _queued(neurons: int) -> type:
+    """Return the type of numbers of spikes on their way: at most one of each neuron arrives at a place in a step."""
+    return np.int16 if neurons < 2**15 else np.int32
+
+
+def _small(delays: Delays, state: State) -> Delays:
+    """Return the delays as the kernel takes them: in few bytes, and (1,1) those to excitatory neurons if all are equal.
+
+    Raises:
+        InputError: a delay is negative or longer than the queues of ``state``.
+    """
+    between = delays.inh_to_exc
+    if between.strides == (0, 0) or between.min() == between.max():
+        between = between[:1, :1]
+    found = []
+    for steps, queue in ((delays.exc_to_inh, state.to_inh_queue), (between, state.to_exc_queue)):
+        least, most = int(steps.min()), int(steps.max())
+        if least < 0 or most >= len(queue):
+            raise InputError(
+                f"delays are {least} to {most} steps, expected 0 to {len(queue) - 1}, what the state's queue holds; "
+                "make the state with these delays"
+            )
+        found.append(np.ascontiguousarray(steps, np.uint16 if len(queue) < 2**16 else np.uint64))
+    return Delays(*found)
 
 
 def _copy_back_(state: State, arrays: _Arrays) -> None:
@@ -529,7 +678,7 @@ def run_(state: State, constants: Constants, delays: Delays, events: Events, pla
     exc_count, inh_count = _run_(
         arrays,
         constants,
-        delays,
+        _small(delays, state),
         np.asarray(events.starts, np.int64),
         np.asarray(events.inputs, np.int32),
         Plasticity(*(_pad_rates(rates, length) for rates in plasticity)),
@@ -545,37 +694,40 @@ def run_(state: State, constants: Constants, delays: Delays, events: Events, pla
 def train_(state, constants, delays, presentation, rule, images, targets, neuron_class, rates, seed, stream, first):
     """See `spikelore.kernels.lif_network.train_`."""
     arrays = _padded(state, constants)
-    counts = np.zeros((len(images), len(arrays.exc_potential)), np.int64)
-    _train_(
+    counts = _no_counts(len(images), len(arrays.exc_potential))
+    _show(
+        0,
+        len(images),
         arrays,
         constants,
-        delays,
+        _small(delays, state),
         presentation,
-        rule,
         np.ascontiguousarray(images).reshape(len(images), -1),
+        (np.uint64(seed), np.uint64(stream)),
+        first + np.arange(len(images)),
+        rule,
         targets,
         neuron_class,
         _pad_rates(rates, len(arrays.exc_potential)),
-        (np.uint64(seed), np.uint64(stream)),
-        first,
         _decay(constants.pre_trace_tau_ms, constants.dt_ms),
         _decay(constants.post_trace_tau_ms, constants.dt_ms),
-        counts,
+        *counts,
     )
     _copy_back_(state, arrays)
-    return counts[:, : len(neuron_class)].copy()
+    return counts.exc[:, : len(neuron_class)].copy()
 
 
 def train_forced_(
     state, constants, delays, presentation, forcing, images, targets, neuron_class, rates, seed, stream, first
 ):
     """See `spikelore.kernels.lif_network.train_forced_`."""
-    arrays = _Arrays(**state.arrays())
+    queues = {name: np.empty((0, 0), _queued(len(neuron_class))) for name in ("to_inh_queue", "to_exc_queue")}
+    arrays = _Arrays(**{**state.arrays(), **queues})
     counts = np.zeros((len(images), len(neuron_class)), np.int64)
     _train_forced_(
         arrays,
         constants,
-        delays,
+        _small(delays, state),
         presentation,
         forcing,
         np.ascontiguousarray(images).reshape(len(images), -1),
@@ -595,16 +747,26 @@ def count_spikes(state, constants, delays, presentation, images, seed, stream, i
     """See `spikelore.kernels.lif_network.count_spikes`."""
     arrays = _padded(state, constants)
     many, neurons = len(images), len(state.exc_potential)
-    counts = Counts(*(np.zeros(shape, np.int64) for shape in (many, (many, len(arrays.exc_potential)), many)))
-    _count(
+    counts = _no_counts(many, len(arrays.exc_potential))
+    _show_over_cores(
+        many,
         arrays,
         constants,
-        delays,
+        _small(delays, state),
         presentation,
         np.ascontiguousarray(images).reshape(many, -1),
         (np.uint64(seed), np.uint64(stream)),
         np.asarray(indices, np.int64),
-        np.ones(1),
+        Rule(0.0, 0.0),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int64),
+        np.zeros(0),
+        np.zeros(0),
+        np.zeros(0),
         *counts,
     )
     return counts._replace(exc=counts.exc[:, :neurons].copy())
+
+
+def _no_counts(images: int, neurons: int) -> Counts:
+    return Counts(*(np.zeros(shape, np.int64) for shape in (images, (images, neurons), images)))

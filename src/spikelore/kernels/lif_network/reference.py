@@ -76,7 +76,9 @@ def _deliver(state: State, c: Constants, delays: Delays, step: int, exc: Integer
         state.to_inh_queue[(step + delays.exc_to_inh[j]) % len(state.to_inh_queue), j] += 1
     for k in inh:
         others = neurons[neurons != k]
-        state.to_exc_queue[(step + delays.inh_to_exc[k, others]) % len(state.to_exc_queue), others] += 1
+        state.to_exc_queue[
+            (step + delays.inh_to_exc[k, others].astype(np.int64)) % len(state.to_exc_queue), others
+        ] += 1
     for queue, target, weight in (
         (state.to_inh_queue, state.inh_drive, c.exc_to_inh_weight),
         (state.to_exc_queue, state.inh_conductance, c.inh_to_exc_weight),

@@ -6,11 +6,10 @@ Going back, potentials are computed again instead of kept.
 from collections import namedtuple
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from spikelore.kernels import memory
-from spikelore.kernels.compiled import compiled
+from spikelore.kernels.compiled import compiled, over_cores
 from spikelore.kernels.lif_scan.model import Leaky
 
 _BLOCK = 512  # neurons whose potentials at all steps stay in a near cache
@@ -29,6 +28,27 @@ def constants(leaky: Leaky | None) -> Constants:
     scale = np.float32(leaky.slope / 2 if atan else 1)
     beta, threshold = np.float32(leaky.beta), np.float32(leaky.threshold)
     return Constants(beta, threshold, leaky.reset == "zero", atan, False, slope, scale)
+
+
+@compiled()
+def clear_(target):
+    """Set all to 0. This and the two below are loops, as NumPy's own forms take seconds to compile."""
+    for n in range(len(target)):
+        target[n] = 0
+
+
+@compiled()
+def copy_(source, target):
+    """Write ``source`` to ``target``."""
+    for n in range(len(target)):
+        target[n] = source[n]
+
+
+@compiled()
+def add_(source, target):
+    """Add ``source`` to ``target``."""
+    for n in range(len(target)):
+        target[n] += source[n]
 
 
 @compiled(error_model="numpy")
@@ -50,7 +70,8 @@ def slopes_(potentials, neuron, slopes):
     """Write the surrogate's slope at each potential."""
     one, threshold, slope, scale = np.float32(1), neuron.threshold, neuron.slope, neuron.scale
     if neuron.identity:
-        slopes[:] = one
+        for n in range(len(slopes)):
+            slopes[n] = one
     elif neuron.atan:
         for n in range(len(potentials)):
             x = slope * (potentials[n] - threshold)
@@ -74,12 +95,13 @@ def carry_back_(received, potentials, slopes, neuron, gradients):
             gradients[n] = received[n] * slopes[n] + beta * gradients[n]
 
 
-@compiled(parallel=True, error_model="numpy")
-def _forward(currents, neuron, spikes, potentials):
+@over_cores
+@compiled(error_model="numpy")
+def _forward(begin, end, currents, neuron, spikes, potentials):
     steps, neurons = spikes.shape
     one, zero = np.float32(1), np.float32(0)
     constant, kept = len(currents) == 1, len(potentials) > 0
-    for block in prange((neurons + _BLOCK - 1) // _BLOCK):
+    for block in range(begin, end):
         part = slice(block * _BLOCK, min(neurons, (block + 1) * _BLOCK))
         states = np.zeros((2, part.stop - part.start), np.float32)
         for t in range(steps):
@@ -89,15 +111,16 @@ def _forward(currents, neuron, spikes, potentials):
             for n in range(len(state)):
                 out[n] = one if state[n] > neuron.threshold else zero
             if kept:
-                potentials[t, part] = state
+                copy_(state, potentials[t, part])
 
 
-@compiled(parallel=True, error_model="numpy")
-def _backward(spike_gradients, potential_gradients, currents, neuron, gradients):
+@over_cores
+@compiled(error_model="numpy")
+def _backward(begin, end, spike_gradients, potential_gradients, currents, neuron, gradients):
     steps, neurons = spike_gradients.shape
     constant, direct = len(currents) == 1, len(potential_gradients) > 0
     summed = constant and steps > 1
-    for block in prange((neurons + _BLOCK - 1) // _BLOCK):
+    for block in range(begin, end):
         part = slice(block * _BLOCK, min(neurons, (block + 1) * _BLOCK))
         size = part.stop - part.start
         potentials = np.zeros((steps + 1, size), np.float32)
@@ -106,16 +129,20 @@ def _backward(spike_gradients, potential_gradients, currents, neuron, gradients)
         for t in range(steps):
             step_(potentials[t], currents[0 if constant else t, part], neuron, potentials[t + 1])
         if summed:
-            gradients[0, part] = 0
+            clear_(gradients[0, part])
         for t in range(steps - 1, -1, -1):
             slopes_(potentials[t + 1], neuron, slopes)
             carry_back_(spike_gradients[t, part], potentials[t + 1], slopes, neuron, after)
             if direct:
-                after += potential_gradients[t, part]
+                add_(potential_gradients[t, part], after)
             if summed:
-                gradients[0, part] += after
+                add_(after, gradients[0, part])
             else:
-                gradients[t, part] = after
+                copy_(after, gradients[t, part])
+
+
+def _blocks(currents: NDArray[np.float32]) -> int:
+    return -(-currents.shape[1] // _BLOCK)
 
 
 _NONE = np.empty((0, 0), np.float32)
@@ -127,7 +154,7 @@ def forward(
     """Return spikes and membrane potentials, each (T,M); see the package's `forward`."""
     spikes = memory.empty((steps, currents.shape[1]))
     potentials = memory.empty(spikes.shape) if with_potentials else _NONE
-    _forward(currents, constants(leaky), spikes, potentials)
+    _forward(_blocks(currents), currents, constants(leaky), spikes, potentials)
     return spikes, potentials if with_potentials else None
 
 
@@ -140,5 +167,5 @@ def backward(
     """Return the currents' gradients, of their shape; see the package's `backward`."""
     direct = _NONE if potential_gradients is None else potential_gradients
     gradients = memory.empty(currents.shape)
-    _backward(spike_gradients, direct, currents, constants(leaky), gradients)
+    _backward(_blocks(currents), spike_gradients, direct, currents, constants(leaky), gradients)
     return gradients

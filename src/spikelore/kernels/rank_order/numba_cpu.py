@@ -1,9 +1,8 @@
 """Rank-order coding on the processor: images spread over the cores, work only where pixels are lit."""
 
 import numpy as np
-from numba import prange
 
-from spikelore.kernels.compiled import compiled
+from spikelore.kernels.compiled import compiled, over_cores
 
 
 @compiled()
@@ -14,7 +13,9 @@ def _filter(image, kernel, reach, response):
     """
     height, width = image.shape
     centre = kernel.shape[0] // 2
-    response[:] = 0
+    for y in range(height):
+        for x in range(width):
+            response[y, x] = 0
     for y in range(height):
         for x in range(width):
             value = np.float32(image[y, x])
@@ -61,9 +62,10 @@ def _normalize(response, threshold, radius, out):
                 out[y, x] = response[y, x] / np.float32(total / area + 1e-12)
 
 
-@compiled(parallel=True)
-def _intensities(images, kernels, reaches, threshold, radius, out):
-    for n in prange(len(images)):
+@over_cores
+@compiled()
+def _intensities(begin, end, images, kernels, reaches, threshold, radius, out):
+    for n in range(begin, end):
         response = np.empty(images.shape[1:], np.float32)
         for c in range(len(kernels)):
             _filter(images[n], kernels[c], reaches[c], response)
@@ -76,7 +78,7 @@ def intensities(images, kernels, threshold, normalization_radius):
     centre = kernels.shape[1] // 2
     reaches = np.array([np.abs(np.argwhere(kernel) - centre).max() for kernel in kernels])
     reversed_kernels = np.ascontiguousarray(kernels[:, :, ::-1], np.float32)
-    _intensities(images, reversed_kernels, reaches, np.float32(threshold), normalization_radius, out)
+    _intensities(len(images), images, reversed_kernels, reaches, np.float32(threshold), normalization_radius, out)
     return out
 
 
@@ -97,7 +99,8 @@ def _sort_into_bins(flat, total_bins, keys, other_keys, index, other_index, out)
     buckets = np.empty(2049, np.int32)
     low = np.uint32(2047)
     for shift in (np.uint32(0), np.uint32(11), np.uint32(22)):
-        buckets[:] = 0
+        for n in range(2049):
+            buckets[n] = 0
         for n in range(count):
             buckets[((keys[n] >> shift) & low) + 1] += 1
         for n in range(2048):
@@ -114,10 +117,11 @@ def _sort_into_bins(flat, total_bins, keys, other_keys, index, other_index, out)
         out[index[n]] = n // size
 
 
-@compiled(parallel=True)
-def _first_spike_bins(intensity, total_bins, out):
-    count, size = intensity.shape
-    for n in prange(count):
+@over_cores
+@compiled()
+def _first_spike_bins(begin, end, intensity, total_bins, out):
+    size = intensity.shape[1]
+    for n in range(begin, end):
         keys, other_keys = np.empty(size, np.uint32), np.empty(size, np.uint32)
         index, other_index = np.empty(size, np.int32), np.empty(size, np.int32)
         _sort_into_bins(intensity[n], total_bins, keys, other_keys, index, other_index, out[n])
@@ -127,5 +131,5 @@ def first_spike_bins(intensity, total_bins):
     """See `spikelore.kernels.rank_order.first_spike_bins`."""
     out = np.empty(intensity.shape, np.int8)
     flat = np.ascontiguousarray(intensity, np.float32).reshape(len(intensity), -1)
-    _first_spike_bins(flat, total_bins, out.reshape(flat.shape))
+    _first_spike_bins(len(flat), flat, total_bins, out.reshape(flat.shape))
     return out

@@ -8,10 +8,9 @@ taken again. All sums run in one order (places, then channels in runs), so both 
 """
 
 import numpy as np
-from numba import prange
 
 from spikelore.kernels import memory
-from spikelore.kernels.compiled import compiled
+from spikelore.kernels.compiled import compiled, over_cores
 from spikelore.kernels.reward_stdp.vector import make_add_rows
 from spikelore.kernels.vector import LANES
 
@@ -21,6 +20,8 @@ _GROUP = 16
 """Images that one job of a block handles."""
 _RUN = 32
 """Spikes summed before they join the potential: thousands of equal weights would drift in float32."""
+_STRETCH = 2 * _RUN
+"""Spikes of an image at a place that are taken before the next image's."""
 
 _add_1, _add_2, _add_3, _add_4 = (make_add_rows(vectors) for vectors in range(1, 5))
 
@@ -42,58 +43,80 @@ def _add_runs(vectors, target, at, table, offset, stride, rows, first, last):
         offset += 4 * LANES
 
 
-@compiled(parallel=True)
-def _block_potentials(starts, channels, images, tiles, height, width, padding, out):
+@over_cores
+@compiled()
+def _block_potentials(begin, end, starts, channels, images, tiles, height, width, padding, out):
     """Largest potential over places of ``images`` for all features: ``out`` (images, tiles * LANES).
 
     ``tiles`` (tiles, C, K, K*LANES) keeps 16 features together, a few hundred kilobytes that stay in a
-    core's cache, with kernel columns reversed so that neighbouring places read neighbouring vectors.
+    core's cache, with kernel columns reversed so that neighbouring places read neighbouring vectors. A stretch of each
+    image's spikes at a place reads about the same few rows of it: all images of a group come to them while they are in
+    the nearest cache.
     """
     kernel = tiles.shape[2]
     out_height, out_width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
     row_length = kernel * LANES
+    stride, size = kernel * row_length, out_height * out_width * LANES
     groups = (len(images) + _GROUP - 1) // _GROUP
-    for job in prange(len(tiles) * groups):
+    potentials = np.empty(_GROUP * size, np.float32)
+    for job in range(begin, end):
         tile, group = job // groups, job % groups
         table = tiles[tile].ravel()
-        potentials = np.empty(out_height * out_width * LANES, np.float32)
-        for n in range(group * _GROUP, min(len(images), (group + 1) * _GROUP)):
-            potentials[:] = 0
-            for place in range(height * width):
-                first, last = starts[images[n], place], starts[images[n], place + 1]
-                y, x = place // width + padding, place % width + padding
-                left, right = max(0, x - kernel + 1), min(out_width, x + 1)
+        here = images[group * _GROUP : (group + 1) * _GROUP]
+        for at in range(len(potentials)):
+            potentials[at] = 0
+        for place in range(height * width):
+            y, x = place // width + padding, place % width + padding
+            left, right = max(0, x - kernel + 1), min(out_width, x + 1)
+            longest = 0
+            for image in here:
+                longest = max(longest, starts[image, place + 1] - starts[image, place])
+            for begun in range(0, longest, _STRETCH):
                 for r in range(max(0, y - kernel + 1), min(out_height, y + 1)):
                     offset = (y - r) * row_length + (kernel - 1 - x + left) * LANES
-                    at = (r * out_width + left) * LANES
-                    stride = kernel * row_length
-                    for e in range(first, last, _RUN):
-                        stop = min(last, e + _RUN)
-                        _add_runs(right - left, potentials, at, table, offset, stride, channels, e, stop)
+                    for n in range(len(here)):
+                        first = starts[here[n], place] + begun
+                        last = min(starts[here[n], place + 1], first + _STRETCH)
+                        at = n * size + (r * out_width + left) * LANES
+                        for e in range(first, last, _RUN):
+                            stop = min(last, e + _RUN)
+                            _add_runs(right - left, potentials, at, table, offset, stride, channels, e, stop)
+        for n in range(len(here)):
             for f in range(LANES):
-                best = potentials[f]
-                for place in range(1, out_height * out_width):
-                    best = max(best, potentials[place * LANES + f])
-                out[n, tile * LANES + f] = best
+                best = potentials[n * size + f]
+                for at in range(LANES, size, LANES):
+                    best = max(best, potentials[n * size + at + f])
+                out[group * _GROUP + n, tile * LANES + f] = best
 
 
 @compiled()
 def one_potential(starts, channels, image, table, kernel, height, width, padding, potentials, sums):
-    """Potentials (H',W') of one feature, whose weights are ``table`` (C, K*K padded to vectors)."""
+    """Write the ``potentials`` (H',W') of one feature, whose weights are ``table`` (C, K*K padded to vectors).
+
+    Returns the largest, and the row and column where it comes first.
+    """
     out_height, out_width = potentials.shape
     stride = table.shape[1]
     flat = table.ravel()
-    potentials[:] = 0
+    for r in range(out_height):
+        for q in range(out_width):
+            potentials[r, q] = 0
     for place in range(height * width):
         first, last = starts[image, place], starts[image, place + 1]
         y, x = place // width + padding, place % width + padding
         for e in range(first, last, _RUN):
-            sums[:] = 0
+            for n in range(stride):
+                sums[n] = 0
             _add_runs(stride // LANES, sums, 0, flat, 0, stride, channels, e, min(last, e + _RUN))
             for r in range(max(0, y - kernel + 1), min(out_height, y + 1)):
                 for q in range(max(0, x - kernel + 1), min(out_width, x + 1)):
                     potentials[r, q] += sums[(y - r) * kernel + x - q]
-    return potentials.max()
+    best, row, column = potentials[0, 0], 0, 0
+    for r in range(out_height):
+        for q in range(out_width):
+            if potentials[r, q] > best:
+                best, row, column = potentials[r, q], r, q
+    return best, row, column
 
 
 @compiled()
@@ -119,21 +142,23 @@ def _walk(
                 best, winner = block[n, f], f
         for f in range(features):
             if changed[f] and (block[n, f] + rise[f] * count) * slack >= best:
-                potential = one_potential(
+                potential, _, _ = one_potential(
                     starts, channels, image, learned[f], kernel, height, width, padding, potentials, sums
                 )
                 if potential > best or (potential == best and 0 <= f < winner):
                     best, winner = potential, f
         if winner < 0:
             continue
-        one_potential(starts, channels, image, learned[winner], kernel, height, width, padding, potentials, sums)
-        at = potentials.argmax()
-        row, column = at // out_width, at % out_width
+        _, row, column = one_potential(
+            starts, channels, image, learned[winner], kernel, height, width, padding, potentials, sums
+        )
         winners[n, 0], winners[n, 1], winners[n, 2] = winner, row, column
         winner_potentials[n] = best
         pair = rates[0] if classes[winner] == labels[image] else rates[1]
         on, off = pair[0] * plasticity[winner], pair[1] * plasticity[winner]
-        patch[:] = off
+        for c in range(inputs):
+            for s in range(synapses):
+                patch[c, s] = off
         for place in range(height * width):
             i, j = place // width + padding - row, place % width + padding - column
             if 0 <= i < kernel and 0 <= j < kernel:
@@ -159,9 +184,10 @@ def _refresh_tile(learned, changed, tiles, tile):
                         tiles[tile, c, i, at] = learned[f, c, i * kernel + j]
 
 
-@compiled(parallel=True)
-def _refresh(learned, changed, tiles):
-    for tile in prange(len(tiles)):
+@over_cores
+@compiled()
+def _refresh(begin, end, learned, changed, tiles):
+    for tile in range(begin, end):
         _refresh_tile(learned, changed, tiles, tile)
 
 
@@ -169,7 +195,7 @@ def refresh(learned, changed, tiles):
     """Copy the features that changed into their tiles."""
     touched = np.unique(np.flatnonzero(changed) // LANES)
     if len(touched) > 2:
-        _refresh(learned, changed, tiles)
+        _refresh(len(tiles), learned, changed, tiles)
     else:  # less work than to wake the other threads
         for tile in touched:
             _refresh_tile(learned, changed, tiles, tile)
@@ -179,7 +205,8 @@ def block_potentials(spikes, images, tiles, padding):
     """Return the largest potential over places of ``images`` for all features of `pack_tiles`, zeros at the end."""
     out = np.empty((len(images), len(tiles) * LANES), np.float32)
     _, height, width = spikes.shape
-    _block_potentials(spikes.starts, spikes.channels, images, tiles, height, width, padding, out)
+    jobs = len(tiles) * -(-len(images) // _GROUP)
+    _block_potentials(jobs, spikes.starts, spikes.channels, images, tiles, height, width, padding, out)
     return out
 
 

@@ -22,9 +22,9 @@ def _move(starts, channels, images, units, rates, scoring, learned, kernel, heig
     one, zero = np.float32(1), np.float32(0)
     for n in range(len(images)):
         image, weights, rate = images[n], learned[units[n]], rates[n]
-        one_potential(starts, channels, image, scoring[units[n]], kernel, height, width, padding, potentials, sums)
-        at = potentials.argmax()
-        row, column = at // out_width, at % out_width
+        _, row, column = one_potential(
+            starts, channels, image, scoring[units[n]], kernel, height, width, padding, potentials, sums
+        )
         patch = np.zeros(weights.shape, np.float32)
         for place in range(height * width):
             i, j = place // width + padding - row, place % width + padding - column
