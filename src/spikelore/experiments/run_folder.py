@@ -23,10 +23,13 @@ import numpy as np
 
 import spikelore
 from spikelore import plain_yaml
-from spikelore.errors import InputError, SpikeloreError
+from spikelore.errors import InputError, SpikeloreError, check_whole
 from spikelore.files import (
     append_text,
     load_tensors,
+    parse_json,
+    read_json,
+    refuse_link,
     remove,
     save_tensors,
     write_json_atomic,
@@ -100,6 +103,9 @@ class RunFolder:
             self._before = {*os.listdir(self.path)} - {LOCK}
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}; choose another --out") from error
+        parts = self.path / "parts"
+        for folder in (self.path / "checkpoints", parts, *(parts.iterdir() if parts.is_dir() else ())):
+            refuse_link(folder)
         saved, text = self.path / "config.yaml", plain_yaml.dump(dict(config))
         if saved.exists():
             if not resume:
@@ -172,8 +178,9 @@ class RunFolder:
             return None
         arrays, metadata = load_tensors(self.checkpoint(_STATE))
         try:
-            progress = json.loads(metadata["progress"])
+            progress = parse_json(metadata["progress"])
             lines = progress.pop("lines")
+            check_whole("lines", lines)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{self.checkpoint(_STATE)} holds no state of a run; restore it, or start another run with a new --out"
@@ -245,12 +252,10 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     file = path / "results.json"
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} cannot be read ({error}); delete it and go on with --resume") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{file} is broken: it holds no table of names and values; delete it and go on with --resume")
-    return found
+        return read_json(file, "a run's results")
+    except (OSError, InputError) as error:
+        reason = str(error) if isinstance(error, InputError) else f"{file} cannot be read ({error.strerror})"
+        raise InputError(f"{reason}; delete it and go on with --resume") from error
 
 
 def _is_first(file: Path) -> bool:

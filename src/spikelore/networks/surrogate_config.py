@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Literal, Self
 
-from spikelore.errors import InputError, check_choices
+from spikelore.errors import InputError, check_fields
 from spikelore.kernels.lif_scan import Leaky
 
 
@@ -61,7 +61,7 @@ class SurrogateConfig:
             raise InputError(f"network.image is {self.image}; expected channels, rows and columns")
         if self.split > self.layers:
             raise InputError(f"network.split is {self.split}; there are {self.layers} layers before the output")
-        check_choices(self, "network.")
+        check_fields(self, "network.")
         self.shapes()
 
     @property

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from spikelore.errors import InputError, check_choices
+from spikelore.errors import InputError, check_fields
 
 
 @dataclass(frozen=True)
@@ -32,4 +32,4 @@ class Leaky:
             value = getattr(self, name)
             if not math.isfinite(value) or value <= 0:
                 raise InputError(f"{name} is {value}; it must be positive")
-        check_choices(self)
+        check_fields(self)
