@@ -17,6 +17,9 @@ from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.readout import as_input, logits
 from spikelore.shapes import Images, Labels, as_images, as_labels
 
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam keeps of each weight."""
+
 
 class Taught:
     """A torch module with labels for its outputs, which Adam teaches by the cross entropy of its logits.
@@ -174,6 +177,7 @@ class Taught:
         for title, value in state.items():
             _, name, key = title.split("/")
             value = value.reshape(()) if key == "step" else value  # which a file has as (1,)
-            if name not in parameters or value.shape not in ((), parameters[name].shape):
+            wanted = () if key == "step" else parameters[name].shape if name in parameters else None
+            if key not in _MOMENTS or value.shape != wanted or not value.is_floating_point():
                 raise InputError(f"the saved state does not fit the network: {title}; give one of such a network")
             self._optimiser.state[parameters[name]][key] = value.detach().clone()
