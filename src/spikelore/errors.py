@@ -75,6 +75,10 @@ def check_fields(settings: Any, prefix: str = "") -> None:
     for name, hint in _hints(type(settings)):
         value = getattr(settings, name)
         if not _fits(hint, value):
+            one = get_args(hint)[0] if get_origin(hint) is tuple and isinstance(value, list | tuple) else Any
+            for each in () if one is Any else value:
+                if not _fits(one, each):
+                    raise InputError(f"{prefix}{name} has {shown(each)}, expected {_told(one)}; correct it")
             raise InputError(f"{prefix}{name} is {shown(value)}, expected {_told(hint)}; correct it")
 
 

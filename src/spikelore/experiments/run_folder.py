@@ -11,8 +11,8 @@ On one machine the same configuration gives the same bytes, but for the measured
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy as np
 
 import spikelore
 from spikelore import plain_yaml
-from spikelore.errors import InputError, SpikeloreError, check_whole
+from spikelore.errors import InputError, SpikeloreError, check_whole, shortened
 from spikelore.files import (
     append_text,
     load_tensors,
@@ -43,6 +43,33 @@ _FIRST = ("config.yaml", "environment.json", "metrics.jsonl", LOCK)
 """Files that a run writes before anything is done; the metrics are empty then."""
 _DONE = ("checkpoints", "arrays.safetensors", "results.json")
 """What a run writes when something is done."""
+
+
+_OF_OTHER_FILES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What values of other types, sizes or names than expected lead to."""
+
+
+def _other_files(path: Path, error: BaseException) -> InputError:
+    told = shortened(f"{type(error).__name__}: {error}")
+    return InputError(
+        f"{path} cannot be gone on from ({told}), expected files as a run leaves them; restore them, or start another "
+        "run with a new --out; if nobody changed them, report what the same command prints with --debug"
+    )
+
+
+@contextmanager
+def read_as_left(path: Path) -> Iterator[None]:
+    """Say of what goes wrong within that the files of a run are other than it left them.
+
+    Raises:
+        InputError: something went wrong that nobody foresaw.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except _OF_OTHER_FILES as error:
+        raise _other_files(path, error) from error
 
 
 def versions() -> dict[str, str]:
@@ -79,6 +106,7 @@ class RunFolder:
         self.path = path
         self._before: set[str] | None = None
         self._replaced: str | None = None
+        self._is_old = False
         self._writer = Writer(path)
         try:
             self._open(config, resume, lengthens)
@@ -91,10 +119,16 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close it; bad input first takes back what was written, if nothing was done yet."""
+        """Close it; bad input first takes back what was written, if nothing was done yet.
+
+        Raises:
+            InputError: the run was there before, and what was read of it led to an error that nobody foresaw.
+        """
         if isinstance(error, InputError):
             self.withdraw()
         self.close()
+        if self._is_old and isinstance(error, _OF_OTHER_FILES) and not isinstance(error, InputError):
+            raise _other_files(self.path, error) from error
 
     def _open(
         self, config: Mapping[str, Any], resume: bool, lengthens: Callable[[dict[str, Any], dict[str, Any]], bool]
@@ -108,6 +142,7 @@ class RunFolder:
             refuse_link(folder)
         saved, text = self.path / "config.yaml", plain_yaml.dump(dict(config))
         if saved.exists():
+            self._is_old = True
             if not resume:
                 raise InputError(f"{self.path} already holds a run; pass --resume to go on with it, or another --out")
             if refuse_another(self.path, config, lengthens):

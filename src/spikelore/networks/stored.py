@@ -68,7 +68,8 @@ def check_shapes(arrays: Mapping[str, Any], expected: Arrays, where: str = "", o
             raise InputError(f"{where}{name}{of} is of type {array.dtype}; expected {np.dtype(kind)}")
         if array.shape != shape:
             raise InputError(
-                f"{where}{name}{of} has shape {array.shape}, but its configuration says {shape}; load it into a network of its own configuration"
+                f"{where}{name}{of} has shape {array.shape}, but its configuration says {shape}; load it into a "
+                "network of its own configuration"
             )
 
 
