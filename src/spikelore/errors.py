@@ -11,18 +11,21 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 _LARGEST = 2**63
 _LONGEST = 200
 """Characters of a value that is told in a sentence."""
+_LONGEST_SENTENCE = 2000
 
 
 class SpikeloreError(Exception):
     """Work failed (exit code 1): a full disk, a broken download, a run that cannot go on.
 
-    Its sentence is one line that any terminal can show, whatever the names and values in it.
+    Its sentence is one line that any terminal can show, whatever the names and values in it; a long one is cut within.
     """
 
     exit_code = 1
 
     def __init__(self, sentence: str = "") -> None:
-        super().__init__(printable(" ".join(sentence.split("\n"))))
+        line = printable(" ".join(sentence.split("\n")))
+        half = _LONGEST_SENTENCE // 2
+        super().__init__(line if len(line) <= _LONGEST_SENTENCE else f"{line[:half]} ... {line[-half:]}")
 
 
 class InputError(SpikeloreError, ValueError):

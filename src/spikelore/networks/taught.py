@@ -19,6 +19,7 @@ from spikelore.shapes import Images, Labels, as_images, as_labels
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What Adam keeps of each weight."""
+_MOST_STEPS = 2**53
 
 
 class Taught:
@@ -181,3 +182,8 @@ class Taught:
             if key not in _MOMENTS or value.shape != wanted or not value.is_floating_point():
                 raise InputError(f"the saved state does not fit the network: {title}; give one of such a network")
             self._optimiser.state[parameters[name]][key] = value.detach().clone()
+        for name, parameter in parameters.items():
+            kept = self._optimiser.state.get(parameter, {})
+            step = kept.get("step", torch.zeros(()))
+            if len(kept) not in (0, len(_MOMENTS)) or not 0 <= float(step) < _MOST_STEPS:
+                raise InputError(f"the saved state does not fit the network: adam/{name}; give one of such a network")
