@@ -66,7 +66,8 @@ def check_fields(settings: Any, prefix: str = "") -> None:
     """Refuse values of another type than the fields of a dataclass have, numbers that are not finite among them.
 
     Type checkers see such values in code; those of a file, a checkpoint or a variant come as plain values. A whole
-    number has at most 64 bits; a list is as good as a tuple.
+    number has at most 64 bits; a list is as good as a tuple. Numbers of another kind, such as 1 for 1.0 or NumPy's,
+    become Python's own of the field's type, so that kernels are compiled for one type alone.
 
     Args:
         settings: an instance of the dataclass.
@@ -83,6 +84,8 @@ def check_fields(settings: Any, prefix: str = "") -> None:
                 if not _fits(one, each):
                     raise InputError(f"{prefix}{name} has {shown(each)}, expected {_told(one)}; correct it")
             raise InputError(f"{prefix}{name} is {shown(value)}, expected {_told(hint)}; correct it")
+        if value is not None and (kind := _NUMBERS.get(hint)) and type(value) is not kind:
+            object.__setattr__(settings, name, kind(value))
 
 
 def check_choices(settings: Any, prefix: str = "") -> None:
@@ -129,6 +132,8 @@ def _fits(hint: Any, value: Any) -> bool:
     return not isinstance(hint, type) or isinstance(value, hint)
 
 
+_NUMBERS = {int: int, float: float, float | None: float, int | None: int}
+"""The one type of a field's numbers."""
 _NAMES = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text", NoneType: "null"}
 
 

@@ -115,7 +115,7 @@ def of_value(value: Any, draw: random.Random) -> Any:
         if kind == 1:
             return value + value[at : at + 1] * draw.choice((1, 2, 40))
         return [*value[:at], of_value(value[at], draw), *value[at + 1 :]]
-    if isinstance(value, str) and value.startswith("{") and draw.random() < 0.9:  # JSON within
+    if isinstance(value, str) and value.startswith('{"') and draw.random() < 0.9:  # JSON within
         return json.dumps(of_value(json.loads(value), draw))
     return odd_value(draw)
 

@@ -1,4 +1,4 @@
-"""Changed files get a sentence or are taken: some drawn anew, and all that ever failed; `run.py` asks about thousands."""
+"""Changed files get a sentence or are taken: some drawn anew, and all that ever failed."""
 
 import os
 import random

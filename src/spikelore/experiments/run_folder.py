@@ -11,6 +11,7 @@ On one machine the same configuration gives the same bytes, but for the measured
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
@@ -140,6 +141,7 @@ class RunFolder:
         parts = self.path / "parts"
         for folder in (self.path / "checkpoints", parts, *(parts.iterdir() if parts.is_dir() else ())):
             refuse_link(folder)
+        _remove_halves(self.path)
         saved, text = self.path / "config.yaml", plain_yaml.dump(dict(config))
         if saved.exists():
             self._is_old = True
@@ -291,6 +293,14 @@ def read_results(path: Path) -> dict[str, Any]:
     except (OSError, InputError) as error:
         reason = str(error) if isinstance(error, InputError) else f"{file} cannot be read ({error.strerror})"
         raise InputError(f"{reason}; delete it and go on with --resume") from error
+
+
+def _remove_halves(path: Path) -> None:
+    """Delete what a killed process left of writing a file; see `spikelore.files.write_bytes_atomic`."""
+    for folder in (path, path / "checkpoints"):
+        for file in folder.glob(".*.????????"):
+            if re.fullmatch(r"\.[\w.-]+\.[0-9a-f]{8}", file.name) and file.is_file():
+                remove(file)
 
 
 def _is_first(file: Path) -> bool:
