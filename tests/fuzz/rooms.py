@@ -163,9 +163,10 @@ class Checkpoints(Room):
     def ask(self, folder: Path, name: str) -> None:
         """Load it; what loads answers two questions, learns a batch and is saved."""
         network = checkpoint.load(folder / name)
-        if max(network.input_shape) > 64:
+        shape = network.input_shape or SHAPE
+        if max(shape) > 64:
             return
-        images = np.zeros((2, *network.input_shape), np.uint8)
+        images = np.zeros((2, *shape), np.uint8)
         images[1, ::2] = 200
         network.predict(images)
         network.class_scores(images)

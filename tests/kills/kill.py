@@ -65,7 +65,7 @@ def left(folder: Path) -> dict[str, bytes]:
     contents = {name: path.read_bytes() for name, path in found.items()}
     for name in contents:
         if name.endswith("results.json"):
-            contents[name] = re.sub(rb'"seconds": [\d.]+', b"", contents[name])
+            contents[name] = re.sub(rb'"seconds": [-+\d.e]+', b"", contents[name])
         elif name.endswith("seeds.json"):
             contents[name] = json.dumps({**json.loads(contents[name]), "seconds": 0}).encode()
             contents[name] = re.sub(rb'"seconds": {[^}]*}', b"", contents[name])

@@ -238,7 +238,7 @@ class Memory:
             if name == "_labels":
                 new[:] = -1
             new[:, : self._room] = old.reshape(self._blocks, self._room, *old.shape[1:])
-            setattr(self, name, new.reshape(-1, *old.shape[1:]))
+            setattr(self, name, new.reshape(self._blocks * room, *old.shape[1:]))
         self._room = room
 
     def offer(self, rows: Rows, labels: Labels, *, task: int = 0, extras: NDArray[np.float32] | None = None) -> None:

@@ -179,9 +179,10 @@ class Taught:
             _, name, key = title.split("/")
             value = value.reshape(()) if key == "step" else value  # which a file has as (1,)
             wanted = () if key == "step" else parameters[name].shape if name in parameters else None
+            kind = torch.float32 if key == "step" or name not in parameters else parameters[name].dtype
             if key not in _MOMENTS or value.shape != wanted or not value.is_floating_point():
                 raise InputError(f"the saved state does not fit the network: {title}; give one of such a network")
-            self._optimiser.state[parameters[name]][key] = value.detach().clone()
+            self._optimiser.state[parameters[name]][key] = value.detach().to(kind, copy=True)
         for name, parameter in parameters.items():
             kept = self._optimiser.state.get(parameter, {})
             step = kept.get("step", torch.zeros(()))
