@@ -113,6 +113,7 @@ def test_a_checkpoint_of_sizes_that_its_arrays_do_not_have_makes_nothing(tmp_pat
         ({"neurons_per_class": 30_000}, "but its configuration says"),
         ({"neurons_per_class": 10**18}, "but its configuration says"),
         ({"height": 10**9}, "but its configuration says"),
+        ({"trace_tau_ms": 1e18}, "trace_tau_ms is 1e.18, expected at most"),
         ({"active_ms": 1e300}, "active_ms is 1e.300, expected at most"),
         ({"height": 3.0}, "height is 3.0, expected a whole number"),
         ({"exc_tau_ms": "long"}, "exc_tau_ms is 'long', expected a finite number"),
@@ -230,7 +231,7 @@ def test_links_lead_no_writer_out_of_its_folder(tmp_path, monkeypatch):
         run = tmp_path / name.replace("/", " ")
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).symlink_to(elsewhere)
-        with pytest.raises(InputError, match="is a link to .*elsewhere, expected a folder of its own"):
+        with pytest.raises(InputError, match=r"is a link to .*elsewhere, expected a folder of its own"):
             RunFolder(run, {}, resume=True)
     (tmp_path / "locked").mkdir()
     (tmp_path / "locked" / ".lock").symlink_to(elsewhere / "mine")
@@ -282,6 +283,6 @@ def test_a_finished_run_whose_files_are_other_gets_a_sentence(tmp_path):
         config_file.execute(config, tmp_path / "run", None, resume=True)
     (tmp_path / "copy" / "results.json").write_text('{"experiment": "replay", "rows": ["a", "b"], "data": 3}')
     with pytest.raises(
-        InputError, match="cannot be drawn .* expected files as a run of experiment 'replay' leaves them"
+        InputError, match=r"cannot be drawn .* expected files as a run of experiment 'replay' leaves them"
     ):
         report.write(tmp_path / "copy")

@@ -364,9 +364,10 @@ class RateLIFConfig:
 
 _MOST_STEPS = {
     ("active_ms", "silent_ms", "exc_to_inh_delay_ms", "inh_to_exc_delay_ms"): 1e5,
+    ("trace_tau_ms",): 1e4,
     ("exc_refractory_ms", "inh_refractory_ms", "in_use_ms"): 1e15,
 }
-"""What is computed step by step, and what is only counted."""
+"""What is computed step by step, what has a table of its decay, and what is only counted."""
 
 _TIME_CONSTANTS = (
     "exc_tau_ms",
