@@ -106,7 +106,7 @@ def test_a_file_is_utf8_whatever_the_locale(tmp_path):
         plain_yaml.read(file)
     file.write_bytes(b"")
     assert plain_yaml.read(file) is None
-    with pytest.raises(InputError, match=r"cannot read .*: Is a directory"):
+    with pytest.raises(InputError, match=r"cannot read .* is no regular file, expected a file of YAML"):
         plain_yaml.read(tmp_path)
 
 
