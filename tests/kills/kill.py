@@ -119,6 +119,7 @@ def _serve(kind: str, out: Path) -> None:
 
 def points(kind: str, count: int, seed: int, folder: Path) -> list[str]:
     """Kill an experiment ``count`` times; return what differed, for each point a text that is empty if nothing did."""
+    (folder / "first").mkdir()
     execute(kind, folder / "first" / "run", resume=False)  # what is compiled once is compiled now
     (folder / "whole").mkdir()
     seconds = Killed(kind, folder / "whole" / "run").whole()
