@@ -54,7 +54,7 @@ def _seed(text: str) -> int:
 def _say(sentence: str) -> None:
     """Write to stderr, if anybody reads it: the exit code counts."""
     with suppress(OSError):
-        print(f"spikelore: {sentence}", file=sys.stderr, flush=True)
+        print(printable(f"spikelore: {sentence}"), file=sys.stderr, flush=True)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -121,7 +121,7 @@ def _finish(out: Path, results: dict[str, Any]) -> None:
 
     page = report.write(out)
     print_results(results)
-    print(f"{results['seconds']:.0f} s; report: {page}")
+    print(printable(f"{results['seconds']:.0f} s; report: {page}"))
 
 
 def _data_parser() -> _Parser:
@@ -166,9 +166,9 @@ def _print_almost(data_dir: Path | None) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"the data folder {root} is a file, expected a folder; choose another with --data-dir")
     if data_dir is not None and not root.exists():
-        print(f"the data folder {root} does not exist yet")
+        print(printable(f"the data folder {root} does not exist yet"))
     for name, sentence in almost(data_dir):
-        print(f"almost  {printable(name)}: {printable(sentence)}")
+        print(printable(f"almost  {name}: {sentence}"))
 
 
 def _data(options: argparse.Namespace) -> int:
@@ -176,28 +176,25 @@ def _data(options: argparse.Namespace) -> int:
 
     action = options.action
     if action == "list":
-        rows = [
-            {**vars(info), "name": printable(info.name), "description": printable(info.description)}
-            for info in data.available(options.data_dir)
-        ]
+        rows = [vars(info) for info in data.available(options.data_dir)]
         print_table(rows, ["name", "where", "train_images", "test_images", "description"])
         _print_almost(options.data_dir)
     elif action == "fetch":
-        print(data.fetch(options.name, options.data_dir))
+        print(printable(str(data.fetch(options.name, options.data_dir))))
     elif action == "import":
         made = data.import_images(
             options.folder, options.name, data_dir=options.data_dir, size=_size(options.size), invert=options.invert,
-            test_share=options.test_share, seed=options.seed, say=lambda line: print(line, file=sys.stderr),
+            test_share=options.test_share, seed=options.seed, say=lambda line: print(printable(line), file=sys.stderr),
         )  # fmt: skip
-        print("\n".join([*made.lines, f"dataset {printable(made.path.name)} is in {printable(str(made.path))}"]))
+        print("\n".join(map(printable, [*made.lines, f"dataset {made.path.name} is in {made.path}"])))
     else:
         from spikelore.experiments.findings import looked_at
 
         results = data.check(options.data_dir, looked_at)
         for result in results:
-            print(f"{'ok     ' if result.ok else 'PROBLEM'} {printable(result.name)}: {printable(result.message)}")
+            print(printable(f"{'ok     ' if result.ok else 'PROBLEM'} {result.name}: {result.message}"))
             for note in result.notes:
-                print(f"        note: {printable(note)}")
+                print(printable(f"        note: {note}"))
         _print_almost(options.data_dir)
         if not results:
             print("nothing to check: no dataset is in the data folder or the cache (see: spikelore data list)")
@@ -320,7 +317,8 @@ def _fuse(arguments: argparse.Namespace) -> int:
     path = arguments.out / "fused.safetensors"
     with Writer(arguments.out):
         fused.save(path)
-    print(f"{path}: {len(fused.unit_weights)} units by {how}, classes {', '.join(map(str, fused.classes))}")
+    told = f"{path}: {len(fused.unit_weights)} units by {how}, classes {', '.join(map(str, fused.classes))}"
+    print(printable(told))
     return 0
 
 
@@ -355,9 +353,9 @@ def _run(words: Sequence[str]) -> int:
         results = config_file.execute(config, out, **_how(arguments))
         _finish(out, results)
     if expectations:
-        print(f"\nexpected ({table}):")
+        print(f"\nexpected ({printable(str(table))}):")
         for _, line in expected.compare(expectations, results):
-            print(f"  {line}")
+            print(printable(f"  {line}"))
     return 0
 
 
@@ -451,7 +449,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
             resume=arguments.resume, jobs=arguments.jobs, ray=arguments.ray,
         )  # fmt: skip
     for page in swept.pages:
-        print(page)
+        print(printable(str(page)))
     if swept.failed:
         raise swept.failed
     return 0
@@ -469,7 +467,8 @@ def _report(arguments: argparse.Namespace) -> int:
     from spikelore import report
 
     runs = arguments.runs
-    print(report.write(runs[0]) if len(runs) == 1 else report.compare(runs, arguments.out))
+    page = report.write(runs[0]) if len(runs) == 1 else report.compare(runs, arguments.out)
+    print(printable(str(page)))
     return 0
 
 

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,14 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import load as _load_tensors
 from safetensors.numpy import save as _save_tensors
 
-from spikelore.errors import InputError, SpikeloreError
+from spikelore.errors import InputError, SpikeloreError, shortened
+
+_MOST_VALUES = 1_000_000
+"""Values in a file of JSON, which take up to a hundred bytes each."""
+_MOST_TENSORS = 100_000
+"""Values in the header of a checkpoint: some six a tensor."""
+_LONGEST_NUMBER = 20
+"""Digits of a whole number: as many as 64 bits have."""
 
 _DIGEST = "sha256"
 
@@ -66,6 +75,92 @@ def user_path(text: str | Path) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise InputError(f"{text} begins with a home folder that is not known; write the path in full") from error
+
+
+def open_regular(path: Path, expected: str) -> BufferedReader:
+    """Open a file for its bytes; a pipe or a device, which could be read for ever, is not opened.
+
+    Args:
+        path: the file.
+        expected: what should be there, such as ``a checkpoint``.
+
+    Raises:
+        InputError: it is no regular file.
+        OSError: it cannot be opened.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InputError(f"cannot read {path}: it is no regular file, expected {expected}; name another path")
+    return path.open("rb")
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a folder that is a link: what is written into it would go elsewhere.
+
+    Raises:
+        InputError: it is one.
+    """
+    if path.is_symlink():
+        raise InputError(
+            f"{path} is a link to {os.readlink(path)}, expected a folder of its own to write into; remove the link, or "
+            "name the folder that it leads to"
+        )
+
+
+def parse_json(text: str | bytes, *, most: int = _MOST_VALUES) -> Any:
+    """Return the plain values that a JSON text stands for; what it may cost is bounded before.
+
+    Raises:
+        ValueError: it is no JSON, holds more than ``most`` values, is nested too deeply, or has a number that is not
+            finite or is whole and beyond 64 bits.
+    """
+    marks = (",", "[", "{") if isinstance(text, str) else (b",", b"[", b"{")
+    if sum(text.count(mark) for mark in marks) > most:  # type: ignore[arg-type]
+        raise ValueError(f"it holds more than {most:,} values")
+    try:
+        return json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _whole(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"it has a number of {len(text)} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number != 0:
+        raise ValueError(f"it has the number {shortened(text)}, which is not finite")
+    return number
+
+
+def read_json(path: Path, expected: str) -> dict[str, Any]:
+    """Return the names and values in a file of JSON.
+
+    Args:
+        path: the file.
+        expected: what should be there, such as ``a run's results``.
+
+    Raises:
+        InputError: it cannot be read, or as `parse_json` says, or holds something else; the sentence is without a
+            remedy.
+        FileNotFoundError: there is none.
+    """
+    try:
+        with open_regular(path, expected) as file:
+            found = parse_json(file.read())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is broken ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is broken: it holds no table of names and values")
+    return found
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
@@ -145,7 +240,7 @@ def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> s
     for key in sorted(tensors):
         array = np.ascontiguousarray(tensors[key])
         digest.update(f"{key} {array.dtype} {array.shape}\0".encode())
-        digest.update(array.tobytes())
+        digest.update(array.data)
     return digest.hexdigest()
 
 
@@ -173,7 +268,7 @@ def _looks_like_a_digest(text: str) -> bool:
 def _metadata(content: bytes) -> dict[str, str]:
     """Return the texts in a safetensors file's header; none if they are not of that form."""
     length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
+    header = parse_json(content[8 : 8 + length], most=_MOST_TENSORS)
     found = header.get("__metadata__") if isinstance(header, dict) else None
     return found if isinstance(found, dict) and all(isinstance(text, str) for text in found.values()) else {}
 
@@ -185,10 +280,10 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         InputError: no such file, not a safetensors file, one that another program wrote, cut short, or its content
             does not have the digest it was written with (a flipped byte).
     """
+    expected = "a checkpoint (.safetensors)"
     try:
-        if path.exists() and not path.is_file():  # a pipe or a device would be read for ever
-            raise InputError(f"{path} is no regular file, expected a checkpoint (.safetensors); name another path")
-        content = path.read_bytes()
+        with open_regular(path, expected) as file:
+            content = file.read()
     except OSError as error:
         raise InputError(f"cannot read checkpoint {path}: {error.strerror}") from error
     try:
@@ -200,11 +295,14 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
                 "as RUN/checkpoints/NAME.safetensors; name another one"
             )
         tensors = _load_tensors(content)
+        del content
+        sound = metadata.pop(_DIGEST, None) == _digest(tensors, metadata)
     except InputError:
         raise
-    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
-        raise InputError(f"checkpoint {path} is broken ({error}); take another copy or train it again") from error
-    if metadata.pop(_DIGEST, None) != _digest(tensors, metadata):
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+        told = shortened(str(error))
+        raise InputError(f"checkpoint {path} is broken ({told}); take another copy or train it again") from error
+    if not sound:
         raise InputError(
             f"checkpoint {path} is damaged: its content does not match the SHA-256 it was written with; "
             "take another copy or train it again"

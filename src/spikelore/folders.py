@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from filelock import FileLock, SoftFileLock, Timeout
 
 from spikelore.errors import InputError
-from spikelore.files import cannot_write
+from spikelore.files import cannot_write, refuse_link
 
 LOCK = ".lock"
 """Name of the file that is locked while its folder is written to."""
@@ -88,6 +88,7 @@ class Writer:
         _open[key] = self
 
     def _lock(self, file: Path) -> None:
+        refuse_link(file)
         held = self._held = FileLock(file, thread_local=False)
         try:
             held.acquire(timeout=0)

@@ -14,12 +14,19 @@ from typing import Any
 
 import yaml
 
-from spikelore.errors import InputError
+from spikelore.errors import InputError, shortened
+from spikelore.files import open_regular
 
 _PREFIX = "tag:yaml.org,2002:"
 _MERGE = "<<"
 _NODES = 100_000
 """More values than any configuration has; aliases of aliases can stand for billions."""
+_DEPTH = 50
+"""More levels than any configuration has; the time to read them grows with their square."""
+_LENGTH = 250_000
+"""More characters than any configuration has; they are read in seconds."""
+_DIGITS = 400
+"""More digits than any number has."""
 
 
 def _integer(text: str) -> int:
@@ -45,6 +52,16 @@ class _Loader(yaml.SafeLoader):
     """Composes nodes by the core schema; values are made of them here."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own way
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.depth += 1
+        if self.depth > _DEPTH:
+            raise _Refused(f"line {self.line + 1} is nested more than {_DEPTH} levels deep, expected a few; flatten it")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
 
 
 class _Dumper(yaml.SafeDumper):
@@ -85,7 +102,8 @@ def read(path: Path) -> Any:
         InputError: the file cannot be read, is not UTF-8 text, or as `parse` says.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path, "a file of YAML") as file:
+            content = file.read(4 * _LENGTH + 1)  # a character has at most four bytes
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     try:
@@ -106,6 +124,8 @@ def parse(text: str, name: str) -> Any:
     Raises:
         NotPlainError: not YAML, or what the module refuses; with the line where there are several.
     """
+    if len(text) > _LENGTH:
+        raise NotPlainError(f"{name} has more than {_LENGTH:,} characters, expected a configuration; name another file")
     try:
         nodes = list(yaml.compose_all(text, _Loader))
         if len(nodes) > 1:
@@ -114,8 +134,6 @@ def parse(text: str, name: str) -> Any:
         return _Values().of(nodes[0]) if nodes else None
     except _Refused as error:
         raise NotPlainError(f"{name}: {error}") from error
-    except RecursionError as error:
-        raise NotPlainError(f"{name} is nested too deeply to be read, expected a few levels") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         sign = f"U+{ord(text[error.position]):04X}"
@@ -138,8 +156,8 @@ def split_list(text: str, name: str) -> list[str]:
     """
     whole = f"[{text}]"
     try:
-        node = yaml.compose(whole, _Loader)
-    except yaml.YAMLError as error:
+        node = yaml.compose(whole, _Loader) if len(whole) <= _LENGTH else None
+    except (_Refused, yaml.YAMLError) as error:
         raise NotPlainError(
             f"{name} is no list of values: brackets or quotes are not closed, a value is empty, or needs quotes; "
             "write values with commas between them, and a value that is a list in brackets"
@@ -214,8 +232,8 @@ class _Values:
             return _scalar(node.value, tag, line)
         if isinstance(node, yaml.ScalarNode) and tag == "merge":
             return node.value
-        shown = node.tag.replace(_PREFIX, "!!")
-        raise _Refused(f"line {line} has the tag {shown}, expected a plain value; leave the tag out")
+        tag = shortened(node.tag.replace(_PREFIX, "!!"))
+        raise _Refused(f"line {line} has the tag {tag}, expected a plain value; leave the tag out")
 
     def _mapping(self, node: yaml.MappingNode) -> dict[Any, Any]:
         lines: dict[Any, int] = {}
@@ -228,7 +246,7 @@ class _Values:
             key = self.of(key_node)
             if key in lines:
                 where = f"line {line}" if lines[key] == line else f"lines {lines[key]} and {line}"
-                raise _Refused(f"{key} is given twice, in {where}; join them")
+                raise _Refused(f"{shortened(str(key))} is given twice, in {where}; join them")
             lines[key] = line
             if key_node.tag == f"{_PREFIX}merge":
                 merged = self._merged(value_node)
@@ -252,12 +270,11 @@ def _scalar(text: str, tag: str, line: int) -> Any:
     form, _, convert = _SCALARS[tag]
     if tag == "str":
         return text
+    if len(text) > _DIGITS:
+        raise _Refused(f"line {line} has a number of {len(text)} digits, expected a shorter one")
     if not re.fullmatch(form, text):  # a tag of the file's own, such as !!int many
         raise _Refused(f"line {line} tags {text!r} as !!{tag}, which it is not; leave the tag out")
-    try:
-        value = convert(text)
-    except ValueError as error:  # thousands of digits
-        raise _Refused(f"line {line} has a number of {len(text)} digits, expected a shorter one") from error
+    value = convert(text)
     if isinstance(value, float) and value - value != 0:
         raise _Refused(f"line {line} has the number {text}, expected a finite one; quote it if it is a text")
     return value

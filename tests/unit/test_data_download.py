@@ -268,7 +268,7 @@ def test_emnist_comes_out_of_its_archive(server: Server, tmp_path: Path, monkeyp
     assert len(load("emnist-capitals", tmp_path / "data").train) == 10
     (result,) = check(tmp_path / "data")
     assert result.ok, result.message
-    assert result.message.endswith("the content is the published one")
+    assert result.message.endswith("the content is as recorded at the fetch")
     get(server, tmp_path / "data", name)
     assert server.asked == ["gzip.zip"]
 

@@ -279,7 +279,7 @@ def test_results_and_states_of_another_form_get_a_sentence(tmp_path):
     with RunFolder(tmp_path, CONFIG, resume=False) as folder:
         folder.write_results({"accuracy": 0.5})
         assert read_results(tmp_path) == {"accuracy": 0.5}
-        for text, says in (('{"accur', "cannot be read"), ("[1]", "holds no table"), ("[" * 100_000, "cannot be read")):
+        for text, says in (('{"accur', "is broken"), ("[1]", "holds no table"), ("[" * 100_000, "nested too deeply")):
             (tmp_path / "results.json").write_text(text)
             with pytest.raises(InputError, match=rf"results.json .*{says}.*; delete it and go on with --resume"):
                 read_results(tmp_path)

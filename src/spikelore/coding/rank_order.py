@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.errors import InputError, check_whole
+from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.kernels import DEFAULT_BACKEND, rank_order
 from spikelore.shapes import FirstSpikeBins, Images, as_images
+
+_LARGEST_SIDE = 255
+"""Pixels of a window: more than those of the images that such a network reads."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +66,28 @@ class RankOrderConfig:
     total_bins: int = 15
 
     def __post_init__(self) -> None:
+        check_fields(self, "coding.")
         if not self.filters:
             raise InputError("coding.filters is empty; rank-order coding needs at least one filter")
         for one in self.filters:
+            check_fields(one, "coding.filters.")
             sigmas = one.sigma_1, one.sigma_2
             if one.size < 1 or one.size % 2 != 1 or not all(0 < sigma < np.inf for sigma in sigmas):
                 raise InputError(f"{one} is no filter: its size must be odd and its sigmas positive")
             if one.size == 1 or one.sigma_1 == one.sigma_2:
                 raise InputError(f"{one} is 0 everywhere: its size must be above 1 and its sigmas must differ")
+            if one.size > _LARGEST_SIDE:
+                raise InputError(f"{one} is too large: its size must be at most {_LARGEST_SIDE}")
+            with np.errstate(all="ignore"):
+                if not np.isfinite(one.kernel()).all():
+                    raise InputError(f"{one} is no filter: its values are no finite numbers at these sigmas")
         if not 1 <= self.total_bins <= 127:
             raise InputError(f"coding.total_bins is {self.total_bins}; it must lie in 1..127")
-        check_whole("coding.total_bins", self.total_bins, 1)
         check_whole("coding.normalization_radius", self.normalization_radius)
-        if not np.isfinite(self.threshold):
-            raise InputError(f"coding.threshold is {self.threshold}, expected a finite number; 50 is the published one")
+        if self.normalization_radius > 4096:
+            raise InputError(
+                f"coding.normalization_radius is {self.normalization_radius}, expected at most 4096; 8 is published"
+            )
 
     def kernels(self) -> NDArray[np.float32]:
         """Return all filters, (C,K,K) float32, zero-padded to the largest window."""

@@ -6,7 +6,7 @@ plain NumPy, so that a memory's state goes into a checkpoint as arrays, and its 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,8 +147,11 @@ class Budget:
         return count
 
 
+_FIRST_ROOM = 64
+
+
 class Memory:
-    """Examples that stay within a fixed number of places.
+    """Examples that stay within a fixed number of places; room is made for them as they come.
 
     Args:
         policy: ``reservoir`` keeps every example of the stream with equal probability (Vitter 1985, algorithm R).
@@ -187,9 +190,13 @@ class Memory:
         self._ring = places // tasks
         self.places = self._ring * tasks if policy == "ring" else places
         self.rng = rng
-        self._rows = np.zeros((self.places, row_bytes), np.uint8)
-        self._labels = np.full(self.places, -1, np.int64)
-        self._extras = np.zeros((self.places, extras), np.float32)
+        # Places lie in blocks, one a task for ``ring``, of which the first ``_room`` have a row in the arrays.
+        self._block, self._blocks = (self._ring, tasks) if policy == "ring" else (self.places, 1)
+        self._room = min(self._block, _FIRST_ROOM)
+        rows = self._room * self._blocks
+        self._rows = np.zeros((rows, row_bytes), np.uint8)
+        self._labels = np.full(rows, -1, np.int64)
+        self._extras = np.zeros((rows, extras), np.float32)
         self._held = 0
         self._offered = 0
         self._class_offered: dict[int, int] = {}
@@ -208,11 +215,31 @@ class Memory:
     @property
     def labels(self) -> Labels:
         """(N,) labels of what is held."""
-        return self._labels[self.taken()]
+        return self._labels[self._labels >= 0]
 
     def taken(self) -> NDArray[np.int64]:
         """Return the places in use, ascending."""
-        return np.flatnonzero(self._labels >= 0)
+        rows = np.flatnonzero(self._labels >= 0)
+        return rows // self._room * self._block + rows % self._room
+
+    def _row(self, places: Any) -> Any:
+        """Return the rows of places in the arrays."""
+        return places // self._block * self._room + places % self._block
+
+    def _make_room(self, place: int) -> None:
+        """Lengthen the arrays until they have a row for a place."""
+        needed = place % self._block + 1
+        if needed <= self._room:
+            return
+        room = min(self._block, max(needed, 2 * self._room))
+        for name in ("_rows", "_labels", "_extras"):
+            old = getattr(self, name)
+            new = np.zeros((self._blocks, room, *old.shape[1:]), old.dtype)
+            if name == "_labels":
+                new[:] = -1
+            new[:, : self._room] = old.reshape(self._blocks, self._room, *old.shape[1:])
+            setattr(self, name, new.reshape(self._blocks * room, *old.shape[1:]))
+        self._room = room
 
     def offer(self, rows: Rows, labels: Labels, *, task: int = 0, extras: NDArray[np.float32] | None = None) -> None:
         """Show the memory (N,R) rows in order of arrival; it keeps what its policy says.
@@ -231,10 +258,11 @@ class Memory:
             place = self._place(label, task)
             if place is None:
                 continue
+            self._make_room(place)
             self.replace(place, rows[n])
-            self._labels[place] = label
+            self._labels[self._row(place)] = label
             if extras is not None:
-                self._extras[place] = extras[n]
+                self._extras[self._row(place)] = extras[n]
 
     def check_task(self, task: int) -> None:
         """Raise InputError for a task whose examples `offer` would not take."""
@@ -246,9 +274,9 @@ class Memory:
 
     def replace(self, places: NDArray[np.int64] | int, rows: Rows) -> None:
         """Store the examples at ``places`` in another form: (N,R) rows, one a place; all else stays."""
-        used = rows.shape[-1]
-        self._rows[places, :used] = rows
-        self._rows[places, used:] = 0
+        used, own = rows.shape[-1], self._row(places)
+        self._rows[own, :used] = rows
+        self._rows[own, used:] = 0
 
     def _place(self, label: int, task: int) -> int | None:
         """Return the place that an arriving example of ``label`` takes, or None."""
@@ -316,8 +344,9 @@ class Memory:
             raise InputError("the memory is empty, so nothing can be replayed; offer it examples first")
         if not balanced:
             return self.rng.choice(taken, count, replace=count > len(taken))
-        order = taken[np.argsort(self._labels[taken], kind="stable")]
-        _, starts, sizes = np.unique(self._labels[order], return_index=True, return_counts=True)
+        labels = self.labels
+        order = taken[np.argsort(labels, kind="stable")]
+        _, starts, sizes = np.unique(np.sort(labels), return_index=True, return_counts=True)
         drawn = self.rng.integers(len(starts), size=count)
         return order[starts[drawn] + (self.rng.random(count) * sizes[drawn]).astype(np.int64)]
 
@@ -339,10 +368,13 @@ class Memory:
         kept = self._that_fit(other.places, other._ring)
         to = np.concatenate([other._ring * task + np.arange(len(part)) for task, part in enumerate(kept)])
         old = np.concatenate(kept)
-        other._rows[to], other._labels[to] = self._rows[old], self._labels[old]
+        for place in to.tolist():
+            other._make_room(place)
+        mine, theirs = self._row(old), other._row(to)
+        other._rows[theirs], other._labels[theirs] = self._rows[mine], self._labels[mine]
         known = min(extras, self._extras.shape[1])
-        other._extras[to] = np.nan
-        other._extras[to, :known] = self._extras[old, :known]
+        other._extras[theirs] = np.nan
+        other._extras[theirs, :known] = self._extras[mine, :known]
         other._held, other._offered = len(old), self._offered
         moved = dict(zip(old.tolist(), to.tolist(), strict=True))
         other._class_offered, other._full = self._class_offered, self._full
@@ -371,13 +403,14 @@ class Memory:
 
     def get(self, places: NDArray[np.int64]) -> tuple[Rows, Labels, NDArray[np.float32]]:
         """Return rows, labels and extras of ``places``."""
-        return self._rows[places], self._labels[places], self._extras[places]
+        rows = self._row(places)
+        return self._rows[rows], self._labels[rows], self._extras[rows]
 
     def state_dict(self) -> dict[str, NDArray]:
         """Return everything but the generator's state as arrays."""
         classes = list(self._class_places)
-        owner = np.full(self.places, -1, np.int64)
-        rank = np.zeros(self.places, np.int64)
+        owner = np.full(len(self._rows), -1, np.int64)  # of places in one block, where a place is its row
+        rank = np.zeros(len(self._rows), np.int64)
         for number, label in enumerate(classes):
             owner[self._class_places[label]] = number
             rank[self._class_places[label]] = np.arange(len(self._class_places[label]))
@@ -398,14 +431,16 @@ class Memory:
         Raises:
             InputError: the sizes differ.
         """
+        room, rest = divmod(len(state["rows"]), self._blocks)
         for name, mine in (("rows", self._rows), ("extras", self._extras)):
-            if state[name].shape != mine.shape:
+            if state[name].shape[1:] != mine.shape[1:] or rest or not 0 < room <= self._block:
                 raise InputError(
-                    f"the saved memory has {name} of shape {state[name].shape}, this one {mine.shape}; resume with "
-                    "the same configuration"
+                    f"the saved memory has {name} of shape {state[name].shape}, this one {mine.shape} for "
+                    f"{self.places} places; resume with the same configuration"
                 )
-        self._rows[:], self._labels[:] = state["rows"], state["labels"]
-        self._extras[:] = state["extras"]
+        self._room = room
+        self._rows, self._labels = state["rows"].copy(), state["labels"].copy()
+        self._extras = state["extras"].copy()
         self._held, self._offered = state["held"].tolist()
         self._class_offered, self._class_places, self._full = {}, {}, set()
         for number, (label, offered, full) in enumerate(state["classes"].astype(np.int64).tolist()):

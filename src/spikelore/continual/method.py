@@ -16,6 +16,8 @@ from spikelore.errors import InputError, check_whole
 from spikelore.networks.protocol import Differentiable, Features, Network, Synapses, Units
 from spikelore.shapes import Images, Labels
 
+_LARGEST_BATCH = 100_000
+
 NEEDED: dict[type, tuple[str, str]] = {
     Differentiable: ("gradients of its output spikes", "module"),
     Features: ("frozen layers whose spikes can be stored", "feature_shape"),
@@ -121,6 +123,12 @@ class Method:
     def __post_init__(self) -> None:
         for setting in ("epochs", "batch"):
             check_whole(setting, getattr(self, setting), 1)
+        for setting in ("batch", "replay_batch"):
+            if getattr(self, setting, 0) > _LARGEST_BATCH:
+                raise InputError(
+                    f"{setting} is {getattr(self, setting)}, expected at most {_LARGEST_BATCH:,}, which a step holds "
+                    "all at once; choose a smaller number"
+                )
 
     def why_not(self, network: Any) -> str | None:
         """Return in a sentence why the method has no meaning on a network (or class of networks); None if it has.

@@ -5,19 +5,19 @@ import re
 import tempfile
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pooch
 import requests
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+from urllib3.exceptions import HTTPError
 
 from spikelore.data.idx import content_sha256
 from spikelore.errors import InputError, SpikeloreError
-from spikelore.files import user_path
-from spikelore.progress import Meter, shown
+from spikelore.files import open_regular, refuse_link, user_path
+from spikelore.progress import shown
 
 STEMS = (
     "train-images-idx3-ubyte",
@@ -33,6 +33,7 @@ DERIVED_FROM = {"emnist-capitals": "emnist-balanced"}
 _RECORD = "content.sha256"
 _CONNECT_SECONDS, _READ_SECONDS = 5, 15
 _CHUNK_BYTES = 1 << 16
+_LONGEST_SECONDS = 2 * 3600
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
 
 
@@ -45,6 +46,7 @@ class Source:
         md5: remote file to its MD5, as its publisher or torchvision's ``datasets/mnist.py`` gives it.
         images: how many train and test images there are.
         classes: how many classes; their labels are 0 to ``classes - 1``.
+        largest: more bytes than any of the remote files has.
         members: stem to member for a source that is one ZIP archive; empty where the remote files are the
             four gzip files themselves.
         sha256: stem to the SHA-256 of the decompressed file; empty where none is published, and then the
@@ -55,6 +57,7 @@ class Source:
     md5: Mapping[str, str]
     images: tuple[int, int]
     classes: int
+    largest: int = 1 << 26
     members: Mapping[str, str] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
 
@@ -93,6 +96,7 @@ SOURCES = {
         md5={"gzip.zip": "58c8d27c78d21e728a6bc7b3cc06412e"},
         images=(112800, 18800),
         classes=47,
+        largest=1 << 30,
         members={
             "train-images-idx3-ubyte": "gzip/emnist-balanced-train-images-idx3-ubyte.gz",
             "train-labels-idx1-ubyte": "gzip/emnist-balanced-train-labels-idx1-ubyte.gz",
@@ -165,15 +169,27 @@ def find_files(folder: Path) -> dict[str, Path | None]:
 def expected_sha256(name: str, folder: Path) -> Mapping[str, str]:
     """Return stem to SHA-256 of the decompressed files: the published ones, else those seen at the fetch.
 
-    Empty where neither is known: nothing to compare the files in ``folder`` with.
+    The latter lie beside the files: who can change these can change them, too. Empty where neither is known: nothing
+    to compare the files in ``folder`` with.
     """
     if name not in SOURCES or SOURCES[name].sha256:
         return SOURCES[name].sha256 if name in SOURCES else {}
     try:
-        lines = (folder / _RECORD).read_text(encoding="utf-8").splitlines()
-    except OSError:
+        with open_regular(folder / _RECORD, "a record of checksums") as file:
+            lines = file.read(_CHUNK_BYTES).decode(errors="replace").splitlines()
+    except (OSError, InputError):
         return {}
     return {stem: digest for digest, _, stem in (line.partition("  ") for line in lines)}
+
+
+def is_published(name: str, paths: Sequence[Path]) -> bool:
+    """Return whether the four files of a source have content that a checksum in this program tells."""
+    source = SOURCES[name]
+    return all(
+        content_sha256(path) == source.sha256.get(stem)
+        or pooch.file_hash(str(path), alg="md5") == source.md5.get(f"{stem}.gz", "unknown")
+        for stem, path in zip(STEMS, paths, strict=True)
+    )
 
 
 def fetch(
@@ -218,7 +234,7 @@ def fetch(
             fresh = Path(temporary)
             for file, md5 in source.md5.items():
                 url = (base_url.rstrip("/") + "/" if base_url else source.base_url) + file
-                _download(url, md5, fresh / file, tries, backoff_s)
+                _download(url, md5, fresh / file, source.largest, tries, backoff_s)
             if source.members:
                 _extract(fresh / next(iter(source.md5)), source.members, fresh)
             _install(fresh, folder)
@@ -243,23 +259,23 @@ def _is_right(name: str, folder: Path, stem: str) -> bool:
     return md5 is not None and pooch.file_hash(str(path), alg="md5") == md5
 
 
-def _download(url: str, md5: str, target: Path, tries: int, backoff_s: float) -> None:
+class _TooMuchError(Exception):
+    """A download goes on and on."""
+
+
+def _download(url: str, md5: str, target: Path, largest: int, tries: int, backoff_s: float) -> None:
     """Download ``url`` to ``target`` and check its MD5, ``tries`` times at most."""
-    problem = ""
-    for attempt in range(tries):
-        if attempt:
-            time.sleep(backoff_s * 2 ** (attempt - 1))
+    problem, tried = "", 0
+    while tried < tries:
+        if tried:
+            time.sleep(backoff_s * 2 ** (tried - 1))
+        tried += 1
         try:
-            with shown(None, description=target.name, columns=_COLUMNS) as meter:
-                bar: Any = _Bar(meter)  # pooch names its type as bool
-                # Accept-Encoding: no server may unpack the gzip files on the way.
-                pooch.HTTPDownloader(
-                    progressbar=bar,
-                    chunk_size=_CHUNK_BYTES,
-                    timeout=(_CONNECT_SECONDS, _READ_SECONDS),
-                    headers={"Accept-Encoding": "identity"},
-                )(url, str(target), None)
-        except requests.RequestException as error:
+            _receive(url, target, largest)
+        except _TooMuchError as error:
+            problem = f"{error}; name another place, or put the files there by hand"
+            break
+        except (requests.RequestException, HTTPError) as error:
             # Beneath requests' error lies urllib3's, and its reason is the plain one.
             cause = getattr(next(iter(error.args), None), "reason", error)
             problem = f"the download failed ({cause}), expected a file; check the network and try again"
@@ -268,34 +284,31 @@ def _download(url: str, md5: str, target: Path, tries: int, backoff_s: float) ->
         if found == md5:
             return
         problem = f"found MD5 {found}, expected {md5}; try again later or put the files there by hand"
-    raise SpikeloreError(f"could not fetch {url} in {tries} tries: {problem}")
+    raise SpikeloreError(f"could not fetch {url} in {tried} tries: {problem}")
 
 
-class _Bar:
-    """What pooch asks of a progress bar."""
-
-    def __init__(self, meter: Meter):
-        self._meter = meter
-
-    @property
-    def total(self) -> float | None:
-        """Bytes to come, None while unknown."""
-        return self._meter.total
-
-    @total.setter
-    def total(self, total: int) -> None:
-        self._meter.total = total or None
-
-    def update(self, advance: int) -> None:
-        """Move on by ``advance`` bytes."""
-        self._meter.advance(self._meter.description, advance)
-
-    def reset(self) -> None:
-        """Move back to the start."""
-        self._meter.reach(self._meter.description, 0)
-
-    def close(self) -> None:
-        """Do nothing: the bar closes with its context."""
+def _receive(url: str, target: Path, largest: int) -> None:
+    """Write what ``url`` sends to ``target``, up to ``largest`` bytes and for a limited time."""
+    began, received = time.monotonic(), 0
+    # Accept-Encoding: no server may unpack the gzip files on the way.
+    with (
+        requests.get(
+            url, stream=True, timeout=(_CONNECT_SECONDS, _READ_SECONDS), headers={"Accept-Encoding": "identity"}
+        ) as response,
+        shown(None, description=target.name, columns=_COLUMNS) as meter,
+        target.open("wb") as file,
+    ):
+        response.raise_for_status()
+        told = response.headers.get("content-length", "")
+        meter.total = int(told) if told.isdecimal() and len(told) < 19 else None
+        while chunk := response.raw.read1(_CHUNK_BYTES):  # what has come, so that a trickle is noticed in time
+            received += len(chunk)
+            if received > largest:
+                raise _TooMuchError(f"more than {largest:,} bytes came, expected fewer")
+            if time.monotonic() - began > _LONGEST_SECONDS:
+                raise _TooMuchError(f"it took more than {_LONGEST_SECONDS / 3600:g} hours, expected less")
+            file.write(chunk)
+            meter.advance(target.name, len(chunk))
 
 
 def _extract(archive: Path, members: Mapping[str, str], folder: Path) -> None:
@@ -309,6 +322,7 @@ def _install(fresh: Path, folder: Path) -> None:
 
     The record goes first: a crash in between leaves files that do not match it, and the next fetch sees it.
     """
+    refuse_link(folder)
     folder.mkdir(exist_ok=True)
     digests = {stem: content_sha256(fresh / f"{stem}.gz") for stem in STEMS}
     (fresh / _RECORD).write_text("".join(f"{digest}  {stem}\n" for stem, digest in digests.items()), encoding="utf-8")

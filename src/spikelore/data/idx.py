@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import math
+import os
 import struct
 import sys
 import zlib
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from spikelore.errors import InputError
-from spikelore.files import write_bytes_atomic
+from spikelore.files import open_regular, write_bytes_atomic
 
 _TYPES = {
     0x08: np.dtype(np.uint8),
@@ -33,6 +34,8 @@ _TYPES = {
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK_BYTES = 1 << 20
 _MAX_AXES = 64  # what a NumPy array can have
+_UNPACKED_BYTES, _UNPACKED_RATIO = 1 << 25, 50
+"""A gzip file may unpack to so many bytes, or to so many times its own: images do not go beyond, bombs do."""
 _ANOTHER_COPY = "take another copy of the file"
 
 
@@ -50,17 +53,21 @@ class IdxHeader:
 
 
 @contextmanager
-def _content(path: Path) -> Iterator[io.BufferedIOBase]:
-    """Open ``path`` for its decompressed bytes; the first two bytes tell gzip from plain, not the name."""
+def _content(path: Path) -> Iterator[tuple[io.BufferedIOBase, int]]:
+    """Open ``path`` for its decompressed bytes; the first two bytes tell gzip from plain, not the name.
+
+    Also yields the most of them that are read.
+    """
     try:
-        with path.open("rb") as file:
+        with open_regular(path, "an IDX file") as file:
             packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
             file.seek(0)
+            size = os.fstat(file.fileno()).st_size
             if packed:
                 with gzip.GzipFile(fileobj=file) as unpacked:
-                    yield unpacked
+                    yield unpacked, max(_UNPACKED_BYTES, _UNPACKED_RATIO * size)
             else:
-                yield file
+                yield file, size
     except EOFError as error:
         raise InputError(f"{path} is a gzip file cut short, expected a whole one; {_ANOTHER_COPY}") from error
     except (gzip.BadGzipFile, zlib.error) as error:
@@ -110,8 +117,15 @@ def read_idx_header(path: Path) -> IdxHeader:
     Raises:
         InputError: the file cannot be read, is not IDX, or ends within its header.
     """
-    with _content(path) as file:
+    with _content(path) as (file, _):
         return _read_header(path, file)
+
+
+def _too_large(path: Path, unpacked: int) -> InputError:
+    return InputError(
+        f"{path} unpacks to {unpacked:,} bytes or more, expected at most {_UNPACKED_RATIO} times its own size; "
+        f"{_ANOTHER_COPY}, or unpack it"
+    )
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -133,20 +147,25 @@ def read_idx(path: Path) -> np.ndarray:
         ...     read_idx(Path(folder) / "labels.gz").tolist()
         [3, 1, 4]
     """
-    with _content(Path(path)) as file:
+    with _content(Path(path)) as (file, most):
         header = _read_header(path, file)
-        values = bytearray()
-        while len(values) <= header.data_bytes and (chunk := file.read(_CHUNK_BYTES)):
-            values += chunk
+        values = np.empty(min(header.data_bytes, most), np.uint8)
+        read, more = 0, 1
+        while more and read < len(values):
+            more = file.readinto(values.data[read : read + _CHUNK_BYTES])
+            read += more
+        too_long = bool(file.read(1))
+        if too_long and read < header.data_bytes:
+            raise _too_large(path, read)
     expected = f"expected {header.data_bytes} for the shape {header.shape} in its header"
-    if len(values) < header.data_bytes:
-        raise InputError(f"{path} is cut short: {len(values)} bytes follow its header, {expected}; {_ANOTHER_COPY}")
-    if len(values) > header.data_bytes:
+    if read < header.data_bytes:
+        raise InputError(f"{path} is cut short: {read} bytes follow its header, {expected}; {_ANOTHER_COPY}")
+    if too_long:
         raise InputError(
             f"{path} is too long: more than {header.data_bytes} bytes follow its header, {expected}; {_ANOTHER_COPY}"
         )
-    array = np.frombuffer(values, header.dtype).reshape(header.shape)
-    return array.astype(header.dtype.newbyteorder("="), copy=False)
+    array = values.view(header.dtype).reshape(header.shape)
+    return array if header.dtype.isnative else array.byteswap(inplace=True).view(header.dtype.newbyteorder("="))
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -177,10 +196,13 @@ def content_sha256(path: Path) -> str:
     """Return the SHA-256, in hex, of a file's decompressed bytes, so that recompressing does not change it.
 
     Raises:
-        InputError: the file cannot be read or is a broken gzip file.
+        InputError: the file cannot be read, is a broken gzip file, or unpacks to more than images do.
     """
-    digest = hashlib.sha256()
-    with _content(path) as file:
+    digest, read = hashlib.sha256(), 0
+    with _content(path) as (file, most):
         while chunk := file.read(_CHUNK_BYTES):
+            read += len(chunk)
+            if read > most:
+                raise _too_large(path, read)
             digest.update(chunk)
     return digest.hexdigest()

@@ -12,7 +12,6 @@ The rules, in the order in which they are applied to every image:
 """
 
 import hashlib
-import json
 import re
 import shutil
 import tempfile
@@ -31,7 +30,7 @@ from spikelore.data.idx import write_idx
 from spikelore.data.pictures import Picture, Pixels
 from spikelore.data.registry import CLASS_NAMES, KNOWN, LabelledImages, class_counts
 from spikelore.errors import InputError, SpikeloreError, printable
-from spikelore.files import write_json_atomic
+from spikelore.files import read_json, write_json_atomic
 from spikelore.shapes import as_images, as_labels
 
 Invert = Literal["auto", "yes", "no"]
@@ -160,8 +159,8 @@ def _earlier(folder: Path) -> dict[str, Any]:
     if not folder.exists():
         return {}
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        names = json.loads((folder / CLASS_NAMES).read_text(encoding="utf-8"))
+        record = read_json(folder / RECORD, "the record of an import")
+        names = read_json(folder / CLASS_NAMES, "the names of classes")
         size = record["size"]
         return {
             "size": tuple(size) if size else None,

@@ -1,7 +1,7 @@
 """A picture file becomes grey pixels of a given size; the rules are those of `spikelore.data.images`."""
 
 import hashlib
-import stat
+import io
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from spikelore.errors import InputError
+from spikelore.files import open_regular
+
 _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "ICO", "PCX", "SGI")
 """What is read; Pillow knows others, of which some start programs (EPS) or have no mark to know them by."""
+
+_STRIP_PIXELS = 1 << 16
+_PIXELS, _PIXELS_A_BYTE = 8_000_000, 20
+"""How many pixels a picture may have, whatever its file's size, and for each byte of its file: more are a bomb."""
 
 Pixels = NDArray[np.uint8]
 """One grey image, (H,W)."""
@@ -41,16 +48,19 @@ class Picture:
 def read(path: Path, size: tuple[int, int]) -> Picture | str:
     """Return the picture in a file, scaled to fit ``size`` (rows, columns), or the reason why there is none."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return "no regular file"
-        content = path.read_bytes()
+        with open_regular(path, "a picture") as file:
+            content = file.read()
+    except InputError:
+        return "no regular file"
     except OSError:
         return "unreadable"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a file that can be read after all
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_formats()) as image:
+            with Image.open(io.BytesIO(content), formats=_formats()) as image:
+                if image.width * image.height > max(_PIXELS, _PIXELS_A_BYTE * len(content)):
+                    return "too many pixels"
                 return Picture(*_grey(image, size), hashlib.sha256(content).digest())
     except _NoRangeError:
         return "floating-point pixels, whose range is not known"
@@ -76,20 +86,32 @@ def _grey(image: Image.Image, size: tuple[int, int]) -> tuple[Pixels, Pixels, fl
     """Return the scaled grey image on white and on black, and the sums that `Picture` keeps."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
-        levels = np.asarray(image, np.float64)
-        image = Image.fromarray(np.rint(np.clip(levels / 257, 0, 255)).astype(np.uint8))
+        levels = np.asarray(image)
+        rows = [np.rint(np.clip(part / 257, 0, 255)).astype(np.uint8) for part in _strips(levels)]
+        image = Image.fromarray(np.concatenate(rows))
     elif image.mode == "F":
         raise _NoRangeError
     if not image.has_transparency_data:
         pixels = _scaled(image if image.mode == "L" else image.convert("RGB").convert("L"), size)
         return pixels, pixels, 0.0, 0.0
     full = image.convert("RGBA")
-    alpha = np.asarray(full.getchannel("A"), np.float64) / 255
-    grey = np.asarray(full.convert("RGB").convert("L"), np.float64)
-    on_white, on_black = (
-        scaled(np.rint(grey * alpha + background * (1 - alpha)).astype(np.uint8), size) for background in (255, 0)
-    )
-    return on_white, on_black, float((grey * alpha).sum()), float(alpha.sum())
+    shade = np.asarray(full.convert("RGB").convert("L"))
+    opacity = np.asarray(full.getchannel("A"))
+    laid: dict[int, list[Pixels]] = {255: [], 0: []}
+    visible, opaque = 0.0, 0.0
+    for grey, alpha in zip(_strips(shade), _strips(opacity), strict=True):
+        share = alpha / 255
+        for background, rows in laid.items():
+            rows.append(np.rint(grey * share + background * (1 - share)).astype(np.uint8))
+        visible, opaque = visible + float((grey * share).sum()), opaque + float(share.sum())
+    on_white, on_black = (scaled(np.concatenate(rows), size) for rows in laid.values())
+    return on_white, on_black, visible, opaque
+
+
+def _strips(pixels: NDArray) -> list[NDArray]:
+    """Return rows of pixels, few at a time: as numbers that are not whole they take many times the memory."""
+    rows = max(1, _STRIP_PIXELS // max(1, pixels.shape[1]))
+    return [pixels[start : start + rows] for start in range(0, len(pixels), rows)]
 
 
 def scaled(image: Pixels, size: tuple[int, int]) -> Pixels:

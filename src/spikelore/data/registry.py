@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import io
-import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,11 @@ from spikelore.data.download import (
     fetch,
     find_file,
     find_files,
+    is_published,
 )
 from spikelore.data.idx import content_sha256, read_idx, read_idx_header
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.files import parse_json
 from spikelore.shapes import as_images, as_labels
 
 CLASS_NAMES = "classes.json"
@@ -403,6 +404,8 @@ def _locate(name: str, data_dir: Path | None) -> Path | None:
 def _read_folder(folder: Path) -> tuple[LabelledImages, LabelledImages]:
     """Read the train set and the test set of ``folder``, upright, and see that they fit together."""
     paths = _paths(folder)
+    for n in (0, 2):
+        _check_headers(*paths[n : n + 2])  # of all four, before one is read
     train, test = _read_pair(*paths[:2]), _read_pair(*paths[2:])
     if train.images.shape[1:] != test.images.shape[1:]:
         raise InputError(
@@ -445,7 +448,7 @@ def _class_names(folder: Path) -> dict[int, str]:
         return {}
     try:
         text = path.read_text(encoding="utf-8")
-        names = json.loads(text) if path.suffix == ".json" else text.splitlines()
+        names = parse_json(text) if path.suffix == ".json" else text.splitlines()
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
         return {int(label): str(name) for label, name in pairs}
     except (OSError, ValueError, TypeError) as error:
@@ -464,23 +467,29 @@ def _described(folder: Path) -> str:
     return f"classes {shown}" if names else "a folder of IDX files"
 
 
-def _read_pair(images_path: Path, labels_path: Path) -> LabelledImages:
-    images, labels = read_idx(images_path), read_idx(labels_path)
-    if images.dtype != np.uint8 or images.ndim != 3 or images.size == 0:
+def _check_headers(images_path: Path, labels_path: Path) -> None:
+    """Refuse two files whose headers do not say images and their labels."""
+    images, labels = read_idx_header(images_path), read_idx_header(labels_path)
+    kinds = [each.dtype.newbyteorder("=") for each in (images, labels)]
+    if images.dtype != np.uint8 or len(images.shape) != 3 or not images.data_bytes:
         raise InputError(
-            f"{images_path} holds {images.dtype} of shape {images.shape}, expected uint8 images of shape "
+            f"{images_path} holds {kinds[0]} of shape {images.shape}, expected uint8 images of shape "
             "(images, height, width), none of them 0; give a file of grey images"
         )
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+    if labels.dtype.kind not in "iu" or len(labels.shape) != 1:
         raise InputError(
-            f"{labels_path} holds {labels.dtype} of shape {labels.shape}, expected whole numbers of shape "
+            f"{labels_path} holds {kinds[1]} of shape {labels.shape}, expected whole numbers of shape "
             "(images,); give a file of labels"
         )
-    if len(images) != len(labels):
+    if images.shape[0] != labels.shape[0]:
         raise InputError(
-            f"{labels_path} holds {len(labels)} labels, expected {len(images)}, one for each image of "
+            f"{labels_path} holds {labels.shape[0]} labels, expected {images.shape[0]}, one for each image of "
             f"{images_path.name}; take both files from the same dataset"
         )
+
+
+def _read_pair(images_path: Path, labels_path: Path) -> LabelledImages:
+    images, labels = read_idx(images_path), read_idx(labels_path)
     if labels.min() < 0:
         raise InputError(f"{labels_path} holds the label {labels.min()}, expected 0 or more; renumber the classes")
     return LabelledImages(images, labels.astype(np.int64))
@@ -560,7 +569,10 @@ def _compare_with_source(folder: Path, train: LabelledImages, test: LabelledImag
             raise InputError(
                 f"{path} has the SHA-256 {content_sha256(path)} decompressed, expected {expected[stem]}; {remedy}"
             )
-    return "the content is the published one" if expected else "not fetched by spikelore, so not compared"
+    if not expected:
+        return "not fetched by spikelore, so not compared"
+    published = is_published(folder.name, _paths(folder))
+    return "the content is the published one" if published else "the content is as recorded at the fetch"
 
 
 def _size(images: LabelledImages) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from spikelore.data import load
 from spikelore.errors import InputError
 from spikelore.experiments import config_file
+from spikelore.experiments.run_folder import read_as_left
 from spikelore.metrics import accuracy, silence
 from spikelore.networks import checkpoint
 
@@ -34,7 +35,8 @@ def evaluate(
         measure = config_file.KINDS[config_file.kind_of(config)].evaluate
         if measure is not None:
             asked = f" of classes {', '.join(map(str, classes))}" if classes else ""
-            return f"{path.name}: test images{asked}", measure(config, path, data, data_dir, classes)
+            with read_as_left(path):
+                return f"{path.name}: test images{asked}", measure(config, path, data, data_dir, classes)
     if data is None:
         raise InputError("no dataset is named, expected one of: spikelore data list; name it with --data")
     found = sorted(path.glob("checkpoints/*.safetensors")) if path.is_dir() else [path]

@@ -12,6 +12,7 @@ and the machine.
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
@@ -24,11 +25,14 @@ import numpy as np
 
 import spikelore
 from spikelore import plain_yaml
-from spikelore.errors import InputError, SpikeloreError
+from spikelore.errors import InputError, SpikeloreError, check_whole, shortened
 from spikelore.experiments.execution import Loggers
 from spikelore.files import (
     append_text,
     load_tensors,
+    parse_json,
+    read_json,
+    refuse_link,
     remove,
     save_tensors,
     write_json_atomic,
@@ -42,6 +46,33 @@ _FIRST = ("config.yaml", "environment.json", "metrics.jsonl", LOCK)
 """Files that a run writes before anything is done; the metrics are empty then."""
 _DONE = ("checkpoints", "arrays.safetensors", "results.json")
 """What a run writes when something is done."""
+
+
+_OF_OTHER_FILES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What values of other types, sizes or names than expected lead to."""
+
+
+def _other_files(path: Path, error: BaseException) -> InputError:
+    told = shortened(f"{type(error).__name__}: {error}")
+    return InputError(
+        f"{path} cannot be gone on from ({told}), expected files as a run leaves them; restore them, or start another "
+        "run with a new --out; if nobody changed them, report what the same command prints with --debug"
+    )
+
+
+@contextmanager
+def read_as_left(path: Path) -> Iterator[None]:
+    """Say of what goes wrong within that the files of a run are other than it left them.
+
+    Raises:
+        InputError: something went wrong that nobody foresaw.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except _OF_OTHER_FILES as error:
+        raise _other_files(path, error) from error
 
 
 def versions() -> dict[str, str]:
@@ -81,6 +112,7 @@ class RunFolder:
         self._before: set[str] | None = None
         self._replaced: str | None = None
         self._loggers = Loggers(loggers, path, config)
+        self._is_old = False
         self._writer = Writer(path)
         try:
             self._open(config, resume, lengthens)
@@ -93,10 +125,16 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close it; bad input first takes back what was written, if nothing was done yet."""
+        """Close it; bad input first takes back what was written, if nothing was done yet.
+
+        Raises:
+            InputError: the run was there before, and what was read of it led to an error that nobody foresaw.
+        """
         if isinstance(error, InputError):
             self.withdraw()
         self.close()
+        if self._is_old and isinstance(error, _OF_OTHER_FILES) and not isinstance(error, InputError):
+            raise _other_files(self.path, error) from error
 
     def _open(
         self, config: Mapping[str, Any], resume: bool, lengthens: Callable[[dict[str, Any], dict[str, Any]], bool]
@@ -105,8 +143,13 @@ class RunFolder:
             self._before = {*os.listdir(self.path)} - {LOCK}
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}; choose another --out") from error
+        parts = self.path / "parts"
+        for folder in (self.path / "checkpoints", parts, *(parts.iterdir() if parts.is_dir() else ())):
+            refuse_link(folder)
+        _remove_halves(self.path)
         saved, text = self.path / "config.yaml", plain_yaml.dump(dict(config))
         if saved.exists():
+            self._is_old = True
             if not resume:
                 raise InputError(f"{self.path} already holds a run; pass --resume to go on with it, or another --out")
             if refuse_another(self.path, config, lengthens):
@@ -188,8 +231,9 @@ class RunFolder:
             return None
         arrays, metadata = load_tensors(self.checkpoint(_STATE))
         try:
-            progress = json.loads(metadata["progress"])
+            progress = parse_json(metadata["progress"])
             lines = progress.pop("lines")
+            check_whole("lines", lines)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{self.checkpoint(_STATE)} holds no state of a run; restore it, or start another run with a new --out"
@@ -263,12 +307,18 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     file = path / "results.json"
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} cannot be read ({error}); delete it and go on with --resume") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{file} is broken: it holds no table of names and values; delete it and go on with --resume")
-    return found
+        return read_json(file, "a run's results")
+    except (OSError, InputError) as error:
+        reason = str(error) if isinstance(error, InputError) else f"{file} cannot be read ({error.strerror})"
+        raise InputError(f"{reason}; delete it and go on with --resume") from error
+
+
+def _remove_halves(path: Path) -> None:
+    """Delete what a killed process left of writing a file; see `spikelore.files.write_bytes_atomic`."""
+    for folder in (path, path / "checkpoints"):
+        for file in folder.glob(".*.????????"):
+            if re.fullmatch(r"\.[\w.-]+\.[0-9a-f]{8}", file.name) and file.is_file():
+                remove(file)
 
 
 def _is_first(file: Path) -> bool:

@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from spikelore import plain_yaml
-from spikelore.errors import InputError
+from spikelore.errors import InputError, shown
 
 
 def plain(value: Any) -> Any:
@@ -338,4 +338,4 @@ def told(hint: Any, *, several: bool = False) -> str:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+    return json.dumps(value) if value is None or isinstance(value, bool) else shown(value)

@@ -14,14 +14,14 @@ stored. So rehearsal is another rule: an image, new or stored, whose best right 
 than a margin moves the first towards it and the second away (LVQ 2.1).
 """
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.errors import InputError, check_whole
+from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.kernels import template_stdp
 from spikelore.kernels.reward_stdp import SpikeLists
 from spikelore.learning.stdp import StdpConfig, learn_layer
@@ -57,6 +57,7 @@ class OnlineLearning:
     margin: float = 0.02
 
     def __post_init__(self) -> None:
+        check_fields(self, "learning.")
         check_whole("learning.layer_1_images", self.layer_1_images)
         check_whole("learning.layer_2_images", self.layer_2_images)
         check_whole("learning.passes", self.passes, 1)
@@ -76,10 +77,9 @@ class OnlineLearning:
         return cls(layer_1_images=first, layer_2_images=2 * first, passes=min(40, max(4, 4000 // max(1, first))))
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Return the settings that a checkpoint holds."""
-        raw = json.loads(text)
-        return cls(stdp=StdpConfig(**raw.pop("stdp")), **raw)
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        """Return the settings that a checkpoint holds, plain."""
+        return cls(**{**raw, "stdp": StdpConfig(**raw["stdp"])})
 
     @property
     def feature_images(self) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_fields
 from spikelore.kernels import DEFAULT_BACKEND, stdp
 from spikelore.shapes import FirstSpikeBins, as_order
 
@@ -33,7 +33,8 @@ class StdpConfig:
     ltd_ratio: float = -0.75
 
     def __post_init__(self) -> None:
-        if self.double_every < 1 or self.double_every % 1:
+        check_fields(self, "stdp.")
+        if self.double_every < 1:
             raise InputError(
                 f"stdp.double_every is {self.double_every}; it must be a whole number of images, 1 or more"
             )

@@ -24,10 +24,11 @@ from spikelore.networks.first_spike_config import (
     DecisionLayerConfig,
     FeatureLayerConfig,
     FirstSpikeConfig,
-    config_from_json,
+    config_of,
 )
 from spikelore.networks.layer_use import latest_use
 from spikelore.networks.protocol import Cost
+from spikelore.networks.stored import check_finite, check_shapes, described, settings
 from spikelore.randomness import generator
 from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights, as_images, as_labels, as_shares
 
@@ -43,6 +44,7 @@ _UNITS_OF_A_CLASS = (40, 80)
 _SETTLED = 100
 """Images that a unit from elsewhere counts as having won: learning online moves it by 1 / 101 and less."""
 _FORMAT = "spikelore first-spike network 1"
+_LARGEST_SIDE = 1 << 14
 
 
 def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
@@ -109,6 +111,27 @@ def _pooled(spiked: NDArray[np.bool_], pool: int) -> NDArray[np.bool_]:
     height, width = height // pool, width // pool
     whole = spiked[:, :, : height * pool, : width * pool]
     return np.asarray(whole.reshape(images, features, height, pool, width, pool).any(axis=(3, 5)))
+
+
+def _expected(config: FirstSpikeConfig) -> dict[str, tuple[tuple[int, ...], type]]:
+    """Return shape and type of each array of a network."""
+    one, two, decision = config.layer_1, config.layer_2, config.decision
+    channels, units = len(config.coding.filters), (decision.features,)
+    return {
+        "weights_1": ((one.features, channels, one.kernel, one.kernel), np.float32),
+        "weights_2": ((two.features, one.features, two.kernel, two.kernel), np.float32),
+        "unit_weights": ((*units, two.features, decision.kernel, decision.kernel), np.float32),
+        "unit_classes": (units, np.int64),
+        "unit_gains": (units, np.float32),
+        "unit_centres": (units, np.float32),
+        "unit_wins": (units, np.int64),
+        "unit_plasticity": (units, np.float32),
+        "images_seen": ((2,), np.int64),
+        "last_spikes_1": ((1, channels, one.kernel, one.kernel), np.float64),
+        "last_spikes_2": ((1, one.features, two.kernel, two.kernel), np.float64),
+        "last_spikes_3": ((1, two.features, decision.kernel, decision.kernel), np.float64),
+        "images_used": ((1,), np.int64),
+    }
 
 
 @dataclass(frozen=True)
@@ -212,29 +235,9 @@ class FirstSpikeNetwork:
     def __post_init__(self) -> None:
         self.input_shape = tuple(int(side) for side in self.input_shape)
         self.templates = bool(np.all(self.templates))
-        for name, (shape, kind) in self._expected().items():
+        for name, (shape, kind) in _expected(self.config).items():
             if getattr(self, name) is None:
                 setattr(self, name, (np.ones if name == "unit_plasticity" else np.zeros)(shape, kind))
-
-    def _expected(self) -> dict[str, tuple[tuple[int, ...], type]]:
-        """Return shape and type of each array."""
-        one, two, decision = self.config.layer_1, self.config.layer_2, self.config.decision
-        channels, units = len(self.config.coding.filters), (decision.features,)
-        return {
-            "weights_1": ((one.features, channels, one.kernel, one.kernel), np.float32),
-            "weights_2": ((two.features, one.features, two.kernel, two.kernel), np.float32),
-            "unit_weights": ((*units, two.features, decision.kernel, decision.kernel), np.float32),
-            "unit_classes": (units, np.int64),
-            "unit_gains": (units, np.float32),
-            "unit_centres": (units, np.float32),
-            "unit_wins": (units, np.int64),
-            "unit_plasticity": (units, np.float32),
-            "images_seen": ((2,), np.int64),
-            "last_spikes_1": ((1, channels, one.kernel, one.kernel), np.float64),
-            "last_spikes_2": ((1, one.features, two.kernel, two.kernel), np.float64),
-            "last_spikes_3": ((1, two.features, decision.kernel, decision.kernel), np.float64),
-            "images_used": ((1,), np.int64),
-        }
 
     @classmethod
     def create(cls, config: FirstSpikeConfig, classes: tuple[int, ...], seed: int) -> Self:
@@ -720,7 +723,7 @@ class FirstSpikeNetwork:
     def state_dict(self) -> dict[str, NDArray]:
         """Return everything that learning changes, arrays by name."""
         return {
-            **{name: getattr(self, name) for name in self._expected()},
+            **{name: getattr(self, name) for name in _expected(self.config)},
             "input_shape": np.array(self.input_shape, np.int64),
             "templates": np.array([self.templates]),
         }
@@ -735,7 +738,7 @@ class FirstSpikeNetwork:
         if missing:
             raise InputError(f"the state has no {missing[0]!r}, expected all that state_dict returns; give all of it")
         taken = copy.copy(self)
-        for name in self._expected():
+        for name in _expected(self.config):
             setattr(taken, name, np.array(state[name]))
         taken.config = self._config_of(len(taken.unit_classes))
         taken.input_shape, taken.templates = tuple(state["input_shape"].tolist()), bool(np.all(state["templates"]))
@@ -762,15 +765,22 @@ class FirstSpikeNetwork:
         if metadata.get("format") != _FORMAT:
             found = metadata.get("format", "no format")
             raise InputError(f"checkpoint {path} holds {found!r}; expected {_FORMAT!r}")
-        try:
-            learning = OnlineLearning.from_json(metadata["learning"]) if "learning" in metadata else OnlineLearning()
+        with described(path, "first-spike network"):
+            config = config_of(settings(metadata, "config"))
+            learning = OnlineLearning()
+            if "learning" in metadata:
+                learning = OnlineLearning.of(settings(metadata, "learning"))
             sides, follow = tensors.pop("input_shape", np.zeros(0)), tensors.pop("templates", np.zeros(1))
-            network = cls(config=config_from_json(metadata["config"]), learning=learning, **tensors)
-            network.input_shape, network.templates = tuple(sides.astype(np.int64).tolist()), bool(follow.all())
+            sides = as_labels(sides, what="rows and columns", least=1)
+            if len(sides) not in (0, 2) or sides.max(initial=0) > _LARGEST_SIDE:
+                raise InputError(f"input_shape is {sides.tolist()}, expected two sides of at most {_LARGEST_SIDE}")
+        known = {name: kind for name, kind in _expected(config).items() if name in tensors}
+        check_shapes(tensors, known, f"checkpoint {path}: ")  # before arrays of these sizes are made
+        with described(path, "first-spike network"):
+            network = cls(config=config, learning=learning, input_shape=tuple(sides.tolist()), **tensors)
+            network.templates = bool(np.all(follow))
             if "unit_wins" not in tensors:  # written before networks learned online
                 network = replace(network, **network._as_learned(len(network.unit_classes)))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"checkpoint {path} does not describe a first-spike network: {error}") from error
         network.check(f"checkpoint {path}: ")
         return network
 
@@ -784,16 +794,11 @@ class FirstSpikeNetwork:
             InputError: shapes or types other than the configuration says, numbers that are not finite, or a negative
                 class.
         """
-        for name, (shape, kind) in self._expected().items():
-            array = getattr(self, name)
-            if not isinstance(array, np.ndarray):
-                raise InputError(f"{where}{name} is a {type(array).__name__}; expected a NumPy array")
-            if array.dtype != kind:
-                raise InputError(f"{where}{name} is of type {array.dtype}; expected {np.dtype(kind)}")
-            if array.shape != shape:
-                raise InputError(f"{where}{name} has shape {array.shape}, but its configuration says {shape}")
-            if not np.isfinite(array).all():
-                raise InputError(f"{where}{name} holds NaN or infinite values; train it again")
+        arrays = {name: getattr(self, name) for name in _expected(self.config)}
+        check_shapes(arrays, _expected(self.config), where)
+        check_finite(arrays, where)
+        for name, array in arrays.items():
+            if array.dtype == np.int64 and array.min(initial=0) < 0:
+                kind = "a class" if name == "unit_classes" else "a count"
+                raise InputError(f"{where}{name} holds {array.min()}; {kind} is 0 or more")
         as_shares(self.unit_plasticity, len(self.unit_classes), f"{where}unit_plasticity")
-        if self.unit_classes.min(initial=0) < 0:
-            raise InputError(f"{where}unit_classes holds {self.unit_classes.min()}; a class is 0 or more")

@@ -1,12 +1,11 @@
 """What a first-spike network is made of: its layers' sizes and constants."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-
-import numpy as np
+from typing import Any
 
 from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig
-from spikelore.errors import InputError
+from spikelore.errors import InputError, check_fields
 
 
 @dataclass(frozen=True)
@@ -72,22 +71,29 @@ class FirstSpikeConfig:
     weight_deviation: float = 0.05
 
     def __post_init__(self) -> None:
+        check_fields(self, "network.")
         for name in ("layer_1", "layer_2", "decision"):
-            for key, value in asdict(getattr(self, name)).items():
+            layer = getattr(self, name)
+            check_fields(layer, f"network.{name}.")
+            for key, value in asdict(layer).items():
                 positive = key not in ("padding", "inhibition_radius", "lower")
-                if not np.isfinite(value) or value < 0 or (positive and value == 0):
+                if value < 0 or (positive and value == 0):
                     kind = "positive" if positive else "zero or more"
                     raise InputError(f"network.{name}.{key} is {value}; it must be {kind}")
+            if layer.padding >= layer.kernel:
+                raise InputError(
+                    f"network.{name}.padding is {layer.padding}, expected less than its kernel, {layer.kernel}: "
+                    "places beyond see nothing; choose a smaller one"
+                )
         if self.decision.lower >= self.decision.upper:
             raise InputError(
                 f"network.decision.lower is {self.decision.lower}; it must be below upper ({self.decision.upper})"
             )
 
 
-def config_from_json(text: str) -> FirstSpikeConfig:
-    """Return the configuration that a checkpoint holds."""
-    raw = json.loads(text)
-    coding = raw["coding"]
+def config_of(raw: Mapping[str, Any]) -> FirstSpikeConfig:
+    """Return the configuration that a checkpoint holds, plain."""
+    coding = dict(raw["coding"])
     filters = tuple(DifferenceOfGaussians(**one) for one in coding.pop("filters"))
     return FirstSpikeConfig(
         coding=RankOrderConfig(filters=filters, **coding),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from spikelore.errors import InputError, check_choices
+from spikelore.errors import InputError, check_fields
 
 Input = Literal["grey", "spikes"]
 Readout = Literal["spikes", "drive"]
@@ -31,7 +31,7 @@ class GradientLearning:
     averaging: float = 0.0
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
         if not 0 < self.learning_rate <= _LARGEST:
             raise InputError(
                 f"learning_rate is {self.learning_rate}, expected above 0 and at most {_LARGEST:g}; choose another "

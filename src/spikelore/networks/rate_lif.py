@@ -35,8 +35,10 @@ from spikelore.kernels.lif_network import (
     train_,
     train_forced_,
 )
+from spikelore.kernels.lif_network.model import LONG_AGO
 from spikelore.networks.protocol import Cost
 from spikelore.networks.rate_lif_config import MOST_CLASSES_ALL_LTD, RateLIFConfig, Teacher
+from spikelore.networks.stored import Arrays, check_finite, check_shapes, described, settings
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels, as_images, as_labels, as_shares
 from spikelore.units import ms_to_steps
@@ -48,6 +50,7 @@ __all__ = ["MOST_CLASSES_ALL_LTD", "RateLIFConfig", "RateLIFNetwork", "Recording
 
 _FORMAT = "spikelore rate-coded LIF network 1"
 _TRAINING, _TESTING = 0, 1  # streams of spike trains
+_LAST_STEP = 2**60
 
 
 class Recording(NamedTuple):
@@ -100,16 +103,20 @@ class RateLIFNetwork:
     def __init__(self, config: RateLIFConfig, *, seed: int, backend: str = DEFAULT_BACKEND) -> None:
         if not isinstance(seed, Integral) or not 0 <= seed < 2**63:
             raise InputError(f"seed is {seed}, expected 0 or more, below 2^63; choose another seed")
+        self._begin(config, seed, backend)
+        self._delays = _delays(config, config.neurons, seed)
+        weights = _first_weights(config, config.neurons, generator(seed, "rate_lif", "weights"))
+        self._state = self._fresh_state(weights, config.exc_start_mv)
+        self._plasticity = np.ones(config.neurons, np.float32)
+
+    def _begin(self, config: RateLIFConfig, seed: int, backend: str) -> None:
+        """Set all but the delays and the state, which are drawn or come out of a checkpoint."""
         self.config = config
         self.seed = seed
         self.images_seen = 0
         self._backend = backend
         self._constants = config.constants()
         self._presentation = config.presentation()
-        self._delays = _delays(config, config.neurons, seed)
-        weights = _first_weights(config, config.neurons, generator(seed, "rate_lif", "weights"))
-        self._state = self._fresh_state(weights, config.exc_start_mv)
-        self._plasticity = np.ones(config.neurons, np.float32)
 
     @classmethod
     def for_stream(cls, stream: "Stream", seed: int = 0, **changes: Any) -> Self:
@@ -495,36 +502,48 @@ class RateLIFNetwork:
         Raises:
             InputError: an array is missing, has another shape or type or holds NaN; nothing is changed then.
         """
-        arrays = {"unit_plasticity": np.ones(self.config.neurons, np.float32), **state}
-        loaded = {}
-        queues = ("to_inh_queue", "to_exc_queue")  # as long as the longest delay of that network
-        delays = ("exc_to_inh_delay", "inh_to_exc_delay")
-        for name, own in self.state_dict().items():
-            if name not in arrays:
-                raise InputError(f"the checkpoint has no {name}; take one of a rate-coded LIF network")
-            given = np.array(arrays[name])
-            shape = own.shape[1:] if name in queues else own.shape
-            as_own = given.dtype == own.dtype or (name in delays and given.dtype.kind in "iu")
-            if (given.shape[1:] if name in queues else given.shape) != shape or not as_own:
-                raise InputError(
-                    f"{name} of the checkpoint is {given.dtype} of shape {given.shape}, expected {own.dtype} "
-                    f"of shape {own.shape}; load it into a network of its own configuration"
-                )
-            if np.isnan(given).any() or (name == "weights" and np.isinf(given).any()):
-                kind = "NaN" if np.isnan(given).any() else "infinite values"
-                raise InputError(f"{name} of the checkpoint holds {kind}; take another copy or train it again")
-            loaded[name] = given
-        found = Delays(
-            *(
-                _as_delays(loaded.pop(name), name, len(loaded[queue]))
-                for name, queue in zip(delays, queues, strict=True)
-            )
+        neurons = self.config.neurons
+        kept = {name: np.asarray(array) for name, array in state.items()}
+        expected = self._expected(kept)
+        check_shapes(kept, expected, of=" of the checkpoint")
+        loaded = {name: np.array(kept[name]) for name in expected}
+        check_finite(loaded, of=" of the checkpoint")
+        delays = Delays(loaded.pop("exc_to_inh_delay"), loaded.pop("inh_to_exc_delay"))
+        seed, images_seen = (int(loaded.pop(name)[0]) for name in ("seed", "images_seen"))
+        _check_clocks(delays, loaded)
+        check_whole("seed of the checkpoint", seed)
+        check_whole("images_seen of the checkpoint", images_seen)
+        self.unit_plasticity = loaded.pop("unit_plasticity", np.ones(neurons, np.float32))
+        self.seed, self.images_seen = seed, images_seen
+        self._delays = Delays(
+            _as_delays(delays.exc_to_inh, len(loaded["to_inh_queue"])),
+            _as_delays(delays.inh_to_exc, len(loaded["to_exc_queue"])),
         )
-        self.unit_plasticity = loaded.pop("unit_plasticity")
-        self.seed = int(loaded.pop("seed")[0])
-        self.images_seen = int(loaded.pop("images_seen")[0])
-        self._delays = found
         self._state = State(**loaded)
+
+    def _expected(self, given: Mapping[str, np.ndarray]) -> Arrays:
+        """Return shape and type of each array of a state; queues are as long as the given ones."""
+        inputs, neurons = self.config.inputs, self.config.neurons
+        floats, whole = np.float64, np.int64
+        queues = {name: given[name].shape[:1] for name in ("to_inh_queue", "to_exc_queue") if name in given}
+        longs = ("exc_last_spike", "inh_last_spike")
+        delays = {"exc_to_inh_delay": (neurons,), "inh_to_exc_delay": (neurons, neurons)}
+        kinds = {name: given[name].dtype for name in delays if name in given and given[name].dtype.kind in "iu"}
+        vectors = (
+            "exc_potential", "exc_conductance", "inh_conductance", "adaptive_threshold", "firing_threshold",
+            "homeostatic_threshold", "post_trace", "inh_potential", "inh_drive",
+        )  # fmt: skip
+        return {
+            "weights": ((inputs, neurons), floats),
+            **{name: ((neurons,), floats) for name in vectors},
+            **{name: ((neurons,), whole) for name in longs},
+            "pre_trace": ((inputs,), floats),
+            "last_input_spike": ((inputs,), whole),
+            **{name: ((*queues.get(name, (0,)), neurons), whole) for name in ("to_inh_queue", "to_exc_queue")},
+            **{name: (shape, kinds.get(name, whole)) for name, shape in delays.items()},
+            **{name: ((1,), whole) for name in ("step", "images_seen", "seed")},
+            **({"unit_plasticity": ((neurons,), np.float32)} if "unit_plasticity" in given else {}),
+        }
 
     def save(self, path: Path) -> None:
         """Write a checkpoint: arrays and configuration in one safetensors file, nothing pickled."""
@@ -541,12 +560,11 @@ class RateLIFNetwork:
         if metadata.get("format") != _FORMAT:
             found = metadata.get("format", "no format")
             raise InputError(f"checkpoint {path} holds {found!r}; expected {_FORMAT!r}")
-        try:
-            raw = json.loads(metadata["config"])
+        with described(path, "rate-coded LIF network"):
+            raw = settings(metadata, "config")
             config = RateLIFConfig(**{**raw, "classes": raw["classes"]})
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"checkpoint {path} does not describe a rate-coded LIF network: {error}") from error
-        network = cls(config, seed=0)
+            network = cls.__new__(cls)
+            network._begin(config, 0, DEFAULT_BACKEND)
         network.load_state_dict(tensors)
         return network
 
@@ -665,6 +683,31 @@ class RateLIFNetwork:
         return np.array([position[label] for label in labels.tolist()], np.int64)
 
 
+def _check_clocks(delays: Delays, state: Mapping[str, np.ndarray]) -> None:
+    """Refuse delays that the queues do not hold, and times that never were.
+
+    Raises:
+        InputError: there are such.
+    """
+    now = int(state["step"][0])
+    ranges = {
+        "step": (state["step"], 0, _LAST_STEP),
+        "last_input_spike": (state["last_input_spike"], 0, now),
+        "exc_last_spike": (state["exc_last_spike"], LONG_AGO, now),
+        "inh_last_spike": (state["inh_last_spike"], LONG_AGO, now),
+        "exc_to_inh_delay": (delays.exc_to_inh, 0, len(state["to_inh_queue"]) - 1),
+        "inh_to_exc_delay": (delays.inh_to_exc, 0, len(state["to_exc_queue"]) - 1),
+        "to_inh_queue": (state["to_inh_queue"], 0, delays.exc_to_inh.size),
+        "to_exc_queue": (state["to_exc_queue"], 0, delays.exc_to_inh.size),
+    }
+    for name, (values, least, most) in ranges.items():
+        if values.size and not least <= values.min() <= values.max() <= most:
+            raise InputError(
+                f"{name} of the checkpoint holds {values.min()} to {values.max()}, expected {least} to {most}; take "
+                "another copy or train it again"
+            )
+
+
 def _first_weights(config: RateLIFConfig, neurons: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the (I,N) weights that neurons begin with."""
     weights = rng.uniform(0, config.weight_max, (config.inputs, neurons))
@@ -693,18 +736,8 @@ def _delay_type(steps: float) -> type:
     return np.uint16 if steps < 2**16 - 1 else np.int64
 
 
-def _as_delays(given: NDArray[np.integer], name: str, steps: int) -> NDArray[np.integer]:
-    """Return a checkpoint's delays, which older ones have in 64 bits.
-
-    Raises:
-        InputError: one is negative or longer than the queue for the spikes on their way, of ``steps`` rows.
-    """
-    least, most = int(given.min()), int(given.max())
-    if least < 0 or most >= steps:
-        raise InputError(
-            f"{name} of the checkpoint is {least if least < 0 else most}, expected 0 to {steps - 1} steps, as long as "
-            "its queue; take another copy or train it again"
-        )
-    if least == most:
+def _as_delays(given: NDArray[np.integer], steps: int) -> NDArray[np.integer]:
+    """Return delays below so many steps, which older checkpoints have in 64 bits."""
+    if given.min() == given.max():
         return np.broadcast_to(given.ravel()[0].astype(_delay_type(steps)), given.shape)
     return given.astype(_delay_type(steps), copy=False)

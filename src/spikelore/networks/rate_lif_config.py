@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from spikelore.coding.poisson import level_probabilities
-from spikelore.errors import InputError, check_whole
+from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.kernels.lif_network import Constants, Presentation
 from spikelore.shapes import as_labels
 from spikelore.units import ms_to_steps
@@ -133,6 +133,7 @@ class RateLIFConfig:
     def __post_init__(self) -> None:
         plain = as_labels(self.classes, what="classes", least=-(2**63)).tolist()
         object.__setattr__(self, "classes", tuple(plain))
+        check_fields(self)
         self._check_numbers()
         if len(set(self.classes)) != len(self.classes):
             raise InputError(f"classes are {list(self.classes)}, expected each once; name each class once")
@@ -154,6 +155,13 @@ class RateLIFConfig:
             )
         if ms_to_steps(self.active_ms, self.dt_ms) < 1:
             raise InputError(f"active_ms is {self.active_ms}, expected at least a time step; show images longer")
+        for names, most in _MOST_STEPS.items():
+            for name in names:
+                if getattr(self, name) / self.dt_ms > most:
+                    raise InputError(
+                        f"{name} is {getattr(self, name)}, expected at most {most:g} steps of dt_ms = {self.dt_ms}; "
+                        "choose a shorter time"
+                    )
         level_probabilities(self.rate_hz_per_level, self.dt_ms)
 
     def _check_groups(self) -> None:
@@ -174,21 +182,13 @@ class RateLIFConfig:
     def _check_numbers(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "threshold_mode":
-                if value not in ("hold", "continuous"):
-                    raise InputError(f"threshold_mode is {value!r}, expected 'hold' or 'continuous'; choose one")
-            elif field.name == "teacher":
-                if value not in ("none", "forced"):
-                    raise InputError(f"teacher is {value!r}, expected 'none' or 'forced'; choose one")
-            elif field.name == "decay_each_spike_tau_ms":
-                if value is not None and not (math.isfinite(value) and value > 0):
+            if field.name == "decay_each_spike_tau_ms":
+                if value is not None and not value > 0:
                     raise InputError(f"{field.name} is {value}, expected a time greater than 0; give None for no decay")
             elif field.name == "fine_after_images":
                 if value is not None and value < 0:
                     raise InputError(f"{field.name} is {value}, expected 0 or more; give None for one rate")
-            elif field.name not in ("classes", "neurons_per_class"):
-                if not isinstance(value, float | int | np.number) or not math.isfinite(value):
-                    raise InputError(f"{field.name} is {value!r}, expected a finite number; correct it")
+            elif field.name not in ("classes", "neurons_per_class", "threshold_mode", "teacher"):
                 if field.name in _TIME_CONSTANTS and not value > 0:
                     raise InputError(f"{field.name} is {value}, expected more than 0; choose a time constant")
                 if not field.name.endswith("_mv") and value < 0:
@@ -361,6 +361,13 @@ class RateLIFConfig:
         active, silent = (ms_to_steps(time, self.dt_ms) for time in (self.active_ms, self.silent_ms))
         return Presentation(active, silent, probabilities, scales)
 
+
+_MOST_STEPS = {
+    ("active_ms", "silent_ms", "exc_to_inh_delay_ms", "inh_to_exc_delay_ms"): 1e5,
+    ("trace_tau_ms",): 1e4,
+    ("exc_refractory_ms", "inh_refractory_ms", "in_use_ms"): 1e15,
+}
+"""What is computed step by step, what has a table of its decay, and what is only counted."""
 
 _TIME_CONSTANTS = (
     "exc_tau_ms",

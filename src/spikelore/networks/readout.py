@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikelore.errors import InputError, check_choices
+from spikelore.errors import InputError, check_fields
 from spikelore.networks.foreign import has_methods, kind_of, over_time, respond
 from spikelore.networks.gradient_learning import SPIKE_FROM, Input, Readout
 from spikelore.shapes import Images
@@ -37,7 +37,7 @@ class Decision:
                 f"a decision among {list(self.among)} of classes {list(self.classes)}, expected each class once and "
                 "some of them; correct it"
             )
-        check_choices(self, "decision.")
+        check_fields(self, "decision.")
 
 
 def check_images(images: Images, shape: tuple[int, int] | None = None) -> None:

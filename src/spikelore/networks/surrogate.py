@@ -16,16 +16,16 @@ from torch import nn
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND
-from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.foreign import reason_of, weights_are_numbers
 from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.layer_use import LayerUse
 from spikelore.networks.protocol import Cost
 from spikelore.networks.readout import Decision, as_input, drive
-from spikelore.networks.surrogate_config import SurrogateConfig
-from spikelore.networks.surrogate_layers import SurrogateLayers, linear_layers, size_of
+from spikelore.networks.stored import check_shapes, described, settings
+from spikelore.networks.surrogate_config import SurrogateConfig, config_of
+from spikelore.networks.surrogate_layers import SurrogateLayers, expected_arrays, linear_layers, size_of
 from spikelore.networks.taught import Taught
-from spikelore.randomness import torch_generator
+from spikelore.randomness import check_seed, torch_generator
 from spikelore.shapes import Images, as_labels, as_shares
 
 if TYPE_CHECKING:
@@ -442,7 +442,12 @@ class SurrogateNetwork(Taught, SurrogateLayers):
         if "clocks/images" in state:
             for name, use in self.synapses().items():
                 use.images_seen = int(state["clocks/images"])
-                use.last_presynaptic_spike_ms = state[f"clocks/{name}"].numpy().copy()
+                last = state[f"clocks/{name}"].numpy().copy()
+                if last.shape != use.last_presynaptic_spike_ms.shape or last.dtype != np.float64:
+                    raise InputError(
+                        f"the saved state does not fit the network: clocks/{name}; give one of such a network"
+                    )
+                use.last_presynaptic_spike_ms = last
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -500,20 +505,17 @@ class SurrogateNetwork(Taught, SurrogateLayers):
         if metadata.get("format") not in (_FORMAT, _FIRST_FORMAT):
             found = metadata.get("format", "no format")
             raise InputError(f"checkpoint {path} holds {found!r}; expected {_FORMAT!r}")
-        try:
-            description = json.loads(metadata["network"])
-            raw = description["config"]
-            sizes = {name: tuple(raw.pop(name)) for name in ("image", "channels", "hidden")}
-            config = SurrogateConfig(neuron=Leaky(**raw.pop("neuron")), **sizes, **raw)
+        with described(path, "surrogate network"):
+            description = settings(metadata, "network")
+            config = config_of(description["config"])
+            heads = description["heads"]
+            check_shapes(tensors, expected_arrays(config, heads))
             network = cls(replace(config, classes=0), torch.Generator().manual_seed(0))
-            for units in description["heads"]:
+            for units in heads:
                 network._add_head_of((1,) * units if isinstance(units, int) else tuple(units))
             network._describe_(description)
             network.generator.manual_seed(0)
             network.load_state_dict(tensors)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"checkpoint {path} does not describe a surrogate network: {reason}") from error
         for name, tensor in network.state_dict().items():
             if not bool(torch.isfinite(tensor).all()):
                 raise InputError(f"checkpoint {path}: {name} has weights that are not finite numbers; train it again")
@@ -524,8 +526,17 @@ class SurrogateNetwork(Taught, SurrogateLayers):
     def _describe_(self, description: Mapping[str, Any]) -> None:
         """Take over what a checkpoint says beside its tensors; the first format has a decision or none."""
         if "learning" in description:
-            self.classes, self.among = (tuple(description[name]) for name in ("classes", "among"))
-            self.learning, self.seed = GradientLearning(**description["learning"]), description["seed"]
+            learning = GradientLearning(**description["learning"])
+            labels = _labels_of(description)
+            self.decision = Decision(**labels, readout=learning.readout, input=learning.input)
+            self.among = labels["among"]
+            self.learning, self.seed = learning, check_seed(description["seed"])
         elif told := description.get("decision"):
-            labels = {name: tuple(told[name]) for name in ("classes", "among")}
-            self.decision = Decision(**{**told, **labels})
+            self.decision = Decision(**{**told, **_labels_of(told)})
+        if len(self.classes) > sum(self.head_sizes):
+            raise InputError(f"it names {len(self.classes)} classes for {sum(self.head_sizes)} outputs")
+
+
+def _labels_of(told: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the labels that a checkpoint names."""
+    return {name: tuple(as_labels(told[name], what="classes").tolist()) for name in ("classes", "among")}

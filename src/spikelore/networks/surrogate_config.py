@@ -1,11 +1,14 @@
 """Configuration of the surrogate-gradient network; imports no torch, so that reading one is quick."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from numbers import Integral
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from spikelore.errors import InputError, check_choices
+from spikelore.errors import InputError, check_fields
 from spikelore.kernels.lif_scan import Leaky
+
+_MOST_STEPS = 10_000
+"""Steps that are computed, and kept while gradients are."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,7 @@ class SurrogateConfig:
     units_per_class: int = 1
 
     def __post_init__(self) -> None:
-        whole = ("kernel", "pool", "steps", "classes", "split", "units_per_class")
-        for name in (*whole, "image", "channels", "hidden"):
-            value = getattr(self, name)
-            sizes = (value,) if name in whole else value
-            if not isinstance(sizes, tuple | list) or not all(isinstance(size, Integral) for size in sizes):
-                kind = "a whole number" if name in whole else "a tuple of whole numbers"
-                raise InputError(f"network.{name} is {value!r}; it must be {kind}")
+        check_fields(self, "network.")
         least_of = {"kernel": 1, "pool": 1, "steps": 1, "classes": 0, "split": 0, "units_per_class": 1}
         for name, least in least_of.items():
             if getattr(self, name) < least:
@@ -61,7 +58,8 @@ class SurrogateConfig:
             raise InputError(f"network.image is {self.image}; expected channels, rows and columns")
         if self.split > self.layers:
             raise InputError(f"network.split is {self.split}; there are {self.layers} layers before the output")
-        check_choices(self, "network.")
+        if self.steps > _MOST_STEPS:
+            raise InputError(f"network.steps is {self.steps}; it must be at most {_MOST_STEPS}")
         self.shapes()
 
     @property
@@ -93,3 +91,9 @@ class SurrogateConfig:
         """Return the network of the ``best`` replay preset: a hidden layer, pixels as currents, T = 4."""
         neuron = Leaky(beta=0.9, surrogate="atan", slope=2.0)
         return replace(cls(hidden=(256,), steps=4, coding="constant", neuron=neuron), **changes)
+
+
+def config_of(raw: Mapping[str, Any]) -> SurrogateConfig:
+    """Return the configuration that a checkpoint holds, plain."""
+    sizes = {name: tuple(raw[name]) for name in ("image", "channels", "hidden")}
+    return SurrogateConfig(**{**raw, "neuron": Leaky(**raw["neuron"]), **sizes})

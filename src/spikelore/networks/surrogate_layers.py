@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
-from spikelore.errors import InputError
+from spikelore.errors import InputError, shown
 from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.kernels.lif_convolution import LARGEST_WINDOW
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
 from spikelore.networks.foreign import kind_of
+from spikelore.networks.stored import Arrays
 from spikelore.networks.surrogate_config import SurrogateConfig
 
 _ROUNDED = 1e-5
@@ -320,3 +322,28 @@ def size_of(shape: Sequence[int]) -> int:
     for side in shape:
         size *= side
     return size
+
+
+def expected_arrays(config: SurrogateConfig, heads: Sequence[int | Sequence[int]]) -> Arrays:
+    """Return shape and type of the weights of a network, by name.
+
+    Args:
+        config: of the network.
+        heads: the units of each class of each head, or the number of classes of one unit.
+    """
+    shapes, side = config.shapes(), config.kernel
+    layers: dict[str, tuple[int, ...]] = {}
+    for n, (before, after) in enumerate(pairwise(shapes)):
+        if n < len(config.channels):
+            layers[f"convolutions.{n}"] = (after[0], before[0], side, side)
+        else:
+            layers[f"hidden.{n - len(config.channels)}"] = (after[0], size_of(before))
+    for n, units in enumerate(heads):
+        sizes = (units,) if isinstance(units, int) else units
+        if not sizes or not all(type(one) is int and 0 < one < 2**31 for one in sizes):
+            raise InputError(f"head {n} has units {shown(units)}, expected numbers of 1 or more; take another copy")
+        layers[f"heads.{n}"] = (sum(sizes), size_of(shapes[-1]))
+    found: dict[str, tuple[tuple[int, ...], type]] = {}
+    for name, shape in layers.items():
+        found |= {f"{name}.weight": (shape, np.float32), f"{name}.bias": (shape[:1], np.float32)}
+    return found

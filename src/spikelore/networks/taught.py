@@ -17,6 +17,10 @@ from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.readout import as_input, logits
 from spikelore.shapes import Images, Labels, as_images, as_labels
 
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam keeps of each weight."""
+_MOST_STEPS = 2**53
+
 
 class Taught:
     """A torch module with labels for its outputs, which Adam teaches by the cross entropy of its logits.
@@ -174,6 +178,13 @@ class Taught:
         for title, value in state.items():
             _, name, key = title.split("/")
             value = value.reshape(()) if key == "step" else value  # which a file has as (1,)
-            if name not in parameters or value.shape not in ((), parameters[name].shape):
+            wanted = () if key == "step" else parameters[name].shape if name in parameters else None
+            kind = torch.float32 if key == "step" or name not in parameters else parameters[name].dtype
+            if key not in _MOMENTS or value.shape != wanted or not value.is_floating_point():
                 raise InputError(f"the saved state does not fit the network: {title}; give one of such a network")
-            self._optimiser.state[parameters[name]][key] = value.detach().clone()
+            self._optimiser.state[parameters[name]][key] = value.detach().to(kind, copy=True)
+        for name, parameter in parameters.items():
+            kept = self._optimiser.state.get(parameter, {})
+            step = kept.get("step", torch.zeros(()))
+            if len(kept) not in (0, len(_MOMENTS)) or not 0 <= float(step) < _MOST_STEPS:
+                raise InputError(f"the saved state does not fit the network: adam/{name}; give one of such a network")

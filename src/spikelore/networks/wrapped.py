@@ -29,9 +29,10 @@ from spikelore.networks.foreign import (
 )
 from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.protocol import Cost
-from spikelore.networks.readout import as_input, logits
+from spikelore.networks.readout import Decision, as_input, logits
+from spikelore.networks.stored import described, settings
 from spikelore.networks.taught import Taught
-from spikelore.randomness import torch_generator
+from spikelore.randomness import check_seed, torch_generator
 from spikelore.shapes import Images, Labels, as_labels
 
 if TYPE_CHECKING:
@@ -303,10 +304,13 @@ class TorchNetwork(Taught):
                 f"checkpoint {path} holds the weights of a module of one's own, expected the module to put them in; "
                 "load it with TorchNetwork.load(path, module)"
             )
-        told = json.loads(metadata["network"])
-        learning = GradientLearning(**told["learning"])
-        network = cls(module, told["classes"], told["input_shape"], learning=learning, name=told["name"])
-        network.among, network.seed = tuple(told["among"]), told["seed"]
+        with described(path, "torch module"):
+            told = settings(metadata, "network")
+            learning = GradientLearning(**told["learning"])
+            network = cls(module, told["classes"], told["input_shape"], learning=learning, name=str(told["name"]))
+            among = tuple(as_labels(told["among"], what="classes").tolist())
+            network.among = Decision(network.classes, among).among
+            network.seed = check_seed(told["seed"])
         network.load_state_dict(tensors)
         return network
 

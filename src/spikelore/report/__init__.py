@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from spikelore.errors import InputError
+from spikelore.errors import InputError, SpikeloreError, shortened
 
 _FOLDERS = ("mkdir -p failed", "%s is not a writable directory", "Matplotlib created a temporary cache directory")
 # Where it has no folder of its own, Matplotlib goes on in a temporary one and tells so at length at its import.
@@ -36,8 +36,17 @@ def _write(folder: Path, paths: Sequence[Path]) -> Path:
     name = runs[0].results.get("experiment")
     if name not in _REPORTS:
         raise InputError(f"{paths[0]} is a run of experiment {name!r}; there are reports for: {', '.join(_REPORTS)}")
-    with style.applied():
-        return page.write_page(folder, import_module(f"spikelore.report.{name}").content(runs), runs)
+    try:
+        with style.applied():
+            return page.write_page(folder, import_module(f"spikelore.report.{name}").content(runs), runs)
+    except (SpikeloreError, OSError, MemoryError):
+        raise
+    except Exception as error:  # all that is drawn comes out of the runs' files: they are not as runs leave them
+        told = shortened(f"{type(error).__name__}: {error}")
+        raise InputError(
+            f"{', '.join(map(str, paths))} cannot be drawn ({told}), expected files as a run of experiment {name!r} "
+            "leaves them; restore them or run again"
+        ) from error
 
 
 def write(run: Path) -> Path:

@@ -1,7 +1,6 @@
 """What every report shares: reading a run folder, tables, and the HTML page."""
 
 import base64
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,21 @@ from numpy.typing import NDArray
 
 from spikelore import plain_yaml
 from spikelore.errors import InputError
-from spikelore.files import load_tensors, write_bytes_atomic, write_text_atomic
+from spikelore.files import (
+    load_tensors,
+    open_regular,
+    parse_json,
+    read_json,
+    refuse_link,
+    write_bytes_atomic,
+    write_text_atomic,
+)
 from spikelore.folders import Writer
 from spikelore.report import style
 from spikelore.report.over_runs import Row
+
+_LONGEST = 1 << 26
+"""Bytes that are read of a text."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +52,40 @@ class Run:
     arrays: dict[str, NDArray]
 
 
+def _missing(path: Path) -> InputError:
+    return InputError(f"{path.parent} has no {path.name}, so it is no complete run; run it again")
+
+
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with open_regular(path, f"the {path.name} of a run") as file:
+            return file.read(_LONGEST).decode()
     except FileNotFoundError as error:
-        raise InputError(f"{path.parent} has no {path.name}, so it is no complete run; run it again") from error
+        raise _missing(path) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
 
 
-def _mapping(path: Path, value: Any) -> Row:
-    if not isinstance(value, dict):
-        raise InputError(f"{path} is broken: it holds no table of names and values; run it again")
-    return value
+def _table(path: Path) -> Row:
+    try:
+        return read_json(path, f"the {path.name} of a run")
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except InputError as error:
+        raise InputError(f"{error}; restore it or run again") from error
+
+
+def _lines(path: Path) -> list[Row]:
+    """Return the lines of metrics: names and values each."""
+    try:
+        found = parse_json("[" + ",".join(_text(path).splitlines()) + "]") if path.exists() else []
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is broken ({error}); restore it or run again") from error
+    if not all(isinstance(line, dict) for line in found):
+        raise InputError(f"{path} is broken: a line holds no names and values; restore it or run again")
+    return found
 
 
 def read(path: Path) -> Run:
@@ -70,19 +101,15 @@ def read(path: Path) -> Run:
                 f"spikelore run {path / 'config.yaml'} --out {path} --resume"
             )
         raise InputError(f"{path} is no run folder (no results.json in it); name the folder of a finished run")
-    part = path / "results.json"
+    results, file = _table(path / "results.json"), path / "config.yaml"
+    config_text = _text(file)
     try:
-        results = _mapping(part, json.loads(_text(part)))
-        part = path / "config.yaml"
-        config_text = _text(part)
-        config = _mapping(part, plain_yaml.parse(config_text, part.name))
-        part = path / "environment.json"
-        environment = _mapping(part, json.loads(_text(part)))
-        part = path / "metrics.jsonl"
-        metrics = [json.loads(line) for line in _text(part).splitlines()] if part.exists() else []
-    except (json.JSONDecodeError, plain_yaml.NotPlainError) as error:
-        detail = " ".join(str(error).split())
-        raise InputError(f"{part} is broken ({detail}); restore it or run again") from error
+        config = plain_yaml.parse(config_text, file.name)
+    except plain_yaml.NotPlainError as error:
+        raise InputError(f"{file} is broken ({error}); restore it or run again") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{file} is broken: it holds no table of names and values; run it again")
+    environment, metrics = _table(path / "environment.json"), _lines(path / "metrics.jsonl")
     saved = path / "arrays.safetensors"
     arrays = load_tensors(saved)[0] if saved.exists() else {}
     return Run(path, results, config_text, config, environment, metrics, arrays)
@@ -280,6 +307,7 @@ def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
         facts=_facts(runs),
         configs=[(run.path.resolve().name, run.config_text) for run in runs],
     )
+    refuse_link(folder / "figures")
     with Writer(folder):
         for name, picture in files.items():
             write_bytes_atomic(folder / "figures" / name, picture)

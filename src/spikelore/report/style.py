@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from spikelore.errors import InputError
+
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 INK, MUTED, GRID = "#222222", "#6b7280", "#e5e7eb"
 PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
@@ -21,6 +23,7 @@ WIDTH = 10.0
 """Width of a full figure in inches."""
 
 _DPI = 150
+_MOST_PANELS = 60
 _SETTINGS = {
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
@@ -64,6 +67,8 @@ def colour(index: int) -> str:
 
 def panels(count: int, height: float, *, share_y: bool = False) -> tuple[Figure, list[Axes]]:
     """Return a figure of ``count`` panels, two or three a row, each ``height`` inches high."""
+    if not 0 < count <= _MOST_PANELS:
+        raise InputError(f"a figure of {count} panels was asked for, expected 1 to {_MOST_PANELS}; report fewer runs")
     columns = min(count, 2 if count in (2, 4) else 3)
     rows = -(-count // columns)
     width = WIDTH if columns > 1 else 0.6 * WIDTH

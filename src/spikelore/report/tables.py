@@ -11,6 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from spikelore.errors import printable
+
 _GROUP = "preset"
 _TABLES = {"rows": "", "tasks": "accuracy of each task", "accuracy": "", "further": "learning on"}
 """Tables of results that are printed, and their titles; that of ``rows`` tells the experiment."""
@@ -37,7 +39,7 @@ class _Column:
         fraction = bool(floats) and max(floats) <= 1
         words = any(isinstance(value, str) for value in values)
         cells = tuple(_text(value, fraction) for value in values)
-        return cls(name.replace("_", " "), cells, words, " %" if fraction else "")
+        return cls(printable(name.replace("_", " ")), cells, words, " %" if fraction else "")
 
     def told(self, n: int) -> str:
         return f"{self.name} {self.cells[n]}{self.unit}"
@@ -48,7 +50,7 @@ def _text(value: Any, fraction: bool) -> str:
         return f"{100 * value:.1f}" if fraction else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return "" if value is None else str(value)
+    return "" if value is None else printable(str(value))
 
 
 class _Output(Console):
@@ -79,7 +81,7 @@ def print_table(
     shown = [column for column in every if column not in same]
     told = ", ".join(column.told(0) for column in same if column.cells[0])
     for line in filter(None, (title, f"all rows: {told}" if told else "")):
-        console.print(Text(line))
+        console.print(Text(printable(line)))
     group = next((column for column in shown if column.name == _GROUP), None)
     others = [column for column in shown if column is not group]
     if group and others and others[0].words:

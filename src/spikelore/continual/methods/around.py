@@ -17,7 +17,7 @@ from spikelore.continual import fusion, importance, unused_decay
 from spikelore.continual.method import Learner, Method
 from spikelore.continual.methods.local import LocalReplay
 from spikelore.continual.methods.settings import MemorySettings, Naive
-from spikelore.errors import InputError, check_choices, check_whole
+from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.networks.protocol import Network, Synapses, Units
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels, as_images
@@ -43,7 +43,7 @@ class Around(Method):
         object.__setattr__(self, "epochs", self.base.epochs)
         object.__setattr__(self, "batch", self.base.batch)
         object.__setattr__(self, "boundaries", self.boundaries or self.base.boundaries)
-        check_choices(self)
+        check_fields(self)
         super().__post_init__()
 
     def why_not(self, network: Any) -> str | None:

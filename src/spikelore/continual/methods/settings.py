@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from spikelore.continual.memory import Budget, Policy
 from spikelore.continual.method import Method, cannot, name_of
-from spikelore.errors import InputError, check_choices, check_whole
+from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.networks.protocol import Differentiable, Features
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class MemorySettings:
     storage: Literal["raw", "spikes"] = "raw"
 
     def __post_init__(self) -> None:
-        check_choices(self, "memory.")
+        check_fields(self, "memory.")
 
     def budget(self) -> Budget:
         """Return the budget; InputError if none or both are given."""
@@ -101,7 +101,7 @@ class _Checked(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choices(self)
+        check_fields(self)
         for name in (one.name for one in fields(self)):
             value = getattr(self, name)
             if name in _LEAST:

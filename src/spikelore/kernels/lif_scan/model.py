@@ -1,10 +1,9 @@
 """What a scan is told about its neurons."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from spikelore.errors import InputError, check_choices
+from spikelore.errors import InputError, check_fields
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,10 @@ class Leaky:
     slope: float = 25.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.beta <= 1:
             raise InputError(f"beta is {self.beta}; it must lie between 0 and 1")
         for name in ("threshold", "slope"):
             value = getattr(self, name)
-            if not math.isfinite(value) or value <= 0:
+            if value <= 0:
                 raise InputError(f"{name} is {value}; it must be positive")
-        check_choices(self)
