@@ -8,10 +8,8 @@ are compared.
 """
 
 import argparse
-import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -25,8 +23,11 @@ os.environ["SPIKELORE_QUIET"] = "1"
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from spikelore.experiments import config_file
 from spikelore.experiments.sweep import sweep
+from watching import left
 
 REPLAY = {
     "data": "digits-sample", "stream": {"groups": [[0, 1], [2, 3]]}, "network": {"channels": [4], "steps": 4},
@@ -57,21 +58,6 @@ def execute(kind: str, out: Path, *, resume: bool) -> None:
     if not file.exists():
         file.write_text(yaml.safe_dump({"experiment": "replay", **CONFIGS[kind]}), encoding="utf-8")
     sweep(file, [], 2, out, None, resume=resume, jobs=2)
-
-
-def left(folder: Path) -> dict[str, bytes]:
-    """Return what a run left, without what it measured of time."""
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    contents = {name: path.read_bytes() for name, path in found.items()}
-    for name in contents:
-        if name.endswith("results.json"):
-            contents[name] = re.sub(rb'"seconds": [-+\d.e]+', b"", contents[name])
-        elif name.endswith("seeds.json"):
-            contents[name] = json.dumps({**json.loads(contents[name]), "seconds": 0}).encode()
-            contents[name] = re.sub(rb'"seconds": {[^}]*}', b"", contents[name])
-        elif name.endswith("report.html"):
-            contents[name] = re.sub(rb"\d+ (s|min)\b", b"", contents[name])
-    return contents
 
 
 class Killed:

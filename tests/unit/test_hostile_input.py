@@ -125,7 +125,7 @@ def test_a_checkpoint_of_sizes_that_its_arrays_do_not_have_makes_nothing(tmp_pat
         save_tensors(tmp_path / "other", tensors, {**metadata, "config": text})
         assert peak(checkpoint.load, tmp_path / "other", match=says) < 10**7
     for name, value in {"exc_to_inh_delay": 10**12, "step": -1, "last_input_spike": 2**62}.items():
-        save_tensors(tmp_path / "other", {**tensors, name: np.full_like(tensors[name], value)}, metadata)
+        save_tensors(tmp_path / "other", {**tensors, name: np.full(tensors[name].shape, value, np.int64)}, metadata)
         assert peak(checkpoint.load, tmp_path / "other", match=f"{name} of the checkpoint holds") < 10**7
 
 
