@@ -88,18 +88,6 @@ def check_fields(settings: Any, prefix: str = "") -> None:
             object.__setattr__(settings, name, kind(value))
 
 
-def check_choices(settings: Any, prefix: str = "") -> None:
-    """Refuse a value that its `Literal` type does not list, in any field of a dataclass; see `check_fields`.
-
-    Raises:
-        InputError: such a value.
-    """
-    for name, hint in _hints(type(settings)):
-        value = getattr(settings, name)
-        if get_origin(hint) is Literal and not _fits(hint, value):
-            raise InputError(f"{prefix}{name} is {shown(value)}, expected {_told(hint)}; choose one")
-
-
 @cache
 def _hints(config: type) -> list[tuple[str, Any]]:
     hints = get_type_hints(config)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol
 
-from spikelore.errors import InputError, check_choices
+from spikelore.errors import InputError, check_fields
 from spikelore.experiments import optional
 
 
@@ -28,7 +28,7 @@ class Execution:
     loggers: tuple[Literal["tensorboard", "mlflow"], ...] = ()
 
     def __post_init__(self) -> None:
-        check_choices(self, "execution.")
+        check_fields(self, "execution.")
         if self.cores is not None and self.cores < 1:
             raise InputError(f"execution.cores is {self.cores}, expected at least 1; leave it out for all there are")
 

@@ -10,7 +10,7 @@ from spikelore.continual.method import Method
 from spikelore.continual.methods import MemorySettings
 from spikelore.data.registry import LabelledImages
 from spikelore.data.streams import Stream, Task
-from spikelore.errors import InputError, check_choices
+from spikelore.errors import InputError, check_fields
 from spikelore.experiments import network_settings
 from spikelore.experiments.learner_settings import LearnerSettings
 from spikelore.experiments.network_settings import OtherNetwork
@@ -44,7 +44,7 @@ class Job:
     measured_on: Literal["test", "validation"] = "test"
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
         _ = self.method
         stream, free = self.stream, self.stream.scenario == "task-free"
         if self.is_published and (stream.scenario not in ("class-incremental", "task-free") or stream.blur):

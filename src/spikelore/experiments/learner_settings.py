@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from spikelore.continual.method import Method
 from spikelore.continual.methods import METHODS, Augmentation, DarkReplay, Fault, LatentReplay, MemorySettings
-from spikelore.errors import InputError, check_choices
+from spikelore.errors import InputError, check_fields
 from spikelore.experiments import typed
 from spikelore.experiments.own import own_class
 from spikelore.networks.gradient_learning import GradientLearning
@@ -88,7 +88,7 @@ class LearnerSettings:
     around_options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_fields(self)
         if self.method not in METHODS and ":" not in self.method:
             raise InputError(
                 f"method is {self.method!r}, expected one of {', '.join(METHODS)}, or one of your own as FILE.py:CLASS;"

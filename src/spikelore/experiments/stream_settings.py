@@ -19,7 +19,7 @@ from spikelore.data.streams import (
     rotated_tasks,
     split_tasks,
 )
-from spikelore.errors import InputError, check_choices
+from spikelore.errors import InputError, check_fields
 
 TASKS_IN = {"split": "groups", "permuted": "tasks", "rotated": "degrees"}
 """Which setting of a stream names its tasks, by its kind."""
@@ -73,7 +73,7 @@ class StreamSettings:
     validation_share: float = 0.1
 
     def __post_init__(self) -> None:
-        check_choices(self, "stream.")
+        check_fields(self, "stream.")
         if self.kind == "split" and not self.groups:
             raise InputError(
                 "stream.groups is empty, expected the classes of one task or more; write it as [[0, 1], ...]"

@@ -46,6 +46,8 @@ from spikelore.experiments.typed import changed, check_values, made, nested, pla
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
 
+_MOST_SEEDS = 1000
+
 MEMBRANES = "membranes re-initialised"
 """The fault of the published code that is the network's: ``network.membrane: reinitialised``."""
 
@@ -86,15 +88,16 @@ class ReplayExperiment:
     variants: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise InputError(f"seeds is {self.seeds}, expected at least 1; choose another number")
+        if not 1 <= self.seeds <= _MOST_SEEDS:
+            raise InputError(f"seeds is {self.seeds}, expected 1 to {_MOST_SEEDS}; choose another number")
         self._refuse_alike()
 
     def _refuse_alike(self) -> None:
         """Refuse learners that differ in more than the seed and would share a row of the report, as if in seeds."""
         owner: dict[tuple[Any, ...], Job] = {}
-        for part in self.jobs():
-            job = replace(part.job, seed=self.seed)
+        for one in self._learners():
+            part = one._with_seed(self.seed)
+            job = part.job
             other = owner.setdefault(_row_key(part), job)
             if other != job:
                 differing = ", ".join(_differences(other, job))
@@ -105,12 +108,15 @@ class ReplayExperiment:
 
     def jobs(self) -> list["Part"]:
         """Return each learner of each variant and seed, variant after variant."""
-        found = []
-        for one in [self._variant(number, each) for number, each in enumerate(self.variants)] or [self]:
-            for seed in range(one.seed, one.seed + one.seeds):
-                job = Job(one.data, seed, one.stream, one.network, one.learner, one.memory, one.measured_on)
-                found.append(Part(one.preset, one.label, job))
-        return found
+        every = self._learners()
+        return [one._with_seed(seed) for one in every for seed in range(one.seed, one.seed + one.seeds)]
+
+    def _learners(self) -> list["ReplayExperiment"]:
+        return [self._variant(number, each) for number, each in enumerate(self.variants)] or [self]
+
+    def _with_seed(self, seed: int) -> "Part":
+        job = Job(self.data, seed, self.stream, self.network, self.learner, self.memory, self.measured_on)
+        return Part(self.preset, self.label, job)
 
     def _variant(self, number: int, values: dict[str, Any]) -> "ReplayExperiment":
         try:
