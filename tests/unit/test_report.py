@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import html
 import json
 import math
 import re
@@ -5,6 +8,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas
 import pytest
 import yaml
 
@@ -14,7 +18,8 @@ from spikelore.files import save_tensors, write_json_atomic
 from spikelore.report import compare, write
 from spikelore.report.fusion import correlation
 from spikelore.report.over_runs import Spread, over_runs
-from spikelore.report.page import duration, read
+from spikelore.report.page import duration
+from spikelore.report.runs import read
 
 CLASSES = (0, 1, 7)
 UNITS = 6
@@ -112,15 +117,14 @@ FIGURES = {
 }  # fmt: skip
 
 
-def png_size(path: Path) -> tuple[int, int]:
-    head = path.read_bytes()[:24]
-    assert head[:8] == b"\x89PNG\r\n\x1a\n"
-    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+def svg_size(path: Path) -> tuple[float, float]:
+    width, height = re.search(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"', path.read_text()).groups()  # type: ignore[union-attr]
+    return float(width), float(height)
 
 
 def words(page: Path) -> str:
-    """Return the page without its pictures."""
-    return re.sub(r"base64,[A-Za-z0-9+/=]+", "", page.read_text())
+    """Return the page without its figures."""
+    return re.sub(r"<svg .*?</svg>", "", page.read_text(), flags=re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -132,14 +136,59 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_write_draws_every_figure_and_a_page_that_needs_no_other_file(page: Path):
     assert page.name == "report.html"
     figures = page.parent / "figures"
-    expected = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    expected = {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf")}
     assert {path.name for path in figures.iterdir()} == expected
     for name in FIGURES:
-        width, height = png_size(figures / f"{name}.png")
-        assert 880 <= width <= 1520
-        assert 150 <= height <= 1800
-    assert page.read_text().count("data:image/png;base64,") == len(FIGURES)
-    assert not re.search(r"https?:|<script|<link|src=\"(?!data:)|url\(", words(page))
+        width, height = svg_size(figures / f"{name}.svg")
+        assert 420 <= width <= 730
+        assert 70 <= height <= 870
+        assert (figures / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
+    text = page.read_text()
+    assert text.count("<svg ") == text.count("data-marks=") == len(FIGURES)
+    assert not re.search(r"https?://|<link|src=|href=\"(?!#|data:)|url\((?!#)", text)
+    assert text.count("<script") == 1
+
+
+def test_the_only_script_is_the_one_whose_digest_the_page_allows(page: Path):
+    text = page.read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src &#39;sha256-{digest}&#39;" in text
+    assert "default-src &#39;none&#39;" in text
+
+
+def test_ids_of_figures_are_told_apart(page: Path):
+    ids = re.findall(r'\bid="([^"]*)"', page.read_text())
+    assert len(ids) == len(set(ids)) > 100
+    assert {*re.findall(r'(?:href="#|url\(#)([^")]*)', page.read_text())} <= set(ids)
+
+
+def test_figures_tell_their_values(page: Path):
+    found = re.findall(r'aria-label="([^"]*)" data-marks="([^"]*)"', page.read_text())
+    told = {title: [text for _, _, text in json.loads(html.unescape(marks))] for title, marks in found}
+    assert len(told) == len(FIGURES)
+    assert (
+        "fused, mean\naccuracy: 56.5 %\nfeatures of the fused network: 3" in told["How small the fused network may be"]
+    )
+    assert "45.5 %\ncorrelation\nactivity" not in told["Scores and importances"]
+    assert "15.5 %\ncorrelation\nactivity" in told["Scores and importances"]
+    assert "validation\nshare of images: 40.0 %\nepoch: 2" in told["Learning the decision layer"]
+    assert len(told["Which classes are confused"]) == 4 * 2 * 3
+    assert told["What layer 1 learned"] == []
+    assert all(len(each) < 5000 for each in told.values())
+
+
+def test_tables_are_also_files_for_a_paper(page: Path):
+    tables = page.parent / "tables"
+    names = {"accuracy-on-the-test-sets", "training", "every-score-with-every-importance"}
+    assert {path.name for path in tables.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("csv", "tex")}
+    rows = pandas.read_csv(tables / "accuracy-on-the-test-sets.csv", keep_default_na=False)
+    fused = rows[(rows["network"] == "fused") & (rows["group"] == "Best preset")]
+    assert fused["mean"].tolist() == [85.1]
+    assert fused["kept by"].tolist() == ["spread"]
+    assert "fused & spread & correlation & 6 & 84.6" in (tables / "accuracy-on-the-test-sets.tex").read_text()
+    detail = pandas.read_csv(tables / "every-score-with-every-importance.csv")
+    assert detail["activity, detail"].tolist() == ["5.0 / 6.0", "15.0 / 16.0"]
 
 
 def test_the_page_shows_the_numbers_of_the_results(page: Path):
@@ -156,8 +205,8 @@ def test_the_page_shows_the_numbers_of_the_results(page: Path):
 def test_writing_again_gives_the_same_bytes_and_leaves_settings_alone(tmp_path: Path):
     settings = dict(mpl.rcParams)
     page = write(make_run(tmp_path / "run", extras=False))
-    files = [page, *sorted((page.parent / "figures").iterdir())]
-    assert len(files) == 5
+    files = [page, *sorted((page.parent / "figures").iterdir()), *sorted((page.parent / "tables").iterdir())]
+    assert len(files) == 11
     before = [path.read_bytes() for path in files]
     write(page.parent)
     assert [path.read_bytes() for path in files] == before
@@ -192,9 +241,11 @@ def test_without_metrics_and_arrays_the_tables_and_their_figures_remain(tmp_path
 
 
 def test_names_from_files_are_shown_not_run(tmp_path: Path):
-    text = words(write(make_run(tmp_path / "run", data=("<script>$x", "a$b_c"), extras=False)))
-    assert "<script>" not in text
-    assert "&lt;script&gt;$x" in text
+    page = write(make_run(tmp_path / "run", data=("<script>$x", "a$b_c"), extras=False))
+    assert "<script>$x" not in page.read_text()
+    assert "&lt;script&gt;$x" in words(page)
+    assert "&lt;script&gt;$x" in page.read_text().partition("<svg ")[2].partition("</svg>")[0]
+    assert r"a\$b\_c" in (tmp_path / "run/tables/accuracy-on-the-test-sets.tex").read_text()
 
 
 def test_correlation_is_numpys():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spikelore.report import decay, style
-from spikelore.report.page import Run
+from spikelore.report.runs import Run
 
 SETS = ("white", "blurred", "known", "unknown")
 NETWORK = {
@@ -112,7 +112,7 @@ def test_every_promised_figure_is_drawn():
         "spikes", "weights", "weights_training", "training", "raster", "threshold",
     ]  # fmt: skip
     for drawing in content.drawings:
-        assert len(style.files(drawing.figure)["png"]) > 5000
+        assert len(style.files(drawing.figure)["pdf"]) > 5000
     weights = next(drawing for drawing in content.drawings if drawing.name == "weights").figure
     assert [axes.get_title() for axes in weights.axes if axes.get_title()] == [
         "class 7, neuron 1", "class 4, neuron 2",

@@ -33,6 +33,7 @@ from spikelore.files import (
     write_text_atomic,
 )
 from spikelore.folders import LOCK, Writer
+from spikelore.report.runs import read_results as read_results
 
 _LIBRARIES = ("numpy", "numba", "scipy", "torch")
 _STATE = "state"
@@ -235,22 +236,6 @@ def refuse_another(
     raise InputError(
         f"{path} was run with another configuration ({changed}); resume with the same one, or choose another --out"
     )
-
-
-def read_results(path: Path) -> dict[str, Any]:
-    """Return ``results.json`` of a run's folder.
-
-    Raises:
-        InputError: it cannot be read, or holds something else.
-    """
-    file = path / "results.json"
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} cannot be read ({error}); delete it and go on with --resume") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{file} is broken: it holds no table of names and values; delete it and go on with --resume")
-    return found
 
 
 def _is_first(file: Path) -> bool:

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from spikelore.errors import InputError
+from spikelore.report.runs import read
 
 _FOLDERS = ("mkdir -p failed", "%s is not a writable directory", "Matplotlib created a temporary cache directory")
 # Where it has no folder of its own, Matplotlib goes on in a temporary one and tells so at length at its import.
@@ -27,7 +28,7 @@ _REPORTS = ("fusion", "decay", "replay")
 def _write(folder: Path, paths: Sequence[Path]) -> Path:
     from spikelore.report import page, style  # Matplotlib is slow to load, and tables need none of it
 
-    runs = [page.read(path) for path in paths]
+    runs = [read(path) for path in paths]
     for other in runs[1:]:
         for key in ("experiment", "data"):
             ours, theirs = runs[0].results.get(key), other.results.get(key)

@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from spikelore.report import style
-from spikelore.report.over_runs import Row, Spread, over_runs
-from spikelore.report.page import PRESETS, Cell, Content, Drawing, Run, Table, different, preset_title
+from spikelore.report.over_runs import Spread, over_runs
+from spikelore.report.page import PRESETS, Cell, Content, Drawing, Table, different, preset_title
+from spikelore.report.runs import Row, Run
 
 _SETS = {"white": "white noise", "blurred": "blurred noise", "known": "known classes", "unknown": "unknown classes"}
 _WHEN = {"without": "without decay", "with": "with decay"}
@@ -237,13 +238,13 @@ def _raster(run: Run, preset: str) -> Drawing:
     for column, (image, when) in zip(grid.T, columns, strict=True):
         stem = f"{preset}/{image}/{when}"
         given = run.arrays[f"{stem}/input_spikes"]
-        column[0].scatter(given[:, 0] * dt, given[:, 1], s=0.6, color=style.INK, linewidths=0)
+        style.spikes(column[0], given[:, 0] * dt, given[:, 1], style.INK, 4)
         column[0].set_title(f"{titles[image]}, {_WHEN[when]}", fontsize=9.5)
         for panel, part in ((column[1], "exc_spikes"), (column[2], "inh_spikes")):
             spikes = run.arrays[f"{stem}/{part}"]
             for n, kind in enumerate(kinds):
                 mine = spikes[classes[spikes[:, 1]] == kind]
-                panel.scatter(mine[:, 0] * dt, mine[:, 1], s=7, color=style.colour(n), linewidths=0)
+                style.spikes(panel, mine[:, 0] * dt, mine[:, 1], style.colour(n), 3)
             for edge in np.flatnonzero(np.diff(classes)) + 0.5:
                 panel.axhline(edge, color=style.MUTED, linewidth=0.6)
             panel.set_ylim(-1, len(classes))

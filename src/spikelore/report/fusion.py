@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig
 from spikelore.metrics.back_projection import project
 from spikelore.report import style
-from spikelore.report.over_runs import Row, over_runs
-from spikelore.report.page import Cell, Content, Drawing, Run, Table, class_name, different, percent, preset_title
+from spikelore.report.over_runs import over_runs
+from spikelore.report.page import Cell, Content, Drawing, Table, class_name, different, percent, preset_title
+from spikelore.report.runs import Row, Run
 
 _KEYS = ("name", "preset", "importance", "score", "features")
 _IMPORTANCES = {
@@ -62,7 +63,7 @@ def _rows_table(results: Row, rows: list[Row], note: str) -> Table:
         note + " An operation is the addition of one weight, for each spike and synapse; counted per image." * counted,
         rows,
         {
-            "": lambda row: row["name"],
+            "network": lambda row: row["name"],
             "kept by": lambda row: row["importance"] or "–",
             "score": lambda row: row["score"],
             "features": lambda row: str(row["features"]),

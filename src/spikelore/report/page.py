@@ -1,91 +1,22 @@
-"""What every report shares: reading a run folder, tables, and the HTML page."""
+"""What every report shares: tables, drawings, the files of both, and the HTML page."""
 
 import base64
-import json
+import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from spikelore import plain_yaml
-from spikelore.errors import InputError
-from spikelore.files import load_tensors, write_bytes_atomic, write_text_atomic
+from spikelore.files import write_bytes_atomic, write_text_atomic
 from spikelore.folders import Writer
-from spikelore.report import style
-from spikelore.report.over_runs import Row
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a finished run left in its folder.
-
-    Attributes:
-        path: the folder.
-        results: ``results.json``.
-        config_text: ``config.yaml`` as written.
-        config: the same, read.
-        environment: ``environment.json``.
-        metrics: lines of ``metrics.jsonl``; none if it is not there.
-        arrays: ``arrays.safetensors``; none if it is not there.
-    """
-
-    path: Path
-    results: Row
-    config_text: str
-    config: Row
-    environment: Row
-    metrics: list[Row]
-    arrays: dict[str, NDArray]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(f"{path.parent} has no {path.name}, so it is no complete run; run it again") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-
-
-def _mapping(path: Path, value: Any) -> Row:
-    if not isinstance(value, dict):
-        raise InputError(f"{path} is broken: it holds no table of names and values; run it again")
-    return value
-
-
-def read(path: Path) -> Run:
-    """Read a run folder.
-
-    Raises:
-        InputError: no such folder, no run in it, a run that has not finished, or a broken file.
-    """
-    if not (path / "results.json").exists():
-        if (path / "config.yaml").exists():
-            raise InputError(
-                f"{path} holds a run that has not finished (no results.json); resume it first: "
-                f"spikelore run {path / 'config.yaml'} --out {path} --resume"
-            )
-        raise InputError(f"{path} is no run folder (no results.json in it); name the folder of a finished run")
-    part = path / "results.json"
-    try:
-        results = _mapping(part, json.loads(_text(part)))
-        part = path / "config.yaml"
-        config_text = _text(part)
-        config = _mapping(part, plain_yaml.parse(config_text, part.name))
-        part = path / "environment.json"
-        environment = _mapping(part, json.loads(_text(part)))
-        part = path / "metrics.jsonl"
-        metrics = [json.loads(line) for line in _text(part).splitlines()] if part.exists() else []
-    except (json.JSONDecodeError, plain_yaml.NotPlainError) as error:
-        detail = " ".join(str(error).split())
-        raise InputError(f"{part} is broken ({detail}); restore it or run again") from error
-    saved = path / "arrays.safetensors"
-    arrays = load_tensors(saved)[0] if saved.exists() else {}
-    return Run(path, results, config_text, config, environment, metrics, arrays)
+from spikelore.report import style, svg
+from spikelore.report.runs import Row, Run
 
 
 @dataclass(frozen=True)
@@ -133,6 +64,32 @@ class Table:
             line = [cell if isinstance(cell, Cell) else Cell(cell) for cell in cells]
             groups.setdefault(by(row), []).append(line)
         return cls(title, note, [*columns], [*groups.items()], text_columns)
+
+    @property
+    def name(self) -> str:
+        """The title as the name of files and of a place on the page: lower-case words with hyphens between them."""
+        return "-".join(re.findall(r"[a-z0-9]+", self.title.lower())) or "table"
+
+    def files(self) -> dict[str, str]:
+        """Return the table as ``csv`` (plain numbers, deviations and details in columns of their own) and ``tex``."""
+        rows = [(heading, cells) for heading, lines in self.groups for cells in lines]
+        headings = {"group": [heading for heading, _ in rows]} if any(dict(self.groups)) else {}
+        plain, told = dict(headings), dict(headings)
+        for n, title in enumerate(self.columns):
+            cells = [line[n] for _, line in rows]
+            told[title] = [f"{cell.text} ({cell.detail})" if cell.detail else cell.text for cell in cells]
+            texts = [cell.text for cell in cells]
+            if n >= self.text_columns:
+                texts = [re.sub(r"(?<=\d),(?=\d{3})", "", text.replace("–", "")) for text in texts]
+            plain[title] = [text.partition(" ± ")[0] for text in texts]
+            deviations = [text.partition(" ± ")[2] for text in texts]
+            for part, values in (("deviation", deviations), ("detail", [cell.detail for cell in cells])):
+                if any(values):
+                    plain[f"{title}, {part}"] = values
+        return {
+            "csv": pandas.DataFrame(plain).to_csv(index=False, lineterminator="\n"),
+            "tex": pandas.DataFrame(told).to_latex(index=False, escape=True),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,8 +201,24 @@ def class_name(run: Run, label: Any, data: int = 0) -> str:
     return str(names.get(str(label), label))
 
 
+_ROOM = Path(__file__).parent
+_STYLE, _SCRIPT = ((_ROOM / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+_POLICY = (
+    f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    f"script-src 'sha256-{base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()}'"
+)
+"""What a browser allows the page: no request to anywhere, and no script but the one that is part of it."""
+_PAGE = Environment(
+    loader=PackageLoader("spikelore.report", "."),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
 def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
-    """Write ``folder/figures/*.png`` and ``*.svg`` and the self-contained ``folder/report.html``.
+    """Write ``folder/figures`` (SVG, PDF), ``folder/tables`` (CSV, LaTeX) and the page ``folder/report.html``.
 
     Every file is whole or absent. Returns the page's path.
 
@@ -253,35 +226,25 @@ def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
         InputError: another process is writing to the folder.
         SpikeloreError: a file could not be written.
     """
-    pictures, files = [], {}
+    charts, files = [], {}
     for drawing in content.drawings:
         drawn = style.files(drawing.figure)
-        files |= {f"{drawing.name}.{kind}": picture for kind, picture in drawn.items()}
-        pictures.append(
-            {
-                "title": drawing.title,
-                "caption": drawing.caption,
-                "base64": base64.b64encode(drawn["png"]).decode(),
-                "width": round(96 * drawing.figure.get_figwidth()),
-            }
-        )
-    environment = Environment(
-        loader=PackageLoader("spikelore.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = folder / "report.html"
-    template = environment.get_template("page.html.jinja")
-    text = template.render(
+        files |= {f"figures/{drawing.name}.{kind}": picture for kind, picture in drawn.items()}
+        picture = Markup(svg.inline(drawn["svg"], drawing.name, drawing.title))
+        charts.append({"drawing": drawing, "svg": picture, "marks": svg.marks(drawing.figure)})
+    for table in content.tables:
+        files |= {f"tables/{table.name}.{kind}": text.encode() for kind, text in table.files().items()}
+    text = _PAGE.get_template("page.html.jinja").render(
         content=content,
-        pictures=pictures,
+        charts=charts,
         facts=_facts(runs),
         configs=[(run.path.resolve().name, run.config_text) for run in runs],
+        style=Markup(_STYLE + style.variables()),
+        script=Markup(_SCRIPT),
+        policy=_POLICY,
     )
     with Writer(folder):
         for name, picture in files.items():
-            write_bytes_atomic(folder / "figures" / name, picture)
-        write_text_atomic(page, text)
-    return page
+            write_bytes_atomic(folder / name, picture)
+        write_text_atomic(folder / "report.html", text)
+    return folder / "report.html"

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from spikelore.report import style
-from spikelore.report.over_runs import Row, over_runs
-from spikelore.report.page import Cell, Content, Drawing, Run, Table, class_name, different, percent, preset_title
+from spikelore.report.over_runs import over_runs
+from spikelore.report.page import Cell, Content, Drawing, Table, class_name, different, percent, preset_title
+from spikelore.report.runs import Row, Run
 
 _KEYS = ("scenario", "network", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
 _NUMBERS = ("average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "seconds")
