@@ -10,106 +10,14 @@ import matplotlib as mpl
 import numpy as np
 import pandas
 import pytest
-import yaml
+from run_folders import fusion_run as make_run
 
-from spikelore.coding.rank_order import RankOrderConfig
 from spikelore.errors import InputError
-from spikelore.files import save_tensors, write_json_atomic
 from spikelore.report import compare, write
 from spikelore.report.fusion import correlation
 from spikelore.report.over_runs import Spread, over_runs
 from spikelore.report.page import duration
 from spikelore.report.runs import read
-
-CLASSES = (0, 1, 7)
-UNITS = 6
-FILTERS = [{"size": one.size, "sigma_1": one.sigma_1, "sigma_2": one.sigma_2} for one in RankOrderConfig().filters]
-
-
-def row(name: str, letters: str, base: float, importance=None, score="raw", preset="published", features=UNITS):
-    values = {letter: round(base + 0.01 * n, 5) for n, letter in enumerate(letters)}
-    mean = round(sum(values.values()) / len(values), 5)
-    known = {"name": name, "preset": preset, "importance": importance, "score": score}
-    return {**known, **values, "mean": mean, "silent": 0.0, "features": features}
-
-
-def fused(letters: str, base: float, preset: str, features=UNITS):
-    kept = {"published": ("top fraction", "raw"), "best": ("spread", "correlation")}[preset]
-    return row("fused", letters, base, *kept, preset, features)
-
-
-def make_run(folder: Path, *, seed=0, shift=0.0, data=("digits", "letters"), silent=0, extras=True) -> Path:
-    """Write a run folder as the fusion experiment leaves it, small; ``extras`` are metrics and arrays."""
-    rng = np.random.default_rng(seed)
-    letters = "abc"[: len(data)]
-    both = len(data) * UNITS
-    rows = [row(f"network {letter}", letters, 0.4 + shift) for letter in letters]
-    rows += [
-        row("bagging", letters, 0.7123 + shift, features=both),
-        fused(letters, 0.6234 + shift, "published"),
-    ]
-    rows += [row("bagging", letters, 0.8111 + shift, None, "correlation", "best", both)]
-    rows += [fused(letters, 0.8456 + shift, "best")]
-    comparison = [
-        row(
-            "bagging" if kept is None else "fused",
-            letters,
-            0.1 * n + 0.05 * m + shift,
-            kept,
-            score,
-            "comparison",
-        )
-        for n, score in enumerate(("raw", "correlation"))
-        for m, kept in enumerate(("top fraction", "activity", None))
-    ]
-    curve = [fused(letters, 0.5 + 0.02 * size, preset, size) for size in (3, 6, 12) for preset in ("published", "best")]
-    training = [
-        {
-            "network": letter, "best_epoch": 2, "train": 0.9712 + shift, "validation": 0.96, "test": 0.9333,
-            "silent": 0.0, "test_last_epoch": 0.95, "train_last_epoch": 0.97,
-        }
-        for letter in letters
-    ]  # fmt: skip
-    results = {
-        "experiment": "fusion", "seed": seed, "seconds": 85.3, "data": list(data),
-        "versions": {"python": "3.11.7", "numpy": "2.4.6"}, "rows": rows, "comparison": comparison,
-        "curve": curve, "training": training,
-    }  # fmt: skip
-    write_json_atomic(folder / "results.json", results)
-    write_json_atomic(folder / "environment.json", {"versions": {}, "platform": "Linux-test", "cores": 2})
-    network = {"coding": {"filters": FILTERS}, "layer_1": {"pool": 2}, "layer_2": {"pool": 3}}
-    config = {"experiment": "fusion", "seed": seed, "network": network}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    if extras:
-        lines = [
-            {"stage": "decision", "network": letter, "epoch": epoch, "train": 0.3 * epoch,
-             "validation": 0.2 * epoch, "silent": silent / 100, **({"first": 0.1} if letter != "a" else {})}
-            for letter in letters for epoch in (1, 2, 3)
-        ]  # fmt: skip
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        save_tensors(folder / "arrays.safetensors", make_arrays(rng, letters, silent), {})
-    return folder
-
-
-def make_arrays(rng: np.random.Generator, letters: str, silent: int) -> dict[str, np.ndarray]:
-    def weights(*shape: int) -> np.ndarray:
-        return rng.uniform(0.2, 0.8, shape).astype(np.float32)
-
-    arrays = {"weights_1": weights(5, 6, 5, 5), "weights_2": weights(7, 5, 3, 3)}
-    for letter in letters:
-        arrays[f"activity/{letter}"] = rng.integers(0, 40, UNITS).astype(np.float64)
-        arrays[f"unit_weights/{letter}"] = weights(UNITS, 7, 5, 5)
-        arrays[f"unit_classes/{letter}"] = np.repeat(CLASSES, UNITS // len(CLASSES))
-        for kind in ("full_sum", "top_fraction", "spread"):
-            arrays[f"{kind}/{letter}"] = rng.uniform(1, 2, UNITS)
-        for name in (f"network {letter}", "fused"):
-            counts = rng.integers(0, 30, (len(CLASSES), len(CLASSES) + 1))
-            counts[:, -1] = silent
-            counts[1] = 0
-            arrays[f"confusion/{name} on {letter}"] = counts
-            arrays[f"classes/{name} on {letter}"] = np.array(CLASSES)
-    return arrays
-
 
 FIGURES = {
     "activity_full_sum", "activity_histogram", "activity_spread", "activity_top_fraction", "budget",

@@ -98,7 +98,7 @@ def _spikes(rows: list[Row], presets: Sequence[str]) -> Drawing:
         panel.set_title(PRESETS[preset])
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "")
     axes[0].set_ylabel("output spikes in a test set")
-    style.legend(figure, axes, 2)
+    style.legend(figure, axes)
     return Drawing(
         "spikes",
         "Spikes a test set",
@@ -184,7 +184,7 @@ def _training(histories: dict[str, list[Row]], presets: Sequence[str]) -> Drawin
                 panel.set_ylim(0, 1.08 * panel.get_ylim()[1])
             else:
                 style.percent_axis(panel, "y")
-    style.legend(figure, axes, 5)
+    style.legend(figure, axes)
     return Drawing(
         "training",
         "How it learned",
@@ -219,7 +219,7 @@ def _over_training(run: Run, histories: dict[str, list[Row]]) -> Drawing:
     return Drawing(
         "weights_training",
         "Weights over training",
-        "Each column is the distribution of all weights at that moment, from few (dark) to many (bright); white where "
+        "Each column is the distribution of all weights at that moment, from few (dark) to many (bright); empty where "
         "no weight is. All start spread evenly.",
         figure,
     )
@@ -254,7 +254,7 @@ def _raster(run: Run, preset: str) -> Drawing:
         panel.set_ylabel(name)
     for n, kind in enumerate(kinds):
         figure.axes[0].scatter([], [], s=24, color=style.colour(n), linewidths=0, label=f"neurons of class {kind}")
-    style.legend(figure, [figure.axes[0]], min(5, len(kinds)))
+    style.legend(figure, [figure.axes[0]])
     return Drawing(
         "raster",
         "One image, spike by spike",
@@ -289,7 +289,7 @@ def _threshold(run: Run, preset: str) -> Drawing:
         )
         panel.set_xlabel("time, ms")
     axes[0].set_ylabel("mV")
-    style.legend(figure, axes, 4)
+    style.legend(figure, axes)
     return Drawing(
         "threshold",
         "Threshold over time",
@@ -327,7 +327,7 @@ def _each_run(rows: list[Row], shares: list[Row], presets: Sequence[str]) -> Dra
     right.set_title("Accuracy on known classes")
     right.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     right.set_xlim(-0.4, 2 * len(presets) - 0.6)
-    style.legend(figure, [left], 2)
+    style.legend(figure, [left])
     return Drawing("runs", "Every run", "One dot a run; lines join one run without and with decay.", figure)
 
 

@@ -13,7 +13,18 @@ from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig
 from spikelore.metrics.back_projection import project
 from spikelore.report import style
 from spikelore.report.over_runs import over_runs
-from spikelore.report.page import Cell, Content, Drawing, Table, class_name, different, percent, preset_title
+from spikelore.report.page import (
+    Cell,
+    Content,
+    Drawing,
+    Table,
+    class_name,
+    different,
+    each_run,
+    percent,
+    preset_title,
+    trade_offs,
+)
 from spikelore.report.runs import Row, Run
 
 _KEYS = ("name", "preset", "importance", "score", "features")
@@ -27,6 +38,7 @@ _TRAINING = {
     "train_last_epoch": "train, last epoch", "test_last_epoch": "test, last epoch",
 }  # fmt: skip
 _OPERATIONS = "synops_per_image"
+_MEAN = "accuracy, mean of all data sets"
 _SAMPLE = 30
 
 
@@ -312,11 +324,11 @@ def _curve(results: Row, curve: list[Row], rows: list[Row]) -> Drawing:
         panel.set_xlim(0, 1.04 * max(row["features"] for row in curve))
         style.percent_axis(panel, "y")
     axes[0].set_ylabel("accuracy")
-    style.legend(figure, axes, 3)
+    style.legend(figure, axes)
     return Drawing(
         "budget",
         "How small the fused network may be",
-        "Where the black line meets the dashed one, the fused network is as good as the ensemble of all "
+        "Where the line of the mean meets the dashed one, the fused network is as good as the ensemble of all "
         "features; the dotted line is the size of one network.",
         figure,
     )
@@ -454,30 +466,8 @@ def _highlights(rows: list[Row]) -> list[tuple[str, str]]:
     return list(shown.values())
 
 
-def _each_run(rows: list[Row]) -> Drawing:
-    """Every run's mean accuracy as a dot, one line a row of the table."""
-    figure = Figure(figsize=(style.WIDTH, 0.36 * len(rows) + 1.0), layout="constrained")
-    axes = figure.subplots()
-    presets = different(rows, "preset")
-    for y, row in enumerate(rows):
-        colour = style.colour(presets.index(row["preset"]))
-        values = row["mean"].values
-        axes.plot([row["mean"].mean], [y], "|", color=style.INK, markersize=16, markeredgewidth=2)
-        axes.scatter(values, [y] * len(values), s=30, color=colour, alpha=0.7, linewidths=0, zorder=3)
-    names = [
-        ", ".join(filter(None, (row["name"], row["importance"], row["score"]))) + f" ({preset_title(row)})"
-        for row in rows
-    ]
-    axes.set_yticks(range(len(rows)), names)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    style.percent_axis(axes, "x")
-    axes.set_xlabel("accuracy, mean of all data sets")
-    return Drawing(
-        "runs",
-        "Every run",
-        "One dot a run, the upright bar is their mean: rows whose dots overlap are not told apart by these runs.",
-        figure,
-    )
+def _label(row: Row) -> str:
+    return ", ".join(filter(None, (row["name"], row["importance"], row["score"]))) + f" ({preset_title(row)})"
 
 
 def _of_one(run: Run) -> list[Drawing]:
@@ -516,9 +506,10 @@ def content(runs: Sequence[Run]) -> Content:
             *([_comparison_table(results, comparison)] if comparison else []),
         ],
         drawings=[
-            *([] if one else [_each_run(rows)]),
+            *([] if one else [each_run([(_label(row), row["preset"], row["mean"]) for row in rows], _MEAN)]),
             *([_curve(results, curve, rows)] if curve else []),
             *([_comparison(results, comparison)] if comparison else []),
+            *trade_offs({"": rows}, "mean", _label),
             *(_of_one(runs[0]) if one else []),
         ],
     )

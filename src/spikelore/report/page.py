@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from spikelore.files import write_bytes_atomic, write_text_atomic
 from spikelore.folders import Writer
 from spikelore.report import style, svg
+from spikelore.report.over_runs import Spread
 from spikelore.report.runs import Row, Run
 
 
@@ -121,6 +122,49 @@ class Content:
     drawings: list[Drawing] = field(default_factory=list)
 
 
+_COSTS = {
+    "memory_bytes": ("bytes", "Accuracy against bytes", "bytes of memory, labels included"),
+    "synops_per_image": ("energy", "Accuracy against energy", "synaptic operations an image"),
+    "synops_per_input": ("energy", "Accuracy against energy", "synaptic operations an input"),
+}  # fmt: skip
+
+
+def trade_offs(
+    parts: Mapping[str, Sequence[Row]], accuracy: str, label: Callable[[Row], str], costs: Sequence[str] = tuple(_COSTS)
+) -> list[Drawing]:
+    """Return accuracy against each cost that rows differ in, a panel a part and a line for rows of one label."""
+    found = {}
+    for cost in costs:
+        lines: dict[str, dict[str, list[tuple[float, Spread]]]] = {}
+        for title, rows in parts.items():
+            for row in rows:
+                value = row[cost].mean if isinstance(row.get(cost), Spread) else row.get(cost)
+                if value and accuracy in row:
+                    lines.setdefault(title, {}).setdefault(label(row), []).append((value, row[accuracy]))
+        name, title, across = _COSTS[cost]
+        if len({x for part in lines.values() for points in part.values() for x, _ in points}) > 1:
+            figure = style.curves(lines, across, "accuracy", logarithm=True, joined=name == "bytes")
+            found[name] = Drawing(name, title, "Better is higher and further left; the scale is logarithmic.", figure)
+    return list(found.values())
+
+
+def each_run(rows: Sequence[tuple[str, str, Spread]], what: str) -> Drawing:
+    """Return every run's accuracy as a dot, one line for each (name, group, accuracies); a group has one colour."""
+    figure = Figure(figsize=(style.WIDTH, 0.36 * len(rows) + 1.0), layout="constrained")
+    axes = figure.subplots()
+    groups = list(dict.fromkeys(group for _, group, _ in rows))
+    for y, (_, group, spread) in enumerate(rows):
+        axes.plot([spread.mean], [y], "|", color=style.INK, markersize=16, markeredgewidth=2, label="mean")
+        colour = style.colour(groups.index(group))
+        axes.scatter(spread.values, [y] * len(spread.values), s=30, color=colour, alpha=0.7, linewidths=0, zorder=3)
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    style.percent_axis(axes, "x")
+    axes.set_xlabel(what)
+    caption = "One dot a run, the upright bar is their mean: rows whose dots overlap are not told apart by these runs."
+    return Drawing("runs", "Every run", caption, figure)
+
+
 PRESETS = {"published": "As published", "best": "Best preset", "baseline": "Baselines", "own": "Own settings",
            "faults": "Faults, one by one"}  # fmt: skip
 """Headings of presets; others are told by their names."""
@@ -159,15 +203,18 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
         return "; ".join(dict.fromkeys(values))
 
     found: list[Mapping[str, Any]] = [run.results for run in runs]
+    seconds = [one["seconds"] for one in found if "seconds" in one]
+    if len(seconds) > 5:
+        times = f"{duration(sum(seconds))} for {len(seconds)} runs together"
+    else:
+        times = ", ".join(map(duration, seconds))
+    seeds = list(dict.fromkeys(str(one.get("seed", "not given")) for one in found))
     return [
         ("Data", join([", ".join(map(str, one.get("data", []))) for one in found])),
-        (
-            "Seed" if len(runs) == 1 else "Seeds",
-            ", ".join(str(one.get("seed", "not given")) for one in found),
-        ),
+        ("Seed" if len(seeds) == 1 else "Seeds", ", ".join(seeds)),
         *_told("Images a class", join([_images(each) for one in found for each in one.get("images_per_class", [])])),
         *_told("Notes", join([note for one in found for note in one.get("notes", [])])),
-        ("Time", ", ".join(duration(one["seconds"]) for one in found if "seconds" in one)),
+        ("Time", times),
         (
             "Versions",
             join([", ".join(f"{name} {v}" for name, v in one.get("versions", {}).items()) for one in found]),
@@ -238,7 +285,7 @@ def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
         content=content,
         charts=charts,
         facts=_facts(runs),
-        configs=[(run.path.resolve().name, run.config_text) for run in runs],
+        configs=[("/".join(run.path.resolve().parts[-2 if len(runs) > 1 else -1 :]), run.config_text) for run in runs],
         style=Markup(_STYLE + style.variables()),
         script=Markup(_SCRIPT),
         policy=_POLICY,

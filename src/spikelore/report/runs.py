@@ -94,7 +94,8 @@ def of_sweep(path: Path) -> tuple[list[Path], int]:
     """
     if (path / "config.yaml").exists() or (path / "results.json").exists():
         return [], 0
-    found = {file.parent for depth in ("*", "*/*") for file in path.glob(f"{depth}/config.yaml")}
+    files = [file for depth in ("*", "*/*", "*/*/*") for file in path.glob(f"{depth}/config.yaml")]
+    found = {file.parent for file in files if "parts" not in file.relative_to(path).parts}  # a run's own
     done = [folder for folder in found if (folder / "results.json").exists()]
 
     def place(folder: Path) -> list[str | int]:

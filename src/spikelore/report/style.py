@@ -1,7 +1,7 @@
 """One look for all figures: readable type, a colour-blind-safe palette, a light grid; no pyplot state."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -14,6 +14,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+
+from spikelore.report.over_runs import Spread
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 INK, MUTED, GRID, PAPER = "#222222", "#5f6b7a", "#e5e7eb", "#ffffff"
@@ -29,6 +31,8 @@ _DARK = {
 WIDTH = 10.0
 """Width of a full figure in inches."""
 
+_TOLD = 24
+"""Most lines that a legend tells; more are told on hover."""
 _SETTINGS = {
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
@@ -91,13 +95,102 @@ def panels(count: int, height: float, *, share_y: bool = False) -> tuple[Figure,
     return figure, list(grid[:count])
 
 
-def legend(figure: Figure, axes: Sequence[Axes], columns: int | None = None) -> None:
-    """Tell below a figure what its panels draw, each name once; all in one row unless ``columns`` says otherwise."""
+def legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Tell below a figure what its panels draw, each name once, in as many columns as fit; too many are left out."""
     found = {}
     for panel in axes:
         handles, labels = panel.get_legend_handles_labels()
         found.update(zip(labels, handles, strict=True))
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns or len(found))
+    if found and len(found) <= _TOLD:
+        columns = int(12 * figure.get_figwidth() / (7 + max(map(len, found))))
+        columns = min(len(found), max(1, columns))
+        figure.set_figheight(figure.get_figheight() + 0.2 * (-(-len(found) // columns) - 1))
+        figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
+
+
+def curve(
+    axes: Axes,
+    points: Sequence[tuple[float, Spread]],
+    name: str,
+    index: int,
+    *,
+    hollow: bool = False,
+    joined: bool = True,
+) -> None:
+    """Draw numbers over runs against something, as means with their deviations where there are several runs.
+
+    Args:
+        axes: where to draw.
+        points: of one line, in any order.
+        name: what the legend says.
+        index: of its colour and marker.
+        hollow: whether markers are.
+        joined: whether a line joins them.
+    """
+    points = sorted(points, key=lambda point: point[0])
+    x, means = [point[0] for point in points], [point[1].mean for point in points]
+    axes.plot(
+        x, means, marker="osD^vP*X"[(index // len(PALETTE)) % 8], label=name, color=colour(index),
+        markerfacecolor=PAPER if hollow else colour(index), linestyle="-" if joined else "",
+    )  # fmt: skip
+    spread = [point[1].deviation for point in points]
+    if np.isfinite(spread).all():
+        axes.errorbar(x, means, spread, fmt="none", capsize=2, color=colour(index))
+
+
+def curves(
+    parts: Mapping[str, Mapping[str, Sequence[tuple[float, Spread]]]],
+    across: str,
+    upright: str,
+    *,
+    logarithm: bool,
+    joined: bool = True,
+) -> Figure:
+    """Return a figure of named lines of accuracies, a panel for each part.
+
+    Args:
+        parts: title of a panel: name of a line: its points.
+        across: what is along the horizontal axis.
+        upright: what the accuracies are of.
+        logarithm: whether that axis is logarithmic.
+        joined: whether the points of a line are.
+    """
+    figure, axes = panels(len(parts), 4.2, share_y=True)
+    figure.set_figwidth(WIDTH)  # of a single one too, for its legend
+    names = list(dict.fromkeys(name for lines in parts.values() for name in lines))
+    for panel, (title, lines) in zip(axes, parts.items(), strict=True):
+        for name, points in lines.items():
+            curve(panel, points, name, names.index(name), joined=joined)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if logarithm:
+            logarithmic(panel, [x for points in lines.values() for x, _ in points])
+        panel.set_title(title)
+        panel.set_xlabel(across)
+        percent_axis(
+            panel, "y", min(y.mean for lines in parts.values() for points in lines.values() for _, y in points)
+        )
+    axes[0].set_ylabel(upright)
+    legend(figure, axes)
+    return figure
+
+
+def logarithmic(axes: Axes, values: Sequence[float]) -> None:
+    """Make the horizontal axis logarithmic, with ticks at round numbers of the values' range."""
+    low, high = 0.7 * min(values, default=1), 1.4 * max(values, default=1)
+    steps = (1,) if high > 100 * low else (1, 3) if high > 10 * low else (1, 2, 5)
+    ticks = [step * 10.0**power for power in range(16) for step in steps if low <= step * 10.0**power <= high]
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.set_xticks(ticks, [short(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def short(value: float) -> str:
+    """Return a round number as a tick: ``500``, ``20,000``, ``3 million``."""
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if value >= size:
+            return f"{value / size:,.0f} {word}"
+    return f"{value:,.0f}"
 
 
 def percent_axis(axes: Axes, which: Literal["x", "y"], least: float = 0.0) -> None:
