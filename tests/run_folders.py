@@ -191,7 +191,8 @@ def replay_run(folder: Path, *, seed: int = 0, images: int = 40, label: str = ""
     """Write a run folder as the replay experiment leaves it, small: a learner without a memory and one with."""
     rows = [
         {
-            "scenario": scenario, "method": method, "preset": preset, "memory_images": memory, "memory_bytes": 50 * memory,
+            "scenario": scenario, "method": method, "preset": preset, "memory_images": memory,
+            "memory_bytes": 50 * memory,
             "seed": seed, "classes": [0, 1, 2, 3], "label": label * bool(memory), "storage": "raw" * bool(memory),
             "accuracy_matrix": [[0.99, None], [last, 0.97]], "average_accuracies": [0.99, (last + 0.97) / 2],
             "average_accuracy": (last + 0.97) / 2, "forgetting": 0.99 - last, "backward_transfer": last - 0.99,

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import shutil
 import time
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folders import decay_run, fusion_run, replay_run
 
+from run_folders import decay_run, fusion_run, replay_run
 from spikelore import report
 
 WIDTHS = (375, 768, 1280)
@@ -20,7 +21,7 @@ HOSTILE = "<img src=x onerror=alert(1)>\"' onload='alert(2)"
 
 def _missing() -> str:
     programs = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
-    packages = [name for name in ("selenium", "axe_selenium_python") if importlib.util.find_spec(name) is None]
+    packages = [name for name in ("selenium", "axe_core_python") if importlib.util.find_spec(name) is None]
     return ", ".join([*programs, *packages])
 
 
@@ -28,7 +29,7 @@ def _missing() -> str:
 def browser() -> Iterator[Any]:
     """A headless Chromium that tells its console and what it asks of the network."""
     if missing := _missing():
-        reason = f"no {missing}: apt-get install chromium chromium-driver; pip install selenium axe-selenium-python"
+        reason = f"no {missing}: apt-get install chromium chromium-driver; pip install selenium axe-core-python"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
@@ -74,6 +75,8 @@ def look(browser: Any, page: Path, width: int = 1280, scheme: str = "light") -> 
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"media": "", "features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
+    pointer = {"type": "mouseMoved", "x": 0, "y": 0}  # from where an earlier test left it
+    browser.execute_cdp_cmd("Input.dispatchMouseEvent", pointer)
     for log in ("browser", "performance"):
         browser.get_log(log)
     browser.get(page.as_uri())
@@ -188,9 +191,12 @@ def test_figures_tell_their_values_by_pointer_and_by_keyboard(browser: Any, page
     from selenium.webdriver.common.keys import Keys
 
     look(browser, pages["fusion"])
-    chart = browser.find_element("css selector", "[aria-label='How small the fused network may be']")
+    chart = browser.find_element("css selector", "[aria-label='Activity against the sum of all its weights']")
     marks = json.loads(chart.get_attribute("data-marks"))
-    x, y, text = next(mark for mark in marks if mark[2].startswith("fused, mean"))
+    x, y, text = next(  # one that is alone
+        one for one in marks if sum(math.dist(one[:2], other[:2]) < 9 for other in marks) == 1
+    )
+    assert "test images decided: " in text
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", chart)
     svg = chart.find_element("tag name", "svg")
     box = svg.rect
@@ -229,19 +235,20 @@ def test_every_control_is_reached_by_the_tab_key(browser: Any, page: Path):
     assert len(reached) == count > 10
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [375, 1280])
-def test_axe_finds_nothing_to_mend(browser: Any, page: Path, scheme: str, width: int):
-    from axe_selenium_python import Axe
+@pytest.mark.parametrize(("width", "scheme"), [(375, "light"), (1280, "dark")])
+def test_axe_finds_nothing_to_mend(browser: Any, page: Path, width: int, scheme: str):
+    from axe_core_python.selenium import Axe
 
     look(browser, page, width, scheme)
-    axe = Axe(browser)
-    axe.inject()
-    found = axe.run()
+    # Axe judges no words on a gradient, as the shadows at the edges of what scrolls are, and none in figures.
+    browser.execute_script("for (const one of document.querySelectorAll('.scroll')) one.style.background = 'none'")
+    browser.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+    found = Axe().run(browser, {"exclude": [["figure svg *"]]})
     assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
-    assert {"color-contrast", "scrollable-region-focusable"} <= {one["id"] for one in found["passes"]} | {
-        one["id"] for one in found["inapplicable"] if width > 400
-    }
+    assert [one["nodes"][0]["html"] for one in found["incomplete"] if one["id"] == "color-contrast"] == []
+    passed = {one["id"]: len(one["nodes"]) for one in found["passes"]}
+    assert passed["color-contrast"] > 30
+    assert passed["button-name"] >= 3
 
 
 def luminance(colour: str) -> float:
@@ -254,7 +261,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_in_figures_have_contrast_too(browser: Any, page: Path, scheme: str):
-    """Axe does not look into figures; those on a cell of a table of colours lie on a colour of their own."""
+    """But for those of figures with cells of colour, which lie on many colours."""
     look(browser, page, 1280, scheme)
     colours = browser.execute_script(
         "return [...document.querySelectorAll('figure svg text')].filter((text) => !text.closest('svg').querySelector("

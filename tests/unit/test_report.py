@@ -10,8 +10,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas
 import pytest
-from run_folders import fusion_run as make_run
 
+from run_folders import fusion_run as make_run
 from spikelore.errors import InputError
 from spikelore.report import compare, write
 from spikelore.report.fusion import correlation

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+
 from run_folders import DECAY_NETWORK as NETWORK
 from run_folders import decay_arrays as arrays
 from run_folders import decay_metrics as metrics
 from run_folders import decay_results as results
-
 from spikelore.report import decay, style
 from spikelore.report.runs import Run
 

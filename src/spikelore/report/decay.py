@@ -88,10 +88,9 @@ def _spikes(rows: list[Row], presets: Sequence[str]) -> Drawing:
         for n, (name, label) in enumerate(_WHEN.items()):
             values = [row[f"spikes_{name}"].mean for row in mine]
             x = np.arange(len(mine)) + (n - 0.5) * 0.4
-            panel.bar(x, np.maximum(values, 0.5), 0.38, bottom=0.0, color=style.colour(n), label=label)
+            style.bars(panel, x, np.array(values), 0.38, 0.5, color=style.colour(n), label=label)
             for place, value in zip(x, values, strict=True):
                 panel.text(place, max(value, 0.5) * 1.15, f"{value:,.0f}", ha="center", fontsize=7.5, color=style.INK)
-        panel.set_yscale("log")
         panel.set_ylim(0.5, max(most, 1.0) * 5)
         panel.set_xticks(range(len(mine)), [_SETS[row["set"]].replace(" ", "\n") for row in mine])
         panel.grid(visible=False, axis="x")

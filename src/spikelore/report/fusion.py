@@ -169,14 +169,12 @@ def _histogram(run: Run) -> Drawing:
     counts = [run.arrays[f"activity/{letter}"] for letter in letters]
     most = max(float(each.max()) for each in counts)
     width = max(1, round(most / 30))
-    edges = (np.arange(0, most + 2 * width, width) - 0.5).tolist()
+    edges = np.arange(0, most + 2 * width, width) - 0.5
     for n, (panel, count) in enumerate(zip(axes, counts, strict=True)):
-        panel.hist(count, edges, color=style.colour(n), edgecolor="white", linewidth=0.6)
+        style.bars(panel, edges[:-1] + width / 2, np.histogram(count, edges)[0], width, 0.7, color=style.colour(n))
         panel.set_title(_network_title(run.results, n))
         panel.set_xlabel("test images a feature decided")
         panel.grid(visible=False, axis="x")
-        panel.set_yscale("log")
-        panel.set_ylim(bottom=0.7)
         panel.yaxis.set_major_formatter("{x:.0f}")
         panel.yaxis.set_minor_formatter(NullFormatter())
         panel.text(

@@ -204,6 +204,14 @@ def percent_axis(axes: Axes, which: Literal["x", "y"], least: float = 0.0) -> No
     setattr(axes, f"fmt_{which}data", lambda value: f"{100 * value:.1f} %")
 
 
+def bars(axes: Axes, x: NDArray[Any], values: NDArray[Any], width: float, least: float, **look: Any) -> None:
+    """Draw bars on a logarithmic scale that begins at ``least``, where they stand; of what is below there is none."""
+    seen = np.where(values > least, values - least, np.nan)
+    axes.bar(x, seen, width, bottom=least, edgecolor=PAPER, linewidth=0.6, **look)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=least)
+
+
 def spikes(axes: Axes, times: NDArray[Any], units: NDArray[Any], colour: str, height: float) -> None:
     """Draw spikes as upright strokes, ``height`` units high; all in one path, which is small in a file."""
     gaps = np.full(len(times), np.nan)
