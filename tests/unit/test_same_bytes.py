@@ -22,7 +22,7 @@ def left(folder: Path) -> dict[str, bytes]:
     for name in files:
         if name.endswith("results.json"):
             files[name] = re.sub(rb'"seconds": [\d.]+', b"", files[name])
-    files["report.html"] = re.sub(rb"\d+ (s|min)\b", b"", files["report.html"])
+    files["report.html"] = re.sub(rb"(\d+ (s|min|h)\b ?)+", b"", files["report.html"])
     return files
 
 

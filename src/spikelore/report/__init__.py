@@ -9,7 +9,7 @@ Example:
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -42,18 +42,29 @@ def _write(folder: Path, paths: Sequence[Path]) -> Path:
     name = runs[first].results.get("experiment")
     if name not in _REPORTS:
         raise InputError(f"{first} is a run of experiment {name!r}; there are reports for: {', '.join(_REPORTS)}")
-    with style.applied():
-        if whole:
-            points: dict[str, list[Run]] = {}
-            for path, (found, _) in swept.items():
-                for run in found or [path]:
-                    within = re.sub(r"/?seed\d+$", "", run.relative_to(path).as_posix().removeprefix("."))
-                    point = "/".join(filter(None, (path.name if len(paths) > 1 else "", within))) or "all"
-                    points.setdefault(point, []).append(runs[run])
-            content = sweep.content(points, sum(unfinished for _, unfinished in swept.values()))
-        else:
-            content = import_module(f"spikelore.report.{name}").content([*runs.values()])
-        return page.write_page(folder, content, [*runs.values()])
+    try:
+        with style.applied():
+            if whole:
+                content = sweep.content(_points(swept, runs), sum(unfinished for _, unfinished in swept.values()))
+            else:
+                content = import_module(f"spikelore.report.{name}").content([*runs.values()])
+            return page.write_page(folder, content, [*runs.values()])
+    except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        detail = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{first} holds other things than a run of {name} leaves ({detail}); run it again") from error
+
+
+def _points(swept: Mapping[Path, tuple[list[Path], int]], runs: Mapping[Path, Run]) -> dict[str, list[Run]]:
+    """Return the runs of each point, by its folder; of several sweeps, the sweep's name comes first."""
+    points: dict[str, list[Run]] = {}
+    for path, (found, _) in swept.items():
+        for run in found or [path]:
+            within = re.sub(r"/?seed\d+$", "", run.relative_to(path).as_posix().removeprefix("."))
+            point = "/".join(filter(None, (path.name if len(swept) > 1 else "", within))) or "all"
+            points.setdefault(point, []).append(runs[run])
+    return points
 
 
 def write(run: Path) -> Path:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from spikelore.files import write_bytes_atomic, write_text_atomic
@@ -277,7 +276,7 @@ def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
     for drawing in content.drawings:
         drawn = style.files(drawing.figure)
         files |= {f"figures/{drawing.name}.{kind}": picture for kind, picture in drawn.items()}
-        picture = Markup(svg.inline(drawn["svg"], drawing.name, drawing.title))
+        picture = svg.inline(drawn["svg"], drawing.name, drawing.title)
         charts.append({"drawing": drawing, "svg": picture, "marks": svg.marks(drawing.figure)})
     for table in content.tables:
         files |= {f"tables/{table.name}.{kind}": text.encode() for kind, text in table.files().items()}
@@ -286,8 +285,8 @@ def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
         charts=charts,
         facts=_facts(runs),
         configs=[("/".join(run.path.resolve().parts[-2 if len(runs) > 1 else -1 :]), run.config_text) for run in runs],
-        style=Markup(_STYLE + style.variables()),
-        script=Markup(_SCRIPT),
+        style=_STYLE + style.variables(),
+        script=_SCRIPT,
         policy=_POLICY,
     )
     with Writer(folder):
