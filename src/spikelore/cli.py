@@ -36,6 +36,12 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _positive(text: str) -> int:
+    if (number := _whole(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is below 1, expected at least 1")
+    return number
+
+
 def _seed(text: str) -> int:
     from spikelore.randomness import check_seed
 
@@ -91,6 +97,8 @@ _COMMON: dict[str, dict[str, Any]] = {
     "--seed": {"type": _seed, "default": 0, "help": "root seed (default: 0)"},
     "--out": {"type": _path, "help": "run folder (default: a new one under runs/)"},
     "--resume": {"action": "store_true", "help": "go on with an interrupted run"},
+    "--jobs": {"type": _positive, "help": "at most so many runs at once (default: one a core)"},
+    "--ray": {"help": "spread runs over a cluster by Ray: local, or its address"},
     "--debug": {"action": "store_true", "help": "show a traceback when something fails"},
 }
 """Options of several commands."""
@@ -101,6 +109,11 @@ def _add_common(parser: argparse.ArgumentParser, *names: str, **helps: str) -> N
     for name in (*names, "--debug"):
         options = dict(_COMMON[name])
         parser.add_argument(name, help=helps.get(name[2:], options.pop("help")), **options)
+
+
+def _how(options: argparse.Namespace) -> dict[str, Any]:
+    """Return how a run is run."""
+    return {name: getattr(options, name) for name in ("data_dir", "resume", "jobs", "ray")}
 
 
 def _finish(out: Path, results: dict[str, Any]) -> None:
@@ -214,7 +227,10 @@ def _reproduce_parser() -> _Parser:
         for option in _own_options(PUBLISHED[name]) if name in PUBLISHED else ():
             one.add_argument(f"--{option.replace('_', '-')}", dest=option, **_EXPERIMENT_OPTIONS[option])
         folders = "run folder" if name in PUBLISHED else "folder of the runs"
-        _add_common(one, "--resume", "--data-dir", "--seed", "--out", out=f"{folders} (default: a new one under runs/)")
+        _add_common(
+            one, "--resume", "--data-dir", "--seed", "--out", "--jobs", "--ray",
+            out=f"{folders} (default: a new one under runs/)",
+        )  # fmt: skip
     return parser
 
 
@@ -243,7 +259,7 @@ def _reproduce_one(name: str, options: argparse.Namespace, out: Path | None) -> 
     words = ["".join(map(str, value)) for value in own.values() if value]
     stem = "-".join([name, options.scale, *words, f"seed{options.seed}"])
     with folder_for(out, stem, options.resume) as folder:
-        _finish(folder, execute(config, folder, options.data_dir, resume=options.resume))
+        _finish(folder, execute(config, folder, **_how(options)))
     return 0
 
 
@@ -317,7 +333,7 @@ def _run_parser() -> _Parser:
     parser.add_argument(
         "config", nargs="?", help="a YAML file, such as a run's config.yaml, or a name from: spikelore config list"
     )
-    _add_common(parser, "--out", "--data-dir", "--resume")
+    _add_common(parser, "--out", "--data-dir", "--resume", "--jobs", "--ray")
     return parser
 
 
@@ -336,7 +352,7 @@ def _run(words: Sequence[str]) -> int:
     # an override makes another experiment, of which nothing is expected
     expectations = expected.read(table) if table.exists() and not overrides else []
     with folder_for(arguments.out, file.stem, arguments.resume) as out:
-        results = config_file.execute(config, out, arguments.data_dir, resume=arguments.resume)
+        results = config_file.execute(config, out, **_how(arguments))
         _finish(out, results)
     if expectations:
         print(f"\nexpected ({table}):")
@@ -417,10 +433,8 @@ def _sweep_parser() -> _Parser:
         "repeated",
     )  # fmt: skip
     parser.add_argument("--seeds", type=_whole, default=1, help="seeds 0 .. SEEDS-1 (default: 1)")
-    parser.add_argument("--jobs", type=_whole, help="at most so many runs at once (default: one a core)")
-    parser.add_argument("--ray", help="spread runs with Ray: local, or the address of a cluster")
     _add_common(
-        parser, "--resume", "--data-dir", "--out",
+        parser, "--resume", "--data-dir", "--out", "--jobs", "--ray",
         resume="go on: finished runs are kept", out="folder of the runs (default: a new one under runs/)",
     )  # fmt: skip
     return parser
@@ -432,12 +446,14 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
     file = shipped.find(arguments.config)
     with folder_for(arguments.out, f"{file.stem}-sweep", arguments.resume) as out:
-        pages = sweep(
+        swept = sweep(
             file, arguments.grid, arguments.seeds, out, arguments.data_dir,
             resume=arguments.resume, jobs=arguments.jobs, ray=arguments.ray,
         )  # fmt: skip
-    for page in pages:
+    for page in swept.pages:
         print(page)
+    if swept.failed:
+        raise swept.failed
     return 0
 
 

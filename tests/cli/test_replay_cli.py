@@ -1,11 +1,12 @@
 """Replay as a user types it, and what any experiment's command says."""
 
-import json
 import shutil
 
 import pytest
 import yaml
 from commands import finished, refused, run
+
+from watching import left
 
 REPLAY = {
     "experiment": "replay",
@@ -78,17 +79,8 @@ def test_sweep_compares_seeds(replayed):
     run("sweep", "small.yaml", "--seeds=2", "--grid=memory.images=8", "--out=one", "--jobs=1", cwd=replayed)
     for seed in ("seed0", "seed1"):
         one, spread = (replayed / folder / "memory.images=8" / seed for folder in ("one", "swept"))
-        files = [path.relative_to(one) for path in one.rglob("*") if path.is_file()]
-        assert sorted(files) == sorted(path.relative_to(spread) for path in spread.rglob("*") if path.is_file())
-        for file in files:
-            if file.name not in ("results.json", "report.html", "state.safetensors"):  # which hold measured seconds
-                assert (one / file).read_bytes() == (spread / file).read_bytes(), file
-        assert _without_seconds(one) == _without_seconds(spread)
-
-
-def _without_seconds(folder):
-    results = json.loads((folder / "results.json").read_text())
-    return {**results, "seconds": 0, "rows": [{**row, "seconds": 0} for row in results["rows"]]}
+        assert left(one) == left(spread)
+        assert len(left(one)) > 10
 
 
 def test_bad_data_leaves_a_folder_as_it_was(tmp_path):

@@ -211,7 +211,7 @@ def test_configurations_are_listed_and_shown(typed, tmp_path):
 def test_a_shipped_name_runs_in_a_folder_of_its_name(typed, monkeypatch):
     met = []
 
-    def execute(config, out, data_dir, *, resume):
+    def execute(config, out, *, data_dir, resume, jobs, ray):
         met.append((config, out, data_dir))
         return {"rows": []}
 

@@ -1,6 +1,5 @@
 """The replay experiment with networks of other kinds and with networks and methods of one's own, by configuration."""
 
-import re
 import shutil
 from pathlib import Path
 from textwrap import dedent
@@ -18,6 +17,7 @@ from spikelore.experiments import config_file, continual_run, explained, typed
 from spikelore.experiments.reproduce import replay
 from spikelore.experiments.sweep import sweep
 from spikelore.files import load_tensors
+from watching import left
 
 NETWORK = '''
     """A network of somebody else's: the nearest mean, in a spread of grey levels."""
@@ -171,12 +171,6 @@ def stop_in(task: int, monkeypatch, run) -> None:
             run()
 
 
-def left(folder: Path) -> dict[str, bytes]:
-    """Return what a run left, without its seconds."""
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    return {str(file.relative_to(folder)): re.sub(rb'"seconds": [0-9.]+', b"", file.read_bytes()) for file in files}
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_is_killed_in_a_task_ends_in_the_same_bytes(kind, home, monkeypatch):
     config = config_file.build("replay", values(home, kind))
@@ -227,7 +221,7 @@ def test_a_network_and_a_method_of_ones_own_are_treated_like_ours(home, monkeypa
     config_file.execute(config, home / "cut", home, resume=True)
     assert left(home / "cut") == left(home / "run")
     (home / "mine.yaml").write_text(plain_yaml.dump(whole))
-    pages = sweep(home / "mine.yaml", ["network.weight=1.0,2.0"], 1, home / "swept", home, resume=False, ray=None)
+    pages = sweep(home / "mine.yaml", ["network.weight=1.0,2.0"], 1, home / "swept", home, resume=False, ray=None).pages
     assert [page.exists() for page in pages] == [True, True]
     weights = [config_file.read(page.parent / "config.yaml").network["weight"] for page in pages]
     assert weights == [1.0, 2.0]

@@ -1,4 +1,4 @@
-"""Jobs over processes: all results, the first error, a killed worker, and nothing left behind."""
+"""Cells over processes: all results, errors that stop no other, killed workers, and nothing left behind."""
 
 import os
 import signal
@@ -13,7 +13,8 @@ import pytest
 
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import parallel
-from spikelore.experiments.parallel import spread
+from spikelore.experiments.parallel import Cell, failure, run_cells
+from spikelore.progress import shown
 
 
 @pytest.fixture(autouse=True)
@@ -21,143 +22,148 @@ def two_cores(monkeypatch):
     monkeypatch.setattr(parallel, "cores", lambda: 2)
 
 
-def twice(number: int) -> int:
+def cells(call, *arguments, folder: Path = Path("nowhere"), **how) -> dict[int, Cell]:
+    """Return cells that call a function, each with one of the arguments."""
+    return {n: Cell(call, (each,), folder / str(n), **how) for n, each in enumerate(arguments)}
+
+
+def twice(number: int, _: Path) -> int:
+    if number < 0:
+        raise InputError(f"{number} is below 0")
     return 2 * number
 
 
-def fail_or_sleep(number: int) -> None:
-    if number == 0:
-        raise SpikeloreError("the first job fails")
-    time.sleep(600)
+def raise_other(_: int, __: Path) -> None:
+    raise KeyError("a fault")
 
 
-def die_or_sleep(number: int) -> None:
-    if number == 0:
+def die(times: int, folder: Path) -> str:
+    """Kill this process the first so many times."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before = len(list(folder.iterdir()))
+    if before < times:
+        (folder / str(before)).touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(600)
-
-
-def note_and_sleep(folder: str, number: int) -> None:
-    Path(folder, f"{number}.pid").write_text(str(os.getpid()))
-    time.sleep(600)
+    return f"begun {before + 1} times"
 
 
 def test_every_call_gives_its_result():
-    assert dict(spread(twice, [(n,) for n in range(5)])) == {n: 2 * n for n in range(5)}
-    assert list(spread(twice, [(4,)])) == [(0, 8)]
+    assert run_cells(cells(twice, *range(5))) == {n: 2 * n for n in range(5)}
+    assert run_cells(cells(twice, 4)) == {0: 8}
+    assert run_cells({}) == {}
 
 
-@pytest.mark.parametrize(
-    ("function", "sentence"),
-    [(fail_or_sleep, "the first job fails"), (die_or_sleep, "a worker process was killed .* --resume")],
-)
-def test_an_error_or_a_killed_worker_stops_all(function, sentence):
-    begun = time.monotonic()
-    with pytest.raises(SpikeloreError, match=sentence):
-        list(spread(function, [(0,), (1,), (2,)]))
-    assert time.monotonic() - begun < 120
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_stops_no_other_call(jobs, capsys):
+    outcomes = run_cells(cells(twice, 1, -2, 3, -4), jobs=jobs)
+    assert [outcomes[0], outcomes[2]] == [2, 6]
+    assert [type(outcomes[n]) for n in (1, 3)] == [InputError, InputError]
+    assert "failed: 1: -2 is below 0\n" in capsys.readouterr().err
+    error = failure(outcomes)
+    assert isinstance(error, InputError)
+    assert str(error) == (
+        "2 of 4 runs failed, the first one: 1: -2 is below 0; the others are kept, go on with the same command and "
+        "--resume"
+    )
+    assert failure({0: 1, 1: 2}) is None
+    assert failure({0: outcomes[1]}) is outcomes[1]
+    assert not isinstance(failure({0: outcomes[1], 1: KeyError("x")}), InputError)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_fault_stops_no_other_call_either(jobs):
+    outcomes = run_cells({**cells(twice, 1), "bad": Cell(raise_other, (1,), Path("x"))}, jobs=jobs)
+    assert outcomes[0] == 2
+    assert isinstance(outcomes["bad"], KeyError)
+    assert "bad: KeyError: 'a fault'" in str(failure(outcomes))
     assert not active_children()
 
 
-def tell_and_wait(number: int, tell) -> int:
-    tell(0.25 * (number + 1))
-    time.sleep(1.5)
+def test_a_killed_worker_s_call_is_run_once_more_and_then_given_up(tmp_path):
+    outcomes = run_cells(cells(die, 0, 1, 9, 0, folder=tmp_path))
+    assert outcomes[1] == "begun 2 times"
+    assert isinstance(outcomes[2], SpikeloreError)
+    assert "was killed 2 times before its work was done, often because memory ran out" in str(outcomes[2])
+    assert len(list((tmp_path / "2").iterdir())) == 2
+    assert outcomes[0].startswith("begun")
+    assert outcomes[3].startswith("begun")
+    assert not active_children()
+
+
+def tell_and_wait(number: int, _: Path) -> int:
+    with shown(4) as meter:
+        meter.advance("working", number + 1)
+        time.sleep(1.5)
     return number
 
 
 def test_what_each_call_tells_of_its_work_is_heard_while_it_goes_on():
     heard = []
-    found = spread(tell_and_wait, [(n,) for n in range(3)], lambda shares: heard.append([*shares]))
+    calls = [*cells(tell_and_wait, 0, 1, 2).values()]
+    found = parallel._over_cores(calls, lambda shares: heard.append([*shares]), None)
     assert sorted(found) == [(n, n) for n in range(3)]
-    assert any(shares[2] == 0 and 0 < sum(shares) < 3 for shares in heard)
+    assert any(shares[2] == 0 and 0.1 < sum(shares) < 3 for shares in heard)
     assert heard[-1] == [1.0, 1.0, 1.0]
     heard.clear()
-    assert list(spread(tell_and_wait, [(1,)], lambda shares: heard.append([*shares]))) == [(0, 1)]
+    assert [*parallel._over_cores(calls[1:2], lambda shares: heard.append([*shares]), None)] == [(0, 1)]
     assert heard == [[0.5], [1.0]]
 
 
-def own_part(_: int) -> tuple[int, str, list[int]]:
-    within = [pid for _, pid in spread(own_number, [(0,), (1,)])]
+def own_part(_: int, __: Path) -> tuple[int, str, list[int]]:
+    within = run_cells(cells(own_number, 0, 1)).values()
     return parallel.cores(), os.environ["NUMBA_NUM_THREADS"], [pid - os.getpid() for pid in within]
 
 
 @pytest.mark.parametrize(("have", "part"), [(2, 1), (4, 2)])
 def test_each_process_has_its_part_of_the_cores(have, part, monkeypatch):
     monkeypatch.setattr(parallel, "cores", lambda: have)
-    for _, (its, threads, within) in spread(own_part, [(0,), (1,)], jobs=2):
+    for its, threads, within in run_cells(cells(own_part, 0, 1), jobs=2).values():
         assert (its, threads) == (part, str(part))
         assert (set(within) == {0}) == (part == 1)  # with one core it starts no others
 
 
-def test_no_more_jobs_at_once_than_asked_for():
-    assert [*spread(own_number, [(0,), (1,)], jobs=1)] == [(0, os.getpid()), (1, os.getpid())]
-
-
-def own_number(_: int) -> int:
+def own_number(_: int, __: Path) -> int:
     return os.getpid()
+
+
+def test_no_more_at_once_than_asked_for_or_than_their_cores_allow():
+    assert run_cells(cells(own_number, 0, 1), jobs=1) == {0: os.getpid(), 1: os.getpid()}
+    assert run_cells(cells(own_number, 0, 1, cores=2)) == {0: os.getpid(), 1: os.getpid()}
+    assert os.getpid() not in run_cells(cells(own_number, 0, 1, cores=1)).values()
 
 
 def test_a_process_that_may_start_no_others_does_all_itself(monkeypatch):
     monkeypatch.setattr(parallel, "current_process", lambda: SimpleNamespace(daemon=True))
-    assert [*spread(own_number, [(0,), (1,)])] == [(0, os.getpid()), (1, os.getpid())]
-
-
-class Ray:
-    """Ray as far as it is used, with calls that are done, last first, when they are waited for."""
-
-    def __init__(self):
-        self.calls = []
-
-    def init(self, **options):
-        self.calls.append(options)
-
-    def shutdown(self):
-        self.calls.append("shutdown")
-
-    def remote(self, num_cpus):
-        return lambda function: SimpleNamespace(remote=lambda *arguments: (function, arguments))
-
-    def wait(self, references):
-        return [references[-1]], references[:-1]
-
-    def get(self, reference):
-        function, arguments = reference
-        return function(*arguments)
-
-
-def told_twice(number: int, tell) -> int:
-    tell(0.5)
-    if number > 3:
-        raise SpikeloreError("number 4 fails")
-    return 2 * number
-
-
-@pytest.mark.parametrize("ray", [None, "local", "10.0.0.1:6379"])
-def test_parts_are_run_here_or_by_ray(ray, monkeypatch):
-    cluster = Ray()
-    monkeypatch.setattr(parallel.optional, "find", lambda name: (cluster,))
-    parts = {f"part {n}": (n,) for n in range(4)}
-    assert parallel.run_parts(told_twice, parts, "parts", jobs=1, ray=ray) == {f"part {n}": 2 * n for n in range(4)}
-    address = None if ray == "local" else ray
-    assert cluster.calls == ([] if ray is None else [{"address": address, "include_dashboard": False}, "shutdown"])
-    with pytest.raises(SpikeloreError, match="number 4 fails"):
-        parallel.run_parts(told_twice, {**parts, "part 4": (4,)}, "parts", jobs=1, ray=ray)
-    assert ray is None or cluster.calls[-1] == "shutdown"
+    assert run_cells(cells(own_number, 0, 1)) == {0: os.getpid(), 1: os.getpid()}
 
 
 def test_without_ray_is_told_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(parallel.optional, "find", lambda name: "ray cannot be imported (why)")
+    monkeypatch.setattr(parallel.optional, "find", lambda *names: "ray cannot be imported (why)")
     with pytest.raises(InputError, match=r"--ray needs Ray, but ray cannot be imported \(why\); install it with: pip"):
-        parallel.run_parts(told_twice, {"a": (1,)}, "parts", ray="local")
+        run_cells(cells(twice, 1), ray="local")
+
+
+def test_a_folder_travels_whole(tmp_path):
+    there, back = tmp_path / "there", tmp_path / "back"
+    assert parallel._packed(there) == {}
+    (there / "checkpoints").mkdir(parents=True)
+    (there / "results.json").write_text("{}")
+    (there / "checkpoints/state.safetensors").write_bytes(b"\0\1")
+    (there / ".lock").write_text("not sent")
+    back.mkdir()
+    (back / "gone.json").write_text("deleted meanwhile")
+    parallel._unpack(parallel._packed(there), back)
+    assert parallel._packed(back) == {"checkpoints/state.safetensors": b"\0\1", "results.json": b"{}"}
 
 
 _UNGUARDED = """
+from pathlib import Path
 from spikelore.experiments import parallel
-from test_parallel import twice
+from test_parallel import cells, twice
 
 print("begun", __name__)
 parallel.cores = lambda: 2
-print(sorted(parallel.spread(twice, [(n,) for n in range(3)])))
+print(parallel.run_cells(cells(twice, *range(3))))
 """
 
 
@@ -170,19 +176,25 @@ def test_a_script_of_any_form_may_spread_its_calls(form, tmp_path):
         [sys.executable, *words], cwd=tmp_path, input=_UNGUARDED, env={**os.environ, "PYTHONPATH": paths},
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    assert done.stdout == "begun __main__\n[(0, 0), (1, 2), (2, 4)]\n", done.stderr
+    assert done.stdout == "begun __main__\n{0: 0, 1: 2, 2: 4}\n", done.stderr
+
+
+def note_and_sleep(number: int, folder: Path) -> None:
+    folder.with_name(f"{number}.pid").write_text(str(os.getpid()))
+    time.sleep(600)
 
 
 _SCRIPT = """
 import signal
 import sys
+from pathlib import Path
 from spikelore.experiments import parallel
-from test_parallel import note_and_sleep
+from test_parallel import cells, note_and_sleep
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process may have been started deaf to it
     parallel.cores = lambda: 2
-    list(parallel.spread(note_and_sleep, [(sys.argv[1], n) for n in range(2)]))
+    parallel.run_cells(cells(note_and_sleep, 0, 1, folder=Path(sys.argv[1])))
 """
 
 

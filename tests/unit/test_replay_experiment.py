@@ -27,6 +27,7 @@ from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks import checkpoint as checkpoint_file
 from spikelore.networks.surrogate import SurrogateNetwork
 from spikelore.networks.surrogate_config import SurrogateConfig
+from watching import watched
 
 STREAM = StreamSettings(groups=((0, 1), (2, 3)))
 NETWORK = SurrogateConfig(
@@ -48,8 +49,9 @@ PUBLISHED = replace(
 )
 
 
-def run_job(job: Job, path: Path, data: Path | None, tick=lambda done, of: None) -> dict:
-    return continual_run.run_job(job, path, Datasets(data), tick)
+def run_job(job: Job, path: Path, data: Path | None, tick=None) -> dict:
+    with watched(tick):
+        return continual_run.run_job(job, Datasets(data), (), path)
 
 
 def accuracy_of(job: Job, path: Path, name: str | None, data: Path | None, classes=()) -> float:

@@ -20,7 +20,7 @@ def executed(monkeypatch, tmp_path):
     """Make `reproduce` note what it would run; return the notes and the folder it runs in."""
     found = []
 
-    def execute(config, out, data_dir, *, resume):
+    def execute(config, out, *, data_dir, resume, jobs, ray):
         found.append((config, out, resume))
         rows = [{"name": "one", "right": 0.5}]
         return {"experiment": "x", "seed": config.seed, "seconds": 1.0, "data": ["d"], "rows": rows}

@@ -1,11 +1,9 @@
 """The same configuration on the same machine leaves the same bytes, measured time aside."""
 
-import re
-from pathlib import Path
-
 from spikelore import report
 from spikelore.experiments import parallel
 from spikelore.experiments.config_file import build, execute
+from watching import left
 
 REPLAY = {
     "data": "digits-sample",
@@ -14,16 +12,6 @@ REPLAY = {
     "learner": {"batch": 50},
     "memory": {"images": 8},
 }
-
-
-def left(folder: Path) -> dict[str, bytes]:
-    """Return what a run left, without what it measured of time."""
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    for name in files:
-        if name.endswith("results.json"):
-            files[name] = re.sub(rb'"seconds": [\d.]+', b"", files[name])
-    files["report.html"] = re.sub(rb"(\d+ (s|min|h)\b ?)+", b"", files["report.html"])
-    return files
 
 
 def test_two_runs_leave_the_same_bytes(tmp_path, monkeypatch):

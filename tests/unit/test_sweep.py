@@ -1,14 +1,17 @@
 import json
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 from spikelore import folders, plain_yaml, report
-from spikelore.errors import InputError
+from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import config_file, sweep, typed
+from spikelore.experiments.reproduce import replay
 from spikelore.folders import Writer
 
 
@@ -44,17 +47,22 @@ def test_rows_of_seeds_are_matched_by_their_texts_and_equal_texts_by_order(tmp_p
     assert "list" not in large
 
 
+RESULTS = {"experiment": "replay", "seed": 0, "data": ["x"], "rows": [{"average_accuracy": 0.5}]}
+
+
 @pytest.fixture
 def told(monkeypatch, tmp_path):
     """A configuration whose runs only note themselves; return the notes."""
     runs = []
 
-    def execute(config, out, data_dir, *, resume):
-        runs.append((config.label, config.seed, out.as_posix()))
-        (out / "results.json").parent.mkdir(parents=True)
-        (out / "results.json").write_text("{}")
+    def run_all(experiments, data_dir, **how):
+        for out, config in experiments.items():
+            runs.append((config.label, config.seed, out.as_posix()))
+            out.mkdir(parents=True)
+            (out / "results.json").write_text(json.dumps(RESULTS))
+        return dict.fromkeys(experiments, RESULTS)
 
-    monkeypatch.setattr(config_file, "execute", execute)
+    monkeypatch.setattr(config_file, "run_all", run_all)
     monkeypatch.setattr(config_file, "check", lambda config, data_dir: None)
     monkeypatch.setattr(report, "write", lambda out: (out / "report.html").write_text("page"))
     monkeypatch.setattr(folders, "_WAIT_SECONDS", 0.1)
@@ -64,7 +72,7 @@ def told(monkeypatch, tmp_path):
 
 
 def start(grid=(), *, resume=False):
-    return sweep.sweep(Path("replay.yaml"), grid, 1, Path("swept"), None, resume=resume, jobs=1)
+    return sweep.sweep(Path("replay.yaml"), grid, 1, Path("swept"), None, resume=resume, jobs=1).pages
 
 
 def test_a_sweep_goes_into_an_empty_folder_of_ones_own_and_into_no_other(told):
@@ -73,7 +81,7 @@ def test_a_sweep_goes_into_an_empty_folder_of_ones_own_and_into_no_other(told):
     assert told == [("", 0, "swept/all/seed0")]
     with pytest.raises(InputError, match="swept already exists; pass --resume"):
         start()
-    assert sorted(os.listdir("swept")) == ["all"]
+    assert sorted(os.listdir("swept")) == ["all", "table.parquet"]
 
 
 def test_a_sweep_that_was_stopped_between_a_run_and_its_page_writes_the_page(told):
@@ -162,7 +170,7 @@ memory: {images: 8}
 )
 def test_every_point_is_looked_at_before_the_first_run(grid, says, tmp_path, monkeypatch):
     (tmp_path / "r.yaml").write_text(TINY)
-    monkeypatch.setattr(sweep, "_run_cell", lambda *cell: pytest.fail("a run began"))
+    monkeypatch.setattr(config_file, "run_all", lambda *runs, **how: pytest.fail("a run began"))
     with pytest.raises(InputError, match=says):
         sweep.sweep(tmp_path / "r.yaml", grid, 1, tmp_path / "out", None, resume=False, jobs=1)
     assert not (tmp_path / "out").exists()
@@ -170,21 +178,59 @@ def test_every_point_is_looked_at_before_the_first_run(grid, says, tmp_path, mon
 
 def test_the_runs_get_what_their_points_say(tmp_path, monkeypatch):
     (tmp_path / "r.yaml").write_text(TINY.replace("pool: 4", "pool: 2"))
-    read = []
+    begun = {}
 
-    def one(path, words, out, data_dir, tell):
-        read.append((out.relative_to(tmp_path).as_posix(), config_file.read(path, words)))
+    def run_all(experiments, data_dir, **how):
+        begun.update(experiments)
+        return {out: InputError("it does nothing") for out in experiments}
 
-    monkeypatch.setattr(sweep, "_run_cell", one)
+    monkeypatch.setattr(config_file, "run_all", run_all)
     grid = ["network.channels=[4],[4,8]", "label=010,no"]
     monkeypatch.setattr(config_file, "check", lambda config, data_dir: None)
-    sweep.sweep(tmp_path / "r.yaml", grid, 1, tmp_path / "out", None, resume=False, jobs=1)
-    assert [(out, config.network.channels, config.label, config.seed) for out, config in read] == [
+    swept = sweep.sweep(tmp_path / "r.yaml", grid, 1, tmp_path / "out", None, resume=False, jobs=1)
+    assert swept.pages == []
+    assert str(swept.failed).startswith("4 of 4 runs failed, the first one: ")
+    found = {out.relative_to(tmp_path).as_posix(): config for out, config in begun.items()}
+    assert [(out, config.network.channels, config.label, config.seed) for out, config in found.items()] == [
         ("out/network.channels=4_label=010/seed0", (4,), "010", 0),
         ("out/network.channels=4_label=no/seed0", (4,), "no", 0),
         ("out/network.channels=4,8_label=010/seed0", (4, 8), "010", 0),
         ("out/network.channels=4,8_label=no/seed0", (4, 8), "no", 0),
     ]
+
+
+def test_a_run_that_fails_stops_no_other_and_the_table_has_all_that_ended(tmp_path, monkeypatch, capsys):
+    (tmp_path / "r.yaml").write_text(TINY)
+    run_job = replay.run_job
+
+    def fail_for_some(job, *arguments):
+        if job.memory.images == 9:
+            raise SpikeloreError("the loss is nan")
+        return run_job(job, *arguments)
+
+    monkeypatch.setattr(replay, "run_job", fail_for_some)
+
+    def start(*, resume):
+        return sweep.sweep(
+            tmp_path / "r.yaml", ["memory.images=8,9,10"], 1, tmp_path / "out", None, resume=resume, jobs=1
+        )
+
+    swept = start(resume=False)
+    assert [page.parent.parent.name for page in swept.pages] == ["memory.images=8", "memory.images=10"]
+    assert isinstance(swept.failed, SpikeloreError)
+    assert not isinstance(swept.failed, InputError)
+    says = r"1 of 3 runs failed, the first one: .*memory.images=9/seed0: the loss is nan; the others are kept"
+    assert re.match(says, str(swept.failed))
+    assert "images=9/seed0/parts/own-class-incremental-experience_replay-9-seed0: the loss" in capsys.readouterr().err
+    table = pandas.read_parquet(tmp_path / "out/table.parquet")
+    assert table["memory.images"].tolist() == ["8", "10"]
+    assert table["average_accuracy"].between(0, 1).all()
+    pages = {page: page.stat().st_mtime_ns for page in swept.pages}
+    monkeypatch.setattr(replay, "run_job", run_job)
+    whole = start(resume=True)
+    assert whole.failed is None
+    assert {page: page.stat().st_mtime_ns for page in pages} == pages
+    assert len(pandas.read_parquet(tmp_path / "out/table.parquet")) == 3
 
 
 @pytest.mark.parametrize(
@@ -223,14 +269,18 @@ def test_runs_of_another_configuration_are_not_taken_for_those_of_the_sweep(tmp_
     done.mkdir(parents=True)
     config = config_file.read(file, ["--memory.images=9", "--seed=1"])
     (done / "config.yaml").write_text(plain_yaml.dump({"experiment": "replay", **typed.plain(config)}))
-    (done / "results.json").write_text("{}")
+    (done / "results.json").write_text(json.dumps(RESULTS))
+    (done / "report.html").write_text("page")
     begun = []
-    monkeypatch.setattr(sweep, "_run_cell", lambda path, words, folder, data_dir, tell: begun.append(folder.name))
-    monkeypatch.setattr(sweep, "_over_seeds", lambda folders: {})
-    monkeypatch.setattr(sweep.report, "compare", lambda folders, folder: folder)
+
+    def run_all(experiments, data_dir, **how):
+        begun.extend(out.relative_to(tmp_path / "out").as_posix() for out in experiments)
+        return {out: InputError("it does nothing") for out in experiments}
+
+    monkeypatch.setattr(config_file, "run_all", run_all)
     sweep.sweep(file, ["memory.images=8,9"], 2, out, None, resume=True, jobs=1)
-    assert begun == ["seed0", "seed1"] * 2
+    assert begun == ["memory.images=8/seed0", "memory.images=8/seed1", "memory.images=9/seed0"]
     file.write_text(TINY.replace("steps: 2", "steps: 3"))
     with pytest.raises(InputError, match=r"seed1 was run with another configuration \(network\.steps was 2, now 3\)"):
         sweep.sweep(file, ["memory.images=8,9"], 2, out, None, resume=True, jobs=1)
-    assert len(begun) == 4
+    assert len(begun) == 3

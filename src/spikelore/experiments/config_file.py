@@ -1,15 +1,18 @@
 """Experiments as YAML: which kinds there are, reading one with overrides, and running it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spikelore import plain_yaml
-from spikelore.errors import InputError
+from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import run_folder, typed
+from spikelore.experiments.parallel import Cell, failure, run_cells
 from spikelore.experiments.reproduce import decay, fusion, replay
 from spikelore.experiments.run_folder import RunFolder
+from spikelore.report.tidy import tidy, write_table
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,14 @@ class Kind:
 
     Attributes:
         config: class of the configuration.
-        run: runs one into a run folder and returns its results.
+        run: runs one into a run folder and returns its results; or, of a kind with ``parts``, gathers what they gave.
         check: looks at the data of one, as the run will read it, and refuses what the run would refuse.
         start: returns one to start from.
         evaluate: measures a finished run's networks on a dataset (its own where none is named), on images of the
             given classes (all where none is given), and returns rows; for kinds whose networks need the run's
             configuration to decide.
         lengthens: whether a run of the first configuration can go on with the second; for kinds whose runs can.
+        parts: the independent parts of a run in its folder that are left to do, by name; for kinds that have some.
     """
 
     config: type
@@ -35,6 +39,7 @@ class Kind:
         default=None, kw_only=True
     )
     lengthens: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True)
+    parts: Callable[[Any, RunFolder, Path | None], Mapping[str, Cell]] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ KINDS: dict[str, Kind] = {
         "memories in spikes replayed while new tasks come (Proietti et al. 2023)",
         evaluate=replay.evaluate,
         lengthens=replay.lengthens,
+        parts=replay.parts,
     ),
 }
 """The value of ``experiment:`` in a YAML file, to what it means."""
@@ -139,11 +145,81 @@ def refuse_another(config: Any, folder: Path) -> None:
         run_folder.refuse_another(folder, {"experiment": kind_of(config), **typed.plain(config)})
 
 
-def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = False) -> dict[str, Any]:
+def execute(
+    config: Any, out: Path, data_dir: Path | None, *, resume: bool = False, jobs: int | None = None,
+    ray: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Run an experiment into a run folder and return its results; bad input leaves nothing behind.
 
     How far it is shows on stderr, see `spikelore.progress`.
+
+    Args:
+        config: the experiment.
+        out: the run folder.
+        data_dir: folder of datasets.
+        resume: go on with an interrupted run.
+        jobs: see `spikelore.experiments.parallel.run_cells`; of its independent parts, if it has some.
+        ray: likewise.
     """
+    outcomes = run_all({out: config}, data_dir, resume=resume, jobs=jobs, ray=ray)
+    if error := failure(outcomes):
+        raise error
+    return outcomes[out]
+
+
+def run_all(
+    experiments: Mapping[Path, Any], data_dir: Path | None, *, resume: bool, jobs: int | None = None,
+    ray: str | None = None,
+) -> dict[Path, Any]:  # fmt: skip
+    """Run experiments by their folders, all of their parts side by side; return the results, or an error, of each."""
+    cells: dict[Path, Cell] = {}
+    outcomes: dict[Path, Any] = {}
+    with ExitStack() as stack:
+        split: dict[Path, tuple[RunFolder, Mapping[str, Cell]]] = {}
+        for out, config in experiments.items():
+            parts = KINDS[kind_of(config)].parts
+            if parts is None:
+                cells[out] = Cell(_run_whole, (config, data_dir, resume), out, config.execution.cores)
+                continue
+            try:
+                folder = stack.enter_context(_opened(config, out, resume=resume))
+                with folder.withdrawn_if_refused():
+                    split[out] = folder, parts(config, folder, data_dir)
+            except SpikeloreError as error:
+                outcomes[out] = error
+            else:
+                cells |= {each.folder: each for each in split[out][1].values()}
+        found = run_cells(cells, jobs=jobs, ray=ray)
+        for out, (folder, parts) in split.items():
+            rows = {name: found[each.folder] for name, each in parts.items()}
+            outcomes[out] = _gathered(experiments[out], folder, data_dir, rows)
+    return {out: outcomes[out] if out in outcomes else found[out] for out in experiments}
+
+
+def _run_whole(config: Any, data_dir: Path | None, resume: bool, out: Path) -> dict[str, Any]:
+    with _opened(config, out, resume=resume) as folder:
+        return _kept(folder, KINDS[kind_of(config)].run(config, folder, data_dir))
+
+
+def _gathered(config: Any, folder: RunFolder, data_dir: Path | None, parts: Mapping[str, Any]) -> Any:
+    """Return the results of a run whose parts have ended, or its error."""
+    try:
+        with folder.withdrawn_if_refused():
+            if error := failure(parts):
+                raise error
+            return _kept(folder, KINDS[kind_of(config)].run(config, folder, data_dir))
+    except Exception as error:
+        return error
+
+
+def _kept(folder: RunFolder, results: dict[str, Any]) -> dict[str, Any]:
+    folder.write_results(results)
+    write_table(folder.path / "table.parquet", tidy(results))
+    return results
+
+
+def _opened(config: Any, out: Path, *, resume: bool) -> RunFolder:
+    """Return the run folder of an experiment."""
     kind = kind_of(config)
 
     def lengthens(old: dict[str, Any], new: dict[str, Any]) -> bool:
@@ -156,7 +232,6 @@ def execute(config: Any, out: Path, data_dir: Path | None, *, resume: bool = Fal
             return False
         return judge(before, build(kind, new))
 
-    with RunFolder(out, {"experiment": kind, **typed.plain(config)}, resume=resume, lengthens=lengthens) as folder:
-        results = KINDS[kind].run(config, folder, data_dir)
-        folder.write_results(results)
-    return results
+    told = {"experiment": kind, **typed.plain(config)}
+    loggers = () if KINDS[kind].parts else config.execution.loggers  # of each part instead
+    return RunFolder(out, told, resume=resume, lengthens=lengthens, loggers=loggers)

@@ -22,6 +22,7 @@ from spikelore.experiments.stages import Stages
 from spikelore.experiments.stream_settings import Datasets, sides
 from spikelore.experiments.typed import plain
 from spikelore.files import load_tensors
+from spikelore.progress import shown
 
 _SAVE_SECONDS = 30.0
 
@@ -144,13 +145,10 @@ def kept_row(path: Path) -> dict[str, Any] | None:
     return read_results(path) if (path / "results.json").exists() else None
 
 
-def run_job(
-    job: Job, path: Path, datasets: Datasets, tick: Callable[[float, int], None] = lambda done, of: None
-) -> dict[str, Any]:
+def run_job(job: Job, datasets: Datasets, loggers: Sequence[str], path: Path) -> dict[str, Any]:
     """Run one job in ``path``, from where it was stopped or its stream was lengthened; a finished one returns its row.
 
-    The run takes one thread, so that the same job gives the same bytes alone and beside others. ``tick`` is called
-    with the number of images learned so far and in all.
+    The run takes one thread, so that the same job gives the same bytes alone and beside others.
 
     Raises:
         InputError: the folder holds a run of another configuration, or what was asked cannot be run, which leaves
@@ -159,7 +157,7 @@ def run_job(
     """
     from spikelore.experiments.threads import one_thread
 
-    with RunFolder(path, plain(job), resume=True, lengthens=lengthens) as folder:
+    with RunFolder(path, plain(job), resume=True, lengthens=lengthens, loggers=loggers) as folder:
         if row := finished(job, path):
             return row
         stages, shorter = Stages(folder, every_s=_SAVE_SECONDS), kept_row(path)
@@ -169,10 +167,8 @@ def run_job(
                 "at the end); learn the longer stream from the start in another --out"
             )
         learning = Learning(job, datasets, stages.facts, [_Kept(folder)])
-        images = sum(learning.sizes) * job.learner.epochs
-        tick(stages.done, images)
-        with one_thread():
-            _go_through(stages, learning, job, folder, lambda *_: tick(stages.done, images))
+        with one_thread(), shown(sum(learning.sizes) * job.learner.epochs, stages.done, "learning") as meter:
+            _go_through(stages, learning, job, folder, meter.advance)
         row = _row(job, learning.run, learning.data, stages.seconds + (shorter["seconds"] if shorter else 0.0))
         folder.write_arrays({f"confusion/{n}": each for n, each in enumerate(learning.run.confusions)})
         folder.write_results(row)

@@ -49,10 +49,16 @@ def of_rates(name: str, images: Images, network: RateLIFConfig) -> list[str]:
 
 
 def told(sentences: Iterable[str]) -> dict[str, Any]:
-    """Print each sentence once on stderr and return them as the entry ``notes``; without any, no entry."""
-    notes = list(dict.fromkeys(sentences))
-    for note in notes:
+    """Print each sentence once on stderr and return them as `noted` does."""
+    entry = noted(sentences)
+    for note in entry.get("notes", ()):
         sys.stderr.write(f"note: {note}\n")
+    return entry
+
+
+def noted(sentences: Iterable[str]) -> dict[str, Any]:
+    """Return each sentence once as the entry ``notes``; without any, no entry."""
+    notes = list(dict.fromkeys(sentences))
     return {"notes": notes} if notes else {}
 
 

@@ -1,27 +1,37 @@
-"""Independent work in this process, over the processor's cores, or over a cluster by Ray."""
+"""Cells: independent pieces of work, run in this process, over the processor's cores, or over a cluster by Ray."""
 
+import logging
 import os
 import signal
+import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import active_children, current_process, get_context, parent_process
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from types import ModuleType
 from typing import Any
 
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import optional
-from spikelore.progress import shown
+from spikelore.files import remove, write_bytes_atomic
+from spikelore.progress import shown, told_to
 
 _LOOK_SECONDS = 0.5
+_CONNECT_SECONDS = 10.0
 
 _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_RAY_CORES = 2
-"""What a call asks of a cluster."""
+_BEGUN = 1e-9
+"""Share of a call that has begun and tells nothing yet."""
+_ATTEMPTS = 2
+"""How often a call is begun whose process is killed."""
 
 _shares: MutableSequence[float] = []
 """In a worker: how much of each call is done, in memory that all processes share."""
@@ -29,11 +39,151 @@ _own_cores: int | None = None
 """In a worker: its part of the cores."""
 
 
+@dataclass(frozen=True)
+class Cell:
+    """A piece of work that leaves what it finds in a folder of its own.
+
+    Attributes:
+        call: a function of a module; is given the arguments and the folder, and goes on with what is in it.
+        arguments: can be sent to another process.
+        folder: all that the call writes to; sent to a cluster's node and back.
+        cores: that it takes; if not given its part of all there are, and on a cluster one.
+    """
+
+    call: Callable[..., Any]
+    arguments: tuple
+    folder: Path
+    cores: int | None = None
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     if _own_cores is not None:
         return _own_cores
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_cells(cells: Mapping[Any, Cell], *, jobs: int | None = None, ray: str | None = None) -> dict[Any, Any]:
+    """Run cells and return what each gave, or the exception that it raised, which stops no other.
+
+    One alone runs in this process and shows how far it is; of several is shown on stderr how far all are together.
+
+    Args:
+        cells: by name, which may be anything.
+        jobs: at most so many at once; as many as there are cores if not given. The results are the same.
+        ray: ``local`` or a cluster's address, to run them by Ray; None for this machine's cores.
+
+    Raises:
+        InputError: there is no Ray, or no cluster at the address.
+    """
+    names, calls = [*cells], [*cells.values()]
+    if len(calls) == 1 and ray is None:
+        return {names[0]: _outcome(calls[0])}
+    outcomes: dict[Any, Any] = {}
+    if not calls:
+        return outcomes
+    with shown(len(calls)) as meter:
+
+        def watch(shares: Sequence[float]) -> None:
+            meter.reach(f"{len(outcomes)} of {len(calls)} runs", sum(shares))
+
+        for number, outcome in _by_ray(calls, watch, ray) if ray else _over_cores(calls, watch, jobs):
+            outcomes[names[number]] = outcome
+            if isinstance(outcome, Exception):
+                print(f"failed: {_told(names[number], outcome)}", file=sys.stderr, flush=True)
+    return {name: outcomes[name] for name in names}
+
+
+def failure(outcomes: Mapping[Any, Any]) -> Exception | None:
+    """Return the error of the only cell, or one that says which of several failed; None if none did."""
+    failed = {name: one for name, one in outcomes.items() if isinstance(one, Exception)}
+    if not failed or len(outcomes) == 1:
+        return next(iter(failed.values()), None)
+    name, first = next(iter(failed.items()))
+    kind = InputError if all(isinstance(one, InputError) for one in failed.values()) else SpikeloreError
+    error = kind(
+        f"{len(failed)} of {len(outcomes)} runs failed, the first one: {_told(name, first)}; the others are kept, go "
+        "on with the same command and --resume"
+    )
+    error.__cause__ = first
+    return error
+
+
+def _told(name: Any, error: Exception) -> str:
+    kind = "" if isinstance(error, SpikeloreError) else f"{type(error).__name__}: "
+    return f"{name}: {kind}{' '.join(str(error).split()).rstrip('.')}"
+
+
+def _outcome(cell: Cell) -> Any:
+    try:
+        return cell.call(*cell.arguments, cell.folder)
+    except Exception as error:
+        return error
+
+
+Watch = Callable[[Sequence[float]], None]
+"""Is told now and then what share of each call is done, from 0 to 1."""
+
+
+def _over_cores(calls: Sequence[Cell], watch: Watch, jobs: int | None) -> Iterator[tuple[int, Any]]:
+    """Run calls on all cores and yield (number, outcome) as each is done.
+
+    With one core, or in a process that may start no others, everything runs in this process. Where it is called from
+    does not matter: a script, a notebook, standard input. Each process has its part of the cores. When a process is
+    killed, the calls that were being run are run once more, one at a time.
+    """
+    largest = max(call.cores or 1 for call in calls)
+    workers = min(jobs or max(1, cores() // largest), len(calls))
+    if workers <= 1 or current_process().daemon:
+        yield from _one_by_one(calls, watch)
+        return
+    attempts: Counter[int] = Counter()
+    shares = get_context("spawn").RawArray("d", len(calls))
+    waiting = {*range(len(calls))}
+    while waiting:
+        try:
+            for number, outcome in _pool(calls, sorted(waiting), shares, workers, watch):
+                waiting.remove(number)
+                yield number, outcome
+        except BrokenProcessPool:
+            begun = [number for number in sorted(waiting) if shares[number]]
+            attempts.update(begun)
+            workers = 1  # memory that ran out may be enough for one
+            for number in begun:
+                shares[number] = 0.0
+                if attempts[number] == _ATTEMPTS:
+                    waiting.remove(number)
+                    yield (
+                        number,
+                        SpikeloreError(
+                            f"its process was killed {_ATTEMPTS} times before its work was done, often because memory "
+                            "ran out"
+                        ),
+                    )
+
+
+def _pool(
+    calls: Sequence[Cell], numbers: Sequence[int], shares: MutableSequence[float], workers: int, watch: Watch
+) -> Iterator[tuple[int, Any]]:
+    """Run some of the calls in fresh processes: a fork would share torch's and Numba's thread pools."""
+    others = set(active_children())
+    own = max(1, cores() // workers)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker, (shares, own))
+    try:
+        with _without_main():
+            waiting: dict[Future[Any], int] = {pool.submit(_call, n, calls[n]): n for n in numbers}
+        while waiting:
+            for done in wait(waiting, _LOOK_SECONDS, FIRST_COMPLETED).done:
+                number, error = waiting.pop(done), done.exception()
+                if isinstance(error, BrokenProcessPool) or (error and not isinstance(error, Exception)):
+                    raise error
+                shares[number] = 1.0
+                yield number, error or done.result()
+            watch(list(shares))
+    finally:
+        for worker in set(active_children()) - others:  # also in the middle of a call, after an interrupt
+            worker.terminate()
+        pool.shutdown(cancel_futures=True)
 
 
 def _prepare_worker(shares: MutableSequence[float], own_cores: int) -> None:
@@ -47,16 +197,18 @@ def _prepare_worker(shares: MutableSequence[float], own_cores: int) -> None:
 
 
 def _leave_with_parent() -> None:
-    """End this process when its parent has ended, even by a kill; what the job saved last is kept."""
+    """End this process when its parent has ended, even by a kill; what the call saved last is kept."""
     parent = parent_process()
     assert parent is not None
     parent.join()
     os._exit(1)
 
 
-def _call(number: int, function: Callable[..., Any], arguments: tuple, told: bool) -> tuple[int, Any]:
-    tell = (partial(_shares.__setitem__, number),) if told else ()
-    return number, function(*arguments, *tell)
+def _call(number: int, cell: Cell) -> Any:
+    tell = partial(_shares.__setitem__, number)
+    tell(_BEGUN)
+    with told_to(lambda share: tell(max(share, _BEGUN))):
+        return cell.call(*cell.arguments, cell.folder)
 
 
 @contextmanager
@@ -70,133 +222,85 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def spread(
-    function: Callable[..., Any],
-    arguments: Sequence[tuple],
-    watch: Callable[[Sequence[float]], None] | None = None,
-    *,
-    jobs: int | None = None,
-) -> Iterator[tuple[int, Any]]:
-    """Call ``function`` once for each tuple of arguments, on all cores, and yield (number, result) as each is done.
-
-    With one core or one call, or in a process that may start no others, everything runs in this process. The first
-    error stops all and is raised. Where it is called from does not matter: a script, a notebook, standard input.
-    Each process has its part of the cores: what spreads calls in it uses no more of them.
-
-    Args:
-        function: of a module, so that a fresh process can import it.
-        arguments: of each call.
-        watch: called now and then with the share of each call that is done, from 0 to 1; each call then is given,
-            after its arguments, a function to tell its share.
-        jobs: at most so many calls at once; as many as there are cores if not given.
-
-    Raises:
-        SpikeloreError: a worker process ended before its call was done.
-    """
-    workers = min(jobs or cores(), len(arguments))
-    if workers <= 1 or current_process().daemon:
-        yield from _one_by_one(function, arguments, watch)
-        return
-    others = set(active_children())
-    # Fresh processes: a fork would share torch's and Numba's thread pools.
-    context = get_context("spawn")
-    shares = context.RawArray("d", len(arguments))
-    pool = ProcessPoolExecutor(workers, context, _prepare_worker, (shares, max(1, cores() // workers)))
-    try:
-        with _without_main():
-            waiting = [pool.submit(_call, n, function, each, watch is not None) for n, each in enumerate(arguments)]
-        while waiting:
-            wait(waiting, _LOOK_SECONDS, FIRST_COMPLETED)
-            done = [each for each in waiting if each.done()]
-            waiting = [each for each in waiting if each not in done]
-            for each in done:
-                number, result = each.result()
-                shares[number] = 1.0
-                yield number, result
-            if watch:
-                watch(list(shares))
-    except BrokenProcessPool as error:
-        raise SpikeloreError(
-            "a worker process was killed before its work was done, often because memory ran out; go on with the same "
-            "command and --resume"
-        ) from error
-    finally:
-        for worker in set(active_children()) - others:  # also in the middle of a call, after an error or an interrupt
-            worker.terminate()
-        pool.shutdown(cancel_futures=True)
-
-
-def _one_by_one(
-    function: Callable[..., Any], arguments: Sequence[tuple], watch: Callable[[Sequence[float]], None] | None
-) -> Iterator[tuple[int, Any]]:
-    shares = [0.0] * len(arguments)
+def _one_by_one(calls: Sequence[Cell], watch: Watch) -> Iterator[tuple[int, Any]]:
+    shares = [0.0] * len(calls)
 
     def tell(number: int, share: float) -> None:
         shares[number] = share
-        if watch:
-            watch(shares)
+        watch(shares)
 
-    for number, each in enumerate(arguments):
-        yield number, function(*each, *([partial(tell, number)] if watch else []))
+    for number, each in enumerate(calls):
+        with told_to(partial(tell, number)):
+            outcome = _outcome(each)
+        yield number, outcome
         tell(number, 1.0)
 
 
-def _by_ray(
-    function: Callable[..., Any], arguments: Sequence[tuple], watch: Callable[[Sequence[float]], None], address: str
-) -> Iterator[tuple[int, Any]]:
-    """Do as `spread` does on a cluster, where calls tell nothing while they go on."""
-    found = optional.find("ray")
+def _by_ray(calls: Sequence[Cell], watch: Watch, address: str) -> Iterator[tuple[int, Any]]:
+    """Do as `_over_cores` does on a cluster, whose nodes share no disk: folders travel.
+
+    A call whose node dies is run again on another one, from where its folder was when it was sent.
+    """
+    found = optional.find("ray", "ray.exceptions")
     if isinstance(found, str):
         raise InputError(f"--ray needs Ray, but {found}; install it with: pip install 'spikelore[ray]'")
-    (ray,) = found
-    ray.init(address=None if address == "local" else address, include_dashboard=False)
-    shares = [0.0] * len(arguments)
+    ray, errors = found
+    where = {} if address == "local" else {"address": address}
+    host, _, port = address.rpartition(":")
     try:
-        remote = ray.remote(num_cpus=_RAY_CORES)(function)
-        numbers = {remote.remote(*each, _unheard): number for number, each in enumerate(arguments)}
+        if host and port.isdecimal() and "//" not in address:  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+        ray.init(**where, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (OSError, OverflowError, RuntimeError, ValueError, errors.RayError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"--ray is {address!r}, expected local or the address of a cluster that runs ({reason}); start one with: "
+            "ray start --head"
+        ) from error
+    shares = [0.0] * len(calls)
+    try:
+        numbers = {}
+        for number, call in enumerate(calls):
+            threads = {"env_vars": dict.fromkeys(_THREADS, str(call.cores or 1))}
+            remote = ray.remote(_on_node).options(num_cpus=call.cores or 1, max_retries=-1, runtime_env=threads)
+            numbers[remote.remote(call, _packed(call.folder))] = number
         while numbers:
             (done, *_), _ = ray.wait([*numbers])
             number = numbers.pop(done)
-            yield number, ray.get(done)
+            try:
+                outcome, files = ray.get(done)
+                _unpack(files, calls[number].folder)
+            except errors.RayError as error:
+                outcome = SpikeloreError(f"the cluster lost it ({' '.join(str(error).split())[:300]})")
+            yield number, outcome
             shares[number] = 1.0
             watch(shares)
     finally:
         ray.shutdown()
 
 
-def _unheard(share: float) -> None:
-    """Tell nobody."""
+def _on_node(cell: Cell, files: Mapping[str, bytes]) -> tuple[Any, dict[str, bytes]]:
+    """Run a cell in a folder of the node's; return what came of it, and all files of the folder."""
+    global _own_cores
+    _own_cores = cell.cores or 1
+    with TemporaryDirectory() as home, told_to(lambda share: None):
+        folder = Path(home) / (cell.folder.name or "run")
+        _unpack(files, folder)
+        outcome = _outcome(Cell(cell.call, cell.arguments, folder))
+        if isinstance(outcome, SpikeloreError):  # without what cannot travel
+            outcome = type(outcome)(str(outcome).replace(str(folder), str(cell.folder)))
+        return outcome, _packed(folder)
 
 
-def run_parts(
-    function: Callable[..., Any],
-    parts: Mapping[str, tuple],
-    what: str,
-    *,
-    jobs: int | None = None,
-    ray: str | None = None,
-) -> dict[str, Any]:
-    """Call ``function`` for each part and return the results by name; on stderr shows how far all are together.
+def _packed(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder, which need not be there, by their paths in it."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
-    Args:
-        function: of a module; is given a part's arguments and a function to tell what share of the part is done.
-        parts: the arguments of each part by its name.
-        what: the parts are, in the plural.
-        jobs: see `spread`.
-        ray: ``local`` or a cluster's address, to spread the parts with Ray; None for this machine's cores.
 
-    Raises:
-        InputError: there is no Ray; or what a part raised, which stops the others, too.
-        SpikeloreError: a worker process ended before its part was done.
-    """
-    names, results = [*parts], {}
-    with shown(len(parts)) as meter:
-
-        def watch(shares: Sequence[float]) -> None:
-            meter.reach("learning" if len(parts) == 1 else f"{len(results)} of {len(parts)} {what}", sum(shares))
-
-        calls = [*parts.values()]
-        found = spread(function, calls, watch, jobs=jobs) if ray is None else _by_ray(function, calls, watch, ray)
-        for number, result in found:
-            results[names[number]] = result
-    return results
+def _unpack(files: Mapping[str, bytes], folder: Path) -> None:
+    """Make the files of a folder those that `_packed` found; ``results.json``, which says that it is whole, last."""
+    for name in _packed(folder).keys() - files.keys():
+        remove(folder / name)
+    for name in sorted(files, key=lambda one: one == "results.json"):
+        write_bytes_atomic(folder / name, files[name])

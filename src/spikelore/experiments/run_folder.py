@@ -1,18 +1,19 @@
 """The run folder: everything a run leaves behind, written so that a crash at any moment loses little.
 
 ``config.yaml`` (resolved; reruns the run), ``environment.json``, ``metrics.jsonl`` (appended as it runs),
-``checkpoints/*.safetensors``, ``arrays.safetensors`` (what the figures draw), ``results.json``, ``figures/``
-and ``report.html``. While it is written to, ``.lock`` says by whom.
+``checkpoints/*.safetensors``, ``arrays.safetensors`` (what the figures draw), ``results.json``, ``table.parquet``
+(its rows), ``figures/`` and ``report.html``. While it is written to, ``.lock`` says by whom.
 
 On one machine the same configuration gives the same bytes, but for the measured ``seconds`` in ``results.json``, in
-``checkpoints/state.safetensors`` and in the page, and what ``environment.json`` says of versions and the machine.
+``table.parquet``, in ``checkpoints/state.safetensors`` and in the page, and what ``environment.json`` says of versions
+and the machine.
 """
 
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy as np
 import spikelore
 from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.experiments.execution import Loggers
 from spikelore.files import (
     append_text,
     load_tensors,
@@ -59,6 +61,7 @@ class RunFolder:
         *,
         resume: bool,
         lengthens: Callable[[dict[str, Any], dict[str, Any]], bool] = lambda old, new: False,
+        loggers: Sequence[str] = (),
     ) -> None:
         """Create the folder, or open it again to go on.
 
@@ -68,6 +71,7 @@ class RunFolder:
             resume: go on with a run that was interrupted.
             lengthens: whether the run of a saved configuration, plain values, can go on with another, which then takes
                 its place.
+            loggers: that are told the metrics, too; see `spikelore.experiments.execution`.
 
         Raises:
             InputError: a new run in a folder that already holds one, a resumed one with another configuration, or
@@ -77,6 +81,7 @@ class RunFolder:
         self.path = path
         self._before: set[str] | None = None
         self._replaced: str | None = None
+        self._loggers = Loggers(loggers, path, config)
         self._writer = Writer(path)
         try:
             self._open(config, resume, lengthens)
@@ -117,6 +122,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Let other processes write to the folder; see `spikelore.folders.Writer`."""
+        self._loggers.close()
         self._writer.close()
 
     def withdraw(self) -> None:
@@ -140,6 +146,15 @@ class RunFolder:
                 write_text_atomic(self.path / "config.yaml", self._replaced)
         self.close()
 
+    @contextmanager
+    def withdrawn_if_refused(self) -> Iterator[None]:
+        """Take back what was written if the block raises `InputError`."""
+        try:
+            yield
+        except InputError:
+            self.withdraw()
+            raise
+
     def checkpoint(self, name: str) -> Path:
         """Return the path of a named checkpoint."""
         return self.path / "checkpoints" / f"{name}.safetensors"
@@ -148,6 +163,7 @@ class RunFolder:
         """Append one line to ``metrics.jsonl``."""
         self._refuse_removed()
         append_text(self.path / "metrics.jsonl", json.dumps(values, allow_nan=False) + "\n")
+        self._loggers.write(values)
 
     def _refuse_removed(self) -> None:
         """Stop rather than write half a run into a folder made anew."""
@@ -228,6 +244,8 @@ def refuse_another(
     old, new = _read(saved), plain_yaml.parse(plain_yaml.dump(dict(config)), str(saved))
     if not isinstance(old, dict):
         raise InputError(f"{saved} holds no configuration; restore it, or choose another --out")
+    for one in (old, new):
+        one.pop("execution", None)  # decides nothing
     changed = _difference(old, new)
     if not changed:
         return False

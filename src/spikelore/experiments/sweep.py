@@ -5,19 +5,22 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import pandas
 
 from spikelore import plain_yaml, report
 from spikelore.errors import InputError
 from spikelore.experiments import config_file
-from spikelore.experiments.parallel import run_parts
+from spikelore.experiments.parallel import Cell, failure, run_cells
 from spikelore.experiments.run_folder import read_results
 from spikelore.files import write_json_atomic
 from spikelore.folders import LOCK, Writer
-from spikelore.progress import told_to
 from spikelore.report.over_runs import Spread, by_their_texts
+from spikelore.report.tidy import tidy, write_table
 
 _LONGEST = 120
 """Characters of a folder's name; file systems take 255 bytes."""
@@ -59,31 +62,34 @@ def _names(points: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
     ]
 
 
-def _check(path: Path, points: Sequence[Sequence[tuple[str, str]]], data_dir: Path | None) -> None:
-    """Refuse, before the first run, points that are the same or that could not be run."""
-    met: dict[str, tuple[Any, str]] = {}
+def _check(path: Path, points: Sequence[Sequence[tuple[str, str]]], data_dir: Path | None) -> list[Any]:
+    """Return the configuration of each point; refuse, before the first run, those that are alike or cannot be run."""
+    met: dict[str, str] = {}
+    configs = []
     for point in points:
         told = ", ".join(f"{key}={value}" for key, value in point)
         config = config_file.read(path, [*_words(point), "--seed=0"])
-        if repr(config) in met:
-            _, other = met[repr(config)]
+        if other := met.get(repr(config)):
             raise InputError(f"--grid has the same experiment twice, as {other} and as {told}; leave one out")
-        met[repr(config)] = config, told
-    for config, told in met.values():
+        met[repr(config)] = told
+        configs.append(config)
+    for config, told in zip(configs, met.values(), strict=True):
         try:
             config_file.check(config, data_dir)
         except InputError as error:
             raise InputError(f"{told}: {error}" if told else str(error)) from error
+    return configs
 
 
-def _run_cell(path: Path, words: list[str], out: Path, data_dir: Path | None, tell: Callable[[float], None]) -> None:
-    """Run one point with one seed; a finished one is kept, and gets its page if it has none."""
-    if not (out / "results.json").exists():
-        with told_to(tell):
-            config_file.execute(config_file.read(path, words), out, data_dir, resume=True)
-    elif (out / "report.html").exists():
-        return
-    report.write(out)
+def _page(run: Path) -> None:
+    report.write(run)
+
+
+class Swept(NamedTuple):
+    """What a sweep gave: the reports, and the error that says which runs failed, if any did."""
+
+    pages: list[Path]
+    failed: Exception | None
 
 
 def sweep(
@@ -96,10 +102,11 @@ def sweep(
     resume: bool,
     jobs: int | None = None,
     ray: str | None = None,
-) -> list[Path]:
-    """Run every point of the grid with every seed and return the reports: one a point, over its seeds.
+) -> Swept:
+    """Run every point of the grid with every seed; one report a point, over its seeds.
 
-    Beside each report of several seeds stands ``seeds.json``: the results' means and standard deviations.
+    Beside each report of several seeds stands ``seeds.json``: the results' means and standard deviations. All rows of
+    all runs with the values of the grid are in ``out/table.parquet``. A run that fails stops no other.
 
     Args:
         path: YAML file of the experiment.
@@ -114,32 +121,38 @@ def sweep(
     Raises:
         InputError: bad input, a folder that holds anything and is not resumed, or another process is sweeping in it.
     """
-    if seeds < 1:
-        raise InputError(f"--seeds is {seeds}; it must be at least 1")
-    if jobs is not None and jobs < 1:
-        raise InputError(f"--jobs is {jobs}; it must be at least 1")
-    cells, groups = {}, []
+    for name, count in (("--seeds", seeds), ("--jobs", jobs)):
+        if count is not None and count < 1:
+            raise InputError(f"{name} is {count}; it must be at least 1")
     points = _points(grid)
-    _check(path, points, data_dir)
-    for point, name in zip(points, _names(points), strict=True):
-        folders = [out / name / f"seed{seed}" for seed in range(seeds)]
-        for seed, folder in enumerate(folders):
-            cells[f"{name}/seed{seed}"] = (path, [*_words(point), f"--seed={seed}"], folder, data_dir)
-        groups.append((out / name, folders))
+    configs = _check(path, points, data_dir)
+    groups = {
+        out / name: {out / name / f"seed{seed}": replace(config, seed=seed) for seed in range(seeds)}
+        for config, name in zip(configs, _names(points), strict=True)
+    }
+    runs = {folder: config for group in groups.values() for folder, config in group.items()}
     with Writer(out):
         if not resume and {*os.listdir(out)} - {LOCK}:
             raise InputError(f"{out} already exists; pass --resume to go on with it, or another --out")
-        for file, words, folder, _ in cells.values():  # finished runs are kept, so they must be those asked for
-            config_file.refuse_another(config_file.read(file, words), folder)
-        run_parts(_run_cell, cells, "runs", jobs=jobs, ray=ray)
-        pages = []
-        for folder, folders in groups:
-            if seeds > 1:
-                write_json_atomic(folder / "seeds.json", _over_seeds(folders))
-                pages.append(report.compare(folders, folder))
+        for folder, config in runs.items():  # finished runs are kept, so they must be those asked for
+            config_file.refuse_another(config, folder)
+        left = {folder: config for folder, config in runs.items() if not (folder / "results.json").exists()}
+        outcomes = config_file.run_all(left, data_dir, resume=True, jobs=jobs, ray=ray)
+        done = [folder for folder in runs if not isinstance(outcomes.get(folder), Exception)]
+        undrawn = [folder for folder in done if not (folder / "report.html").exists()]
+        drawn = run_cells({folder: Cell(_page, (), folder) for folder in undrawn}, jobs=jobs)
+        tables, pages = [], []
+        for point, (place, group) in zip(points, groups.items(), strict=True):
+            whole = [folder for folder in group if folder in done]
+            tables += [tidy(read_results(folder), **dict(point)) for folder in whole]
+            if len(whole) > 1:
+                write_json_atomic(place / "seeds.json", _over_seeds(whole))
+                pages.append(report.compare(whole, place))
             else:
-                pages.append(folders[0] / "report.html")
-        return pages
+                pages += [folder / "report.html" for folder in whole]
+        if tables:
+            write_table(out / "table.parquet", pandas.concat(tables, ignore_index=True))
+        return Swept(pages, failure({folder: outcomes.get(folder) for folder in runs} | drawn))
 
 
 def _over_seeds(folders: Sequence[Path]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from spikelore.continual.unused_decay import (
 from spikelore.data import LabelledImages, findings, load, split
 from spikelore.data.noise import four_test_sets
 from spikelore.errors import InputError, check_whole
+from spikelore.experiments.execution import Execution
 from spikelore.experiments.findings import named, of_rates, told
 from spikelore.experiments.reproduce import PRESETS, Preset, label
 from spikelore.experiments.run_folder import RunFolder, versions
@@ -95,6 +96,7 @@ class DecayExperiment:
         published: as the authors' code does it.
         best: our own.
         l2_tau_ms: time constants of the L2-like baseline, each a training of its own.
+        execution: how it is run.
     """
 
     data: str = "mnist"
@@ -110,6 +112,7 @@ class DecayExperiment:
         default_factory=lambda: Setting(RateLIFConfig.best(), DecaySetting(period_images=_PERIOD_IMAGES))
     )
     l2_tau_ms: tuple[float, ...] = (2e6, 6e6, 2e7)
+    execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
         for name in ("train_per_class", "validation_per_class", "test_images", "epochs"):

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from spikelore.continual import fusion, importance
 from spikelore.data import LabelledImages, Splits, class_counts, findings, load, split
 from spikelore.errors import InputError, check_whole
+from spikelore.experiments.execution import Execution
 from spikelore.experiments.findings import named, of_first_spikes, told
 from spikelore.experiments.reproduce import PRESETS, Preset, label
 from spikelore.experiments.run_folder import RunFolder, versions
@@ -82,6 +83,7 @@ class FusionExperiment:
         size: features of the fused network; 0 for the size of one network.
         curve: sizes of the fused network, relative to one network, in the budget curve.
         presets: whose rows the results have, beside those of the single networks.
+        execution: how it is run.
     """
 
     sources: tuple[Source, ...] = (Source("mnist"), Source("letters"))
@@ -104,6 +106,7 @@ class FusionExperiment:
     size: int = 0
     curve: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
     presets: tuple[Preset, ...] = PRESETS
+    execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.sources) <= 26:

@@ -11,8 +11,7 @@ generator of their own; joint training tests the last network, theirs that of th
 import json
 import re
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,14 +32,15 @@ from spikelore.experiments.continual_run import (
     run_job,
     say_not_measured,
 )
-from spikelore.experiments.findings import named, per_class, told
+from spikelore.experiments.execution import Execution
+from spikelore.experiments.findings import named, noted, per_class, told
 from spikelore.experiments.job import Job
 from spikelore.experiments.job import lengthens as job_lengthens
 from spikelore.experiments.learner_settings import LearnerSettings, for_variant
 from spikelore.experiments.network_settings import OtherNetwork, network_class
-from spikelore.experiments.parallel import cores, run_parts
+from spikelore.experiments.parallel import Cell, cores
 from spikelore.experiments.reproduce import PRESETS, Preset
-from spikelore.experiments.run_folder import RunFolder, versions
+from spikelore.experiments.run_folder import RunFolder, read_results, versions
 from spikelore.experiments.stream_settings import Datasets, StreamSettings
 from spikelore.experiments.typed import changed, check_values, made, nested, plain
 from spikelore.files import load_tensors
@@ -67,6 +67,7 @@ class ReplayExperiment:
         learner: the method.
         memory: what the method may keep.
         measured_on: ``test`` images, or ``validation`` ones for choices.
+        execution: how it is run.
         variants: one learner for each, given by the values that differ, such as ``{"memory.images": 300}``; none
             for the one that is described above.
     """
@@ -81,6 +82,7 @@ class ReplayExperiment:
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
     measured_on: Literal["test", "validation"] = "test"
+    execution: Execution = field(default_factory=Execution)
     variants: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -189,34 +191,50 @@ def check(config: ReplayExperiment, data_dir: Path | None) -> None:
         Learning(replace(part.job.as_computed(), seed=config.seed), datasets, None)  # the seed decides nothing of this
 
 
-def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
-    """Run every learner; gather their rows, metrics and confusion matrices into ``folder`` and return the results."""
-    begun = time.monotonic()
-    parts = config.jobs()
-    names = part_names(parts)
-    jobs = {name: part.job.as_computed() for name, part in zip(names, parts, strict=True)}
-    datasets = Datasets(data_dir)
+def parts(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Cell]:
+    """Return the runs of the learners that have not finished, in their folders under ``parts``; those alike are one.
+
+    Raises:
+        InputError: a learner could not begin, or go on.
+    """
+    jobs, datasets = _jobs(config), Datasets(data_dir)
     _say_what_is_learned(jobs, folder)
     if len(jobs) > 1:  # the last one's fault is not to be found after hours of the others
         for name, job in jobs.items():
             check_job(replace(job, seed=config.seed), folder.path / "parts" / name, datasets)
-    facts = _facts(parts, datasets)
-    rows = _run_jobs(jobs, folder, datasets)
+    told(_facts(config.jobs(), datasets).get("notes", ()))
+    of = config.execution
+    return {
+        name: Cell(run_job, (job, datasets, of.loggers), folder.path / "parts" / name, of.cores)
+        for name, job in jobs.items()
+        if not finished(job, folder.path / "parts" / name)
+    }
+
+
+def _jobs(config: ReplayExperiment) -> dict[str, Job]:
+    every = config.jobs()
+    return {name: part.job.as_computed() for name, part in zip(part_names(every), every, strict=True)}
+
+
+def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
+    """Gather every learner's row, metrics and confusion matrices into ``folder`` and return the results."""
+    parts = config.jobs()
+    names = part_names(parts)
+    rows = {name: read_results(folder.path / "parts" / name) for name in dict.fromkeys(names)}
     say_not_measured(list(dict.fromkeys(task for row in rows.values() for task in row.get("not_measured", ()))))
     arrays = {}
     for number, name in enumerate(names):
         found, _ = load_tensors(folder.path / "parts" / name / "arrays.safetensors")
         arrays |= {f"{title}/{number}": array for title, array in found.items()}
     folder.write_arrays(arrays)
-    _gather_metrics(folder, list(jobs))
-    wall = time.monotonic() - begun
+    _gather_metrics(folder, list(rows))
     return {
         "experiment": "replay",
         "seed": config.seed,
-        "seconds": round(max(wall, sum(row["seconds"] for row in rows.values()) / min(cores(), len(rows))), 1),
+        "seconds": round(sum(row["seconds"] for row in rows.values()) / min(cores(), len(rows)), 1),
         "data": list(dict.fromkeys(part.job.data for part in parts)),
         "versions": versions(),
-        **facts,
+        **_facts(parts, Datasets(data_dir)),
         "rows": [_row(part, rows[name]) for name, part in zip(names, parts, strict=True)],
         **({"tasks": _tasks(*rows.values())} if len(rows) == 1 else {}),
     }
@@ -254,19 +272,7 @@ def _facts(parts: Sequence[Part], datasets: Datasets) -> dict[str, Any]:
         counts = {"train": per_class(dataset.train), "test": per_class(dataset.test)}
         drawn.append({"data": data, **counts, **named(dataset)})
         notes += findings(dataset)
-    return {"images_per_class": drawn, **told(notes)}
-
-
-def _run_jobs(jobs: dict[str, Job], folder: RunFolder, datasets: Datasets) -> dict[str, dict[str, Any]]:
-    """Run jobs in their folders under ``parts``; return the row of each."""
-    return run_parts(
-        _run_part, {name: (job, folder.path / "parts" / name, datasets) for name, job in jobs.items()}, "learners"
-    )
-
-
-def _run_part(job: Job, path: Path, datasets: Datasets, tell: Callable[[float], None]) -> dict[str, Any]:
-    """Run one job and tell what share of its images is learned."""
-    return run_job(job, path, datasets, lambda done, of: tell(min(done / max(of, 1), 1.0)))
+    return {"images_per_class": drawn, **noted(notes)}
 
 
 def evaluate(
