@@ -292,7 +292,10 @@ def test_on_paper_everything_is_light_and_as_wide_as_the_sheet(browser: Any, pag
     )
     assert colour == "rgb(255, 255, 255)"
     assert shown == 0
-    widths = browser.execute_script(
-        "return [...document.querySelectorAll('figure svg')].map((svg) => svg.getBoundingClientRect().right)"
+    upright, sideways = browser.execute_script(
+        "return [false, true].map((wide) => Math.max(0, ...[...document.querySelectorAll('figure svg, table')].filter("
+        "(one) => wide === (one.localName === 'table' && one.closest('.wide') !== null))"
+        ".map((one) => one.getBoundingClientRect().right)))"
     )
-    assert max(widths) <= 700
+    assert 200 < upright <= 700
+    assert sideways <= 1000  # on a sheet of its own that lies on its side

@@ -349,8 +349,8 @@ def _comparison(results: Row, comparison: list[Row]) -> Drawing:
     return Drawing(
         "comparison",
         "Scores and importances",
-        "Accuracy in %, dark is good: rows are data-free scales between networks, columns what is kept; a "
-        "good row is dark on every data set, not on one. Templates: consolidated networks, by correlation.",
+        "Accuracy in %, full blue is good: rows are data-free scales between networks, columns what is kept; a "
+        "good row is blue on every data set, not on one. Templates: consolidated networks, by correlation.",
         figure,
     )
 

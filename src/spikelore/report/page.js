@@ -102,8 +102,9 @@ for (const chart of document.querySelectorAll("[data-marks]")) {
   });
 }
 
-/** Whether there is more than fits is said in words too. */
+/** Whether there is more than fits is said in words too; on paper, where nothing scrolls, such a table is small. */
 const sizes = new ResizeObserver((entries) => {
+  if (matchMedia("print").matches) return;
   for (const { target } of entries) target.parentElement.classList.toggle("wide", target.scrollWidth > target.clientWidth);
 });
 for (const part of document.querySelectorAll(".scroll")) sizes.observe(part);

@@ -200,10 +200,7 @@ def _against_memory(rows: list[Row]) -> Drawing:
             style.percent_axis(panel, "y", least)
             _without_memory(panel, mine)
         line[0].set_ylabel("average accuracy at the end")
-    lines = [line for axes in grid.ravel() for line in axes.get_lines() if str(line.get_label()) in names]
-    lines.sort(key=lambda line: line.get_markerfacecolor() != "white")  # of one name, a filled one stays
-    handles = {name: line for name in names for line in lines if line.get_label() == name}
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)
+    style.legend(figure, [*grid.ravel()])
     return Drawing(
         "memory",
         "Accuracy against memory",

@@ -102,7 +102,7 @@ def legend(figure: Figure, axes: Sequence[Axes]) -> None:
         handles, labels = panel.get_legend_handles_labels()
         found.update(zip(labels, handles, strict=True))
     if found and len(found) <= _TOLD:
-        columns = int(12 * figure.get_figwidth() / (7 + max(map(len, found))))
+        columns = int(14 * figure.get_figwidth() / (7 + max(map(len, found))))
         columns = min(len(found), max(1, columns))
         figure.set_figheight(figure.get_figheight() + 0.2 * (-(-len(found) // columns) - 1))
         figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)

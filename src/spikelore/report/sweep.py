@@ -35,7 +35,8 @@ def _text(row: Row, name: str, *, fraction: bool) -> str:
     value = row.get(name, "")
     if not isinstance(value, Spread):
         return str(value)
-    shown = [value.mean, value.deviation][: 2 if value.deviation > 0 else 1]
+    several = len(value.values) > 1 if fraction else value.deviation > 1e-9 * abs(value.mean)  # but for rounding
+    shown = [value.mean, value.deviation][: 1 + several]
     return " ± ".join(f"{100 * each:.1f}" if fraction else number(each) for each in shown)
 
 
