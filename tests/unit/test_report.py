@@ -95,6 +95,7 @@ def test_tables_are_also_files_for_a_paper(page: Path):
     assert fused["mean"].tolist() == [85.1]
     assert fused["kept by"].tolist() == ["spread"]
     assert "fused & spread & correlation & 6 & 84.6" in (tables / "accuracy-on-the-test-sets.tex").read_text()
+    assert r"\begin{tabular}{lrrrrrrr}" in (tables / "training.tex").read_text()
     detail = pandas.read_csv(tables / "every-score-with-every-importance.csv")
     assert detail["activity, detail"].tolist() == ["5.0 / 6.0", "15.0 / 16.0"]
 

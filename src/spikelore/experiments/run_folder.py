@@ -2,7 +2,7 @@
 
 ``config.yaml`` (resolved; reruns the run), ``environment.json``, ``metrics.jsonl`` (appended as it runs),
 ``checkpoints/*.safetensors``, ``arrays.safetensors`` (what the figures draw), ``results.json``, ``table.parquet``
-(its rows), ``figures/`` and ``report.html``. While it is written to, ``.lock`` says by whom.
+(its rows), ``figures/``, ``tables/`` and ``report.html``. While it is written to, ``.lock`` says by whom.
 
 On one machine the same configuration gives the same bytes, but for the measured ``seconds`` in ``results.json``, in
 ``table.parquet``, in ``checkpoints/state.safetensors`` and in the page, and what ``environment.json`` says of versions

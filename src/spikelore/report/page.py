@@ -86,9 +86,10 @@ class Table:
             for part, values in (("deviation", deviations), ("detail", [cell.detail for cell in cells])):
                 if any(values):
                     plain[f"{title}, {part}"] = values
+        aligned = "l" * (len(headings) + self.text_columns) + "r" * (len(self.columns) - self.text_columns)
         return {
             "csv": pandas.DataFrame(plain).to_csv(index=False, lineterminator="\n"),
-            "tex": pandas.DataFrame(told).to_latex(index=False, escape=True),
+            "tex": pandas.DataFrame(told).to_latex(index=False, escape=True, column_format=aligned),
         }
 
 
