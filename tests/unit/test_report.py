@@ -157,6 +157,16 @@ def test_names_from_files_are_shown_not_run(tmp_path: Path):
     assert r"a\$b\_c" in (tmp_path / "run/tables/accuracy-on-the-test-sets.tex").read_text()
 
 
+def test_what_cannot_be_shown_is_replaced(tmp_path: Path):
+    run = make_run(tmp_path / "run", data=("\x1b[31mred\x00", "a\nb\ud800\u202e"), extras=False)
+    text = write(run).read_text()
+    assert "\ufffd[31mred\ufffd" in words(run / "report.html")
+    assert "a b\ufffd\ufffd" in words(run / "report.html")
+    for file in (*(run / "figures").glob("*.svg"), *(run / "tables").iterdir()):
+        text += file.read_text()
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", text)
+
+
 def test_correlation_is_numpys():
     rng = np.random.default_rng(3)
     x = rng.normal(size=50)

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from spikelore import plain_yaml
-from spikelore.errors import InputError
+from spikelore.errors import InputError, printable
 from spikelore.files import load_tensors
 
 Row = dict[str, Any]
@@ -63,6 +63,15 @@ def read_results(path: Path) -> Row:
     return _read(path / "results.json", lambda text: [json.loads(text)])[1][0]
 
 
+def _printable(value: Any) -> Any:
+    """Return a value read from JSON with nothing in its texts that a page, a figure or a terminal cannot show."""
+    if isinstance(value, str):
+        return printable(value.replace("\n", " "))
+    if isinstance(value, dict):
+        return {_printable(name): _printable(each) for name, each in value.items()}
+    return [*map(_printable, value)] if isinstance(value, list) else value
+
+
 def read(path: Path) -> Run:
     """Read a run folder.
 
@@ -78,13 +87,13 @@ def read(path: Path) -> Run:
         raise InputError(
             f"{path} is no run folder (no results.json in it), nor one of a sweep; name the folder of a finished run"
         )
-    results = read_results(path)
+    results = _printable(read_results(path))
     config_text, (config,) = _read(path / "config.yaml", lambda text: [plain_yaml.parse(text, "config.yaml")])
     _, (environment,) = _read(path / "environment.json", lambda text: [json.loads(text)])
     lines, tensors = path / "metrics.jsonl", path / "arrays.safetensors"
     metrics = _read(lines, lambda text: [*map(json.loads, text.splitlines())])[1] if lines.exists() else []
     arrays = load_tensors(tensors)[0] if tensors.exists() else {}
-    return Run(path, results, config_text, config, environment, metrics, arrays)
+    return Run(path, results, config_text, config, _printable(environment), _printable(metrics), arrays)
 
 
 def of_sweep(path: Path) -> tuple[list[Path], int]:
