@@ -36,6 +36,8 @@ def test_a_sweeps_runs_are_found_in_the_order_of_their_numbers(tmp_path: Path):
     ]
     assert unfinished == 1
     assert of_sweep(home / "memory.images=20/seed2") == ([], 0)
+    replay_run(tmp_path / "others" / "one")
+    assert of_sweep(tmp_path / "others") == ([], 0)
     text = write(home).read_text()
     assert "4 runs at 2 points of a grid; 1 more have not finished and are left out." in text
 

@@ -99,12 +99,11 @@ def read(path: Path) -> Run:
 def of_sweep(path: Path) -> tuple[list[Path], int]:
     """Return the folders of a sweep's finished runs, in the order of their names, and the number of unfinished ones.
 
-    A folder that holds a run itself, or nothing of the kind, has none.
+    They are named after their seeds. A folder that holds a run itself, or nothing of the kind, has none.
     """
     if (path / "config.yaml").exists() or (path / "results.json").exists():
         return [], 0
-    files = [file for depth in ("*", "*/*", "*/*/*") for file in path.glob(f"{depth}/config.yaml")]
-    found = {file.parent for file in files if "parts" not in file.relative_to(path).parts}  # a run's own
+    found = {file.parent for depth in ("", "*/", "*/*/") for file in path.glob(f"{depth}seed[0-9]*/config.yaml")}
     done = [folder for folder in found if (folder / "results.json").exists()]
 
     def place(folder: Path) -> list[str | int]:
