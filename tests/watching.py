@@ -41,7 +41,7 @@ def _without_seconds(file: Path) -> bytes:
         return pandas.read_parquet(file).drop(columns="seconds", errors="ignore").to_json().encode()
     if file.suffix == ".json":
         return json.dumps(_less(json.loads(file.read_bytes()))).encode()
-    shown = rb"\d+ (s|min)\b" if file.name == "report.html" else rb'"seconds": [0-9.]+'
+    shown = rb"(\d+ (s|min|h)\b ?)+" if file.name == "report.html" else rb'"seconds": [0-9.]+'
     return re.sub(shown, b"", file.read_bytes())
 
 

@@ -456,8 +456,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _report_parser() -> _Parser:
-    parser = _Parser("report", description="Write a run's report again, or one report that compares several runs.")
-    parser.add_argument("runs", type=_path, nargs="+", help="run folders")
+    parser = _Parser("report", description="Write the report of a run or a sweep again, or one that compares several.")
+    parser.add_argument("runs", type=_path, nargs="+", help="folders of runs or sweeps")
     parser.add_argument("--out", type=_path, default=Path("comparison"), help="folder of a comparison")
     _add_common(parser)
     return parser

@@ -421,7 +421,9 @@ def test_variants_become_rows_reports_and_networks_that_can_be_asked_again(tmp_p
     page = report.write(path).read_text()
     assert "Each task" in page
     assert "Confusion over time" in page
-    assert {file.name for file in (path / "figures").glob("*.png")} == {"arrival.png", "memory.png", "confusion.png"}
+    assert {file.name for file in (path / "figures").glob("*.pdf")} == {
+        "arrival.pdf", "memory.pdf", "energy.pdf", "confusion.pdf",
+    }  # fmt: skip
 
 
 def test_published_numbers_stand_beside_ours():

@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import html
 import json
 import math
 import re
@@ -5,106 +8,16 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas
 import pytest
-import yaml
 
-from spikelore.coding.rank_order import RankOrderConfig
+from run_folders import fusion_run as make_run
 from spikelore.errors import InputError
-from spikelore.files import save_tensors, write_json_atomic
 from spikelore.report import compare, write
 from spikelore.report.fusion import correlation
 from spikelore.report.over_runs import Spread, over_runs
-from spikelore.report.page import duration, read
-
-CLASSES = (0, 1, 7)
-UNITS = 6
-FILTERS = [{"size": one.size, "sigma_1": one.sigma_1, "sigma_2": one.sigma_2} for one in RankOrderConfig().filters]
-
-
-def row(name: str, letters: str, base: float, importance=None, score="raw", preset="published", features=UNITS):
-    values = {letter: round(base + 0.01 * n, 5) for n, letter in enumerate(letters)}
-    mean = round(sum(values.values()) / len(values), 5)
-    known = {"name": name, "preset": preset, "importance": importance, "score": score}
-    return {**known, **values, "mean": mean, "silent": 0.0, "features": features}
-
-
-def fused(letters: str, base: float, preset: str, features=UNITS):
-    kept = {"published": ("top fraction", "raw"), "best": ("spread", "correlation")}[preset]
-    return row("fused", letters, base, *kept, preset, features)
-
-
-def make_run(folder: Path, *, seed=0, shift=0.0, data=("digits", "letters"), silent=0, extras=True) -> Path:
-    """Write a run folder as the fusion experiment leaves it, small; ``extras`` are metrics and arrays."""
-    rng = np.random.default_rng(seed)
-    letters = "abc"[: len(data)]
-    both = len(data) * UNITS
-    rows = [row(f"network {letter}", letters, 0.4 + shift) for letter in letters]
-    rows += [
-        row("bagging", letters, 0.7123 + shift, features=both),
-        fused(letters, 0.6234 + shift, "published"),
-    ]
-    rows += [row("bagging", letters, 0.8111 + shift, None, "correlation", "best", both)]
-    rows += [fused(letters, 0.8456 + shift, "best")]
-    comparison = [
-        row(
-            "bagging" if kept is None else "fused",
-            letters,
-            0.1 * n + 0.05 * m + shift,
-            kept,
-            score,
-            "comparison",
-        )
-        for n, score in enumerate(("raw", "correlation"))
-        for m, kept in enumerate(("top fraction", "activity", None))
-    ]
-    curve = [fused(letters, 0.5 + 0.02 * size, preset, size) for size in (3, 6, 12) for preset in ("published", "best")]
-    training = [
-        {
-            "network": letter, "best_epoch": 2, "train": 0.9712 + shift, "validation": 0.96, "test": 0.9333,
-            "silent": 0.0, "test_last_epoch": 0.95, "train_last_epoch": 0.97,
-        }
-        for letter in letters
-    ]  # fmt: skip
-    results = {
-        "experiment": "fusion", "seed": seed, "seconds": 85.3, "data": list(data),
-        "versions": {"python": "3.11.7", "numpy": "2.4.6"}, "rows": rows, "comparison": comparison,
-        "curve": curve, "training": training,
-    }  # fmt: skip
-    write_json_atomic(folder / "results.json", results)
-    write_json_atomic(folder / "environment.json", {"versions": {}, "platform": "Linux-test", "cores": 2})
-    network = {"coding": {"filters": FILTERS}, "layer_1": {"pool": 2}, "layer_2": {"pool": 3}}
-    config = {"experiment": "fusion", "seed": seed, "network": network}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    if extras:
-        lines = [
-            {"stage": "decision", "network": letter, "epoch": epoch, "train": 0.3 * epoch,
-             "validation": 0.2 * epoch, "silent": silent / 100, **({"first": 0.1} if letter != "a" else {})}
-            for letter in letters for epoch in (1, 2, 3)
-        ]  # fmt: skip
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        save_tensors(folder / "arrays.safetensors", make_arrays(rng, letters, silent), {})
-    return folder
-
-
-def make_arrays(rng: np.random.Generator, letters: str, silent: int) -> dict[str, np.ndarray]:
-    def weights(*shape: int) -> np.ndarray:
-        return rng.uniform(0.2, 0.8, shape).astype(np.float32)
-
-    arrays = {"weights_1": weights(5, 6, 5, 5), "weights_2": weights(7, 5, 3, 3)}
-    for letter in letters:
-        arrays[f"activity/{letter}"] = rng.integers(0, 40, UNITS).astype(np.float64)
-        arrays[f"unit_weights/{letter}"] = weights(UNITS, 7, 5, 5)
-        arrays[f"unit_classes/{letter}"] = np.repeat(CLASSES, UNITS // len(CLASSES))
-        for kind in ("full_sum", "top_fraction", "spread"):
-            arrays[f"{kind}/{letter}"] = rng.uniform(1, 2, UNITS)
-        for name in (f"network {letter}", "fused"):
-            counts = rng.integers(0, 30, (len(CLASSES), len(CLASSES) + 1))
-            counts[:, -1] = silent
-            counts[1] = 0
-            arrays[f"confusion/{name} on {letter}"] = counts
-            arrays[f"classes/{name} on {letter}"] = np.array(CLASSES)
-    return arrays
-
+from spikelore.report.page import duration
+from spikelore.report.runs import read
 
 FIGURES = {
     "activity_full_sum", "activity_histogram", "activity_spread", "activity_top_fraction", "budget",
@@ -112,15 +25,14 @@ FIGURES = {
 }  # fmt: skip
 
 
-def png_size(path: Path) -> tuple[int, int]:
-    head = path.read_bytes()[:24]
-    assert head[:8] == b"\x89PNG\r\n\x1a\n"
-    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+def svg_size(path: Path) -> tuple[float, float]:
+    width, height = re.search(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"', path.read_text()).groups()  # type: ignore[union-attr]
+    return float(width), float(height)
 
 
 def words(page: Path) -> str:
-    """Return the page without its pictures."""
-    return re.sub(r"base64,[A-Za-z0-9+/=]+", "", page.read_text())
+    """Return the page without its figures."""
+    return re.sub(r"<svg .*?</svg>", "", page.read_text(), flags=re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -132,14 +44,60 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_write_draws_every_figure_and_a_page_that_needs_no_other_file(page: Path):
     assert page.name == "report.html"
     figures = page.parent / "figures"
-    expected = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    expected = {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf")}
     assert {path.name for path in figures.iterdir()} == expected
     for name in FIGURES:
-        width, height = png_size(figures / f"{name}.png")
-        assert 880 <= width <= 1520
-        assert 150 <= height <= 1800
-    assert page.read_text().count("data:image/png;base64,") == len(FIGURES)
-    assert not re.search(r"https?:|<script|<link|src=\"(?!data:)|url\(", words(page))
+        width, height = svg_size(figures / f"{name}.svg")
+        assert 420 <= width <= 730
+        assert 70 <= height <= 870
+        assert (figures / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
+    text = page.read_text()
+    assert text.count("<svg ") == text.count("data-marks=") == len(FIGURES)
+    assert not re.search(r"https?://|<link|src=|href=\"(?!#|data:)|url\((?!#)", text)
+    assert text.count("<script") == 1
+
+
+def test_the_only_script_is_the_one_whose_digest_the_page_allows(page: Path):
+    text = page.read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src &#39;sha256-{digest}&#39;" in text
+    assert "default-src &#39;none&#39;" in text
+
+
+def test_ids_of_figures_are_told_apart(page: Path):
+    ids = re.findall(r'\bid="([^"]*)"', page.read_text())
+    assert len(ids) == len(set(ids)) > 100
+    assert {*re.findall(r'(?:href="#|url\(#)([^")]*)', page.read_text())} <= set(ids)
+
+
+def test_figures_tell_their_values(page: Path):
+    found = re.findall(r'aria-label="([^"]*)" data-marks="([^"]*)"', page.read_text())
+    told = {title: [text for _, _, text in json.loads(html.unescape(marks))] for title, marks in found}
+    assert len(told) == len(FIGURES)
+    assert (
+        "fused, mean\naccuracy: 56.5 %\nfeatures of the fused network: 3" in told["How small the fused network may be"]
+    )
+    assert "45.5 %\ncorrelation\nactivity" not in told["Scores and importances"]
+    assert "15.5 %\ncorrelation\nactivity" in told["Scores and importances"]
+    assert "validation\nshare of images: 40.0 %\nepoch: 2" in told["Learning the decision layer"]
+    assert len(told["Which classes are confused"]) == 4 * 2 * 3
+    assert told["What layer 1 learned"] == []
+    assert all(len(each) < 5000 for each in told.values())
+
+
+def test_tables_are_also_files_for_a_paper(page: Path):
+    tables = page.parent / "tables"
+    names = {"accuracy-on-the-test-sets", "training", "every-score-with-every-importance"}
+    assert {path.name for path in tables.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("csv", "tex")}
+    rows = pandas.read_csv(tables / "accuracy-on-the-test-sets.csv", keep_default_na=False)
+    fused = rows[(rows["network"] == "fused") & (rows["group"] == "Best preset")]
+    assert fused["mean"].tolist() == [85.1]
+    assert fused["kept by"].tolist() == ["spread"]
+    assert "fused & spread & correlation & 6 & 84.6" in (tables / "accuracy-on-the-test-sets.tex").read_text()
+    assert r"\begin{tabular}{lrrrrrrr}" in (tables / "training.tex").read_text()
+    detail = pandas.read_csv(tables / "every-score-with-every-importance.csv")
+    assert detail["activity, detail"].tolist() == ["5.0 / 6.0", "15.0 / 16.0"]
 
 
 def test_the_page_shows_the_numbers_of_the_results(page: Path):
@@ -156,8 +114,8 @@ def test_the_page_shows_the_numbers_of_the_results(page: Path):
 def test_writing_again_gives_the_same_bytes_and_leaves_settings_alone(tmp_path: Path):
     settings = dict(mpl.rcParams)
     page = write(make_run(tmp_path / "run", extras=False))
-    files = [page, *sorted((page.parent / "figures").iterdir())]
-    assert len(files) == 5
+    files = [page, *sorted((page.parent / "figures").iterdir()), *sorted((page.parent / "tables").iterdir())]
+    assert len(files) == 11
     before = [path.read_bytes() for path in files]
     write(page.parent)
     assert [path.read_bytes() for path in files] == before
@@ -192,9 +150,21 @@ def test_without_metrics_and_arrays_the_tables_and_their_figures_remain(tmp_path
 
 
 def test_names_from_files_are_shown_not_run(tmp_path: Path):
-    text = words(write(make_run(tmp_path / "run", data=("<script>$x", "a$b_c"), extras=False)))
-    assert "<script>" not in text
-    assert "&lt;script&gt;$x" in text
+    page = write(make_run(tmp_path / "run", data=("<script>$x", "a$b_c"), extras=False))
+    assert "<script>$x" not in page.read_text()
+    assert "&lt;script&gt;$x" in words(page)
+    assert "&lt;script&gt;$x" in page.read_text().partition("<svg ")[2].partition("</svg>")[0]
+    assert r"a\$b\_c" in (tmp_path / "run/tables/accuracy-on-the-test-sets.tex").read_text()
+
+
+def test_what_cannot_be_shown_is_replaced(tmp_path: Path):
+    run = make_run(tmp_path / "run", data=("\x1b[31mred\x00", "a\nb\ud800\u202e"), extras=False)
+    text = write(run).read_text()
+    assert "\ufffd[31mred\ufffd" in words(run / "report.html")
+    assert "a b\ufffd\ufffd" in words(run / "report.html")
+    for file in (*(run / "figures").glob("*.svg"), *(run / "tables").iterdir()):
+        text += file.read_text()
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", text)
 
 
 def test_correlation_is_numpys():
@@ -279,6 +249,15 @@ def test_a_folder_that_is_no_run_and_one_that_has_not_finished(tmp_path: Path):
         ),
         ("config.yaml", "a: [", r"config.yaml is broken \("),
         ("metrics.jsonl", '{"stage": ', r"metrics.jsonl is broken \("),
+        (
+            "results.json",
+            '{"experiment": "fusion"}',
+            r"holds other things than a run of fusion leaves \(KeyError: 'data'\)",
+        ),
+        ("results.json", '{"experiment": "decay", "data": 3}', "holds other things than a run of decay leaves"),
+        ("results.json", "[" * 100_000, r"results.json is broken \(.*recursion"),
+        ("metrics.jsonl", "[1]", "metrics.jsonl is broken: it holds no table"),
+        ("arrays.safetensors", "", r"arrays.safetensors"),
         ("environment.json", None, "has no environment.json, so it is no complete run"),
         ("arrays.safetensors", "nonsense", r"arrays.safetensors is broken"),
     ],

@@ -3,67 +3,12 @@
 import numpy as np
 import pytest
 
+from run_folders import DECAY_NETWORK as NETWORK
+from run_folders import decay_arrays as arrays
+from run_folders import decay_metrics as metrics
+from run_folders import decay_results as results
 from spikelore.report import decay, style
-from spikelore.report.page import Run
-
-SETS = ("white", "blurred", "known", "unknown")
-NETWORK = {
-    "weight_max": 0.05, "dt_ms": 0.5, "active_ms": 20.0, "threshold_mode": "hold", "threshold_rest_mv": -52.0,
-}  # fmt: skip
-
-
-def results(scale=1.0):
-    spikes = {"white": 1000, "blurred": 2000, "known": 400, "unknown": 300}
-    left = {"white": 0.0, "blurred": 0.002, "known": 0.9, "unknown": 0.5}
-    after = {name: round(scale * spikes[name] * left[name]) for name in SETS}
-    shares = {"accuracy": 0.9, "validation": 0.9, "unrecognised": 0.01, "faded": 0.1}
-    return {
-        "experiment": "decay",
-        "data": ["mnist 7,4", "unknown 9"],
-        "seed": 0,
-        "rows": [
-            {
-                "preset": "best", "method": "unused decay, online", "set": name, "spikes_without": spikes[name],
-                "spikes_with": after[name], "left": after[name] / spikes[name],
-            }
-            for name in SETS
-        ],
-        "accuracy": [
-            {"preset": "best", "decay": "without", "accuracy": 0.9, "unrecognised": 0.01},
-            {"preset": "best", "decay": "with", "accuracy": 0.95, "unrecognised": 0.02},
-        ],
-        "methods": [
-            {"preset": "best", "method": "none", "spikes": spikes, **shares},
-            {"preset": "best", "method": "unused decay, online", "spikes": after, **shares, "accuracy": 0.95},
-        ],
-    }  # fmt: skip
-
-
-def arrays():
-    rng = np.random.default_rng(0)
-    kept = {"best/classes": np.array([7, 7, 4, 4]), "best/shape": np.array([3, 3]), "best/label": np.array([4])}
-    kept["best/fired"] = np.array([1, 5, 9, 2])
-    for when in ("without", "with"):
-        kept[f"best/weights/{when}"] = rng.uniform(0, 0.05, (9, 4))
-        for image in ("known", "white"):
-            stem = f"best/{image}/{when}"
-            silent = image == "white" and when == "with"
-            kept[f"{stem}/input_spikes"] = np.array([[1, 0], [7, 8]])
-            kept[f"{stem}/exc_spikes"] = np.empty((0, 2), np.int64) if silent else np.array([[5, 2], [20, 2], [9, 0]])
-            kept[f"{stem}/inh_spikes"] = kept[f"{stem}/exc_spikes"]
-            kept[f"{stem}/time_ms"] = np.arange(20.0)
-            kept[f"{stem}/exc_potential_mv"] = rng.uniform(-65, -52, (20, 4))
-            kept[f"{stem}/adaptive_threshold_mv"] = rng.uniform(-52, -45, (20, 4))
-    return kept
-
-
-def metrics():
-    shares = {"train": 0.5, "silent": 0.0, "mean_weight": 0.02, "faded": 0.1, "histogram": [3, 2, 1, 0]}
-    return [
-        {"training": name, "images": images, **shares}
-        for name in ("best_without", "best_with", "best_l2_6e+06")
-        for images in (500, 1000)
-    ]
+from spikelore.report.runs import Run
 
 
 def run(scale=1.0, **changes):
@@ -112,7 +57,7 @@ def test_every_promised_figure_is_drawn():
         "spikes", "weights", "weights_training", "training", "raster", "threshold",
     ]  # fmt: skip
     for drawing in content.drawings:
-        assert len(style.files(drawing.figure)["png"]) > 5000
+        assert len(style.files(drawing.figure)["pdf"]) > 5000
     weights = next(drawing for drawing in content.drawings if drawing.name == "weights").figure
     assert [axes.get_title() for axes in weights.axes if axes.get_title()] == [
         "class 7, neuron 1", "class 4, neuron 2",

@@ -9,8 +9,9 @@ import pytest
 
 from spikelore import folders
 from spikelore.errors import InputError, SpikeloreError
-from spikelore.experiments.run_folder import RunFolder, read_results
+from spikelore.experiments.run_folder import RunFolder
 from spikelore.files import save_tensors, write_bytes_atomic, write_json_atomic
+from spikelore.report.runs import read_results
 
 CONFIG = {"seed": 1, "network": {"units": 4, "rates": [0.1, 0.2]}}
 
@@ -281,7 +282,9 @@ def test_results_and_states_of_another_form_get_a_sentence(tmp_path):
         assert read_results(tmp_path) == {"accuracy": 0.5}
         for text, says in (('{"accur', "is broken"), ("[1]", "holds no table"), ("[" * 100_000, "nested too deeply")):
             (tmp_path / "results.json").write_text(text)
-            with pytest.raises(InputError, match=rf"results.json .*{says}.*; delete it and go on with --resume"):
+            with pytest.raises(
+                InputError, match=rf"results.json .*{says}.*; restore it, or delete it and go on with --resume"
+            ):
                 read_results(tmp_path)
         for metadata in ({}, {"progress": "["}, {"progress": "3"}, {"progress": "{}"}, {"progress": '[{"lines": 1}]'}):
             save_tensors(folder.checkpoint("state"), {}, metadata)

@@ -2,7 +2,7 @@
 
 ``config.yaml`` (resolved; reruns the run), ``environment.json``, ``metrics.jsonl`` (appended as it runs),
 ``checkpoints/*.safetensors``, ``arrays.safetensors`` (what the figures draw), ``results.json``, ``table.parquet``
-(its rows), ``figures/`` and ``report.html``. While it is written to, ``.lock`` says by whom.
+(its rows), ``figures/``, ``tables/`` and ``report.html``. While it is written to, ``.lock`` says by whom.
 
 On one machine the same configuration gives the same bytes, but for the measured ``seconds`` in ``results.json``, in
 ``table.parquet``, in ``checkpoints/state.safetensors`` and in the page, and what ``environment.json`` says of versions
@@ -31,7 +31,6 @@ from spikelore.files import (
     append_text,
     load_tensors,
     parse_json,
-    read_json,
     refuse_link,
     remove,
     save_tensors,
@@ -39,6 +38,7 @@ from spikelore.files import (
     write_text_atomic,
 )
 from spikelore.folders import LOCK, Writer
+from spikelore.report.runs import read_results as read_results
 
 _LIBRARIES = ("numpy", "numba", "scipy", "torch")
 _STATE = "state"
@@ -297,20 +297,6 @@ def refuse_another(
     raise InputError(
         f"{path} was run with another configuration ({changed}); resume with the same one, or choose another --out"
     )
-
-
-def read_results(path: Path) -> dict[str, Any]:
-    """Return ``results.json`` of a run's folder.
-
-    Raises:
-        InputError: it cannot be read, or holds something else.
-    """
-    file = path / "results.json"
-    try:
-        return read_json(file, "a run's results")
-    except (OSError, InputError) as error:
-        reason = str(error) if isinstance(error, InputError) else f"{file} cannot be read ({error.strerror})"
-        raise InputError(f"{reason}; delete it and go on with --resume") from error
 
 
 def _remove_halves(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Figures and an HTML page from a run folder alone.
+"""Figures, tables and an HTML page from the folders of runs alone.
 
 Example:
     >>> from pathlib import Path
@@ -8,11 +8,13 @@ Example:
 """
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from spikelore.errors import InputError, SpikeloreError, shortened
+from spikelore.report.runs import Run, of_sweep, read
 
 _FOLDERS = ("mkdir -p failed", "%s is not a writable directory", "Matplotlib created a temporary cache directory")
 # Where it has no folder of its own, Matplotlib goes on in a temporary one and tells so at length at its import.
@@ -25,20 +27,28 @@ _REPORTS = ("fusion", "decay", "replay")
 
 
 def _write(folder: Path, paths: Sequence[Path]) -> Path:
-    from spikelore.report import page, style  # Matplotlib is slow to load, and tables need none of it
+    """Write the page of runs of one kind, or of sweeps, into ``folder``."""
+    from spikelore.report import page, style, sweep  # Matplotlib is slow to load, and tables need none of it
 
-    runs = [page.read(path) for path in paths]
-    for other in runs[1:]:
+    swept = {path: of_sweep(path) for path in paths}
+    whole = any(found for found, _ in swept.values())
+    runs = {run: read(run) for path, (found, _) in swept.items() for run in (found or [path])}
+    first, *others = runs
+    for other in others:
         for key in ("experiment", "data"):
-            ours, theirs = runs[0].results.get(key), other.results.get(key)
+            ours, theirs = (runs[one].results.get(key) for one in (first, other))
             if ours != theirs:
-                raise InputError(f"{paths[0]} and {other.path} cannot be averaged: {key} is {ours!r} and {theirs!r}")
-    name = runs[0].results.get("experiment")
+                raise InputError(f"{first} and {other} cannot be averaged: {key} is {ours!r} and {theirs!r}")
+    name = runs[first].results.get("experiment")
     if name not in _REPORTS:
-        raise InputError(f"{paths[0]} is a run of experiment {name!r}; there are reports for: {', '.join(_REPORTS)}")
+        raise InputError(f"{first} is a run of experiment {name!r}; there are reports for: {', '.join(_REPORTS)}")
     try:
         with style.applied():
-            return page.write_page(folder, import_module(f"spikelore.report.{name}").content(runs), runs)
+            if whole:
+                content = sweep.content(_points(swept, runs), sum(unfinished for _, unfinished in swept.values()))
+            else:
+                content = import_module(f"spikelore.report.{name}").content([*runs.values()])
+            return page.write_page(folder, content, [*runs.values()])
     except (SpikeloreError, OSError, MemoryError):
         raise
     except Exception as error:  # all that is drawn comes out of the runs' files: they are not as runs leave them
@@ -49,11 +59,22 @@ def _write(folder: Path, paths: Sequence[Path]) -> Path:
         ) from error
 
 
+def _points(swept: Mapping[Path, tuple[list[Path], int]], runs: Mapping[Path, Run]) -> dict[str, list[Run]]:
+    """Return the runs of each point, by its folder; of several sweeps, the sweep's name comes first."""
+    points: dict[str, list[Run]] = {}
+    for path, (found, _) in swept.items():
+        for run in found or [path]:
+            within = re.sub(r"/?seed\d+$", "", run.relative_to(path).as_posix().removeprefix("."))
+            point = "/".join(filter(None, (path.name if len(swept) > 1 else "", within))) or "all"
+            points.setdefault(point, []).append(runs[run])
+    return points
+
+
 def write(run: Path) -> Path:
-    """Draw a run's figures into ``run/figures`` and its page into ``run/report.html``.
+    """Write ``report.html``, ``figures`` and ``tables`` into the folder of a run or of a sweep.
 
     Args:
-        run: folder of a finished run.
+        run: folder of a finished run, or of a sweep, of which finished runs are told.
 
     Returns:
         The page: one file that needs no other and no network.
@@ -68,11 +89,12 @@ def write(run: Path) -> Path:
 def compare(runs: Sequence[Path], out: Path) -> Path:
     """Write one page for several runs of one kind, such as seeds: means and standard deviations.
 
-    Rows are matched by what they are (name, preset, importance, score, features), never by position.
+    Rows are matched by what they are (name, preset, importance, score, features), never by position. Where a sweep is
+    among them, the page is that of a sweep: its points, and each of the others as one more.
 
     Args:
-        runs: folders of two or more finished runs of one experiment on the same data.
-        out: folder for ``report.html`` and ``figures``; not itself a run.
+        runs: folders of two or more finished runs, or sweeps, of one experiment on the same data.
+        out: folder for ``report.html``, ``figures`` and ``tables``; not itself a run.
 
     Returns:
         The page.

@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from spikelore.report import style
-from spikelore.report.over_runs import Row, Spread, over_runs
-from spikelore.report.page import PRESETS, Cell, Content, Drawing, Run, Table, different, preset_title
+from spikelore.report.over_runs import Spread, over_runs
+from spikelore.report.page import PRESETS, Cell, Content, Drawing, Table, different, preset_title
+from spikelore.report.runs import Row, Run
 
 _SETS = {"white": "white noise", "blurred": "blurred noise", "known": "known classes", "unknown": "unknown classes"}
 _WHEN = {"without": "without decay", "with": "with decay"}
@@ -87,17 +88,16 @@ def _spikes(rows: list[Row], presets: Sequence[str]) -> Drawing:
         for n, (name, label) in enumerate(_WHEN.items()):
             values = [row[f"spikes_{name}"].mean for row in mine]
             x = np.arange(len(mine)) + (n - 0.5) * 0.4
-            panel.bar(x, np.maximum(values, 0.5), 0.38, bottom=0.0, color=style.colour(n), label=label)
+            style.bars(panel, x, np.array(values), 0.38, 0.5, color=style.colour(n), label=label)
             for place, value in zip(x, values, strict=True):
                 panel.text(place, max(value, 0.5) * 1.15, f"{value:,.0f}", ha="center", fontsize=7.5, color=style.INK)
-        panel.set_yscale("log")
         panel.set_ylim(0.5, max(most, 1.0) * 5)
         panel.set_xticks(range(len(mine)), [_SETS[row["set"]].replace(" ", "\n") for row in mine])
         panel.grid(visible=False, axis="x")
         panel.set_title(PRESETS[preset])
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "")
     axes[0].set_ylabel("output spikes in a test set")
-    style.legend(figure, axes, 2)
+    style.legend(figure, axes)
     return Drawing(
         "spikes",
         "Spikes a test set",
@@ -183,7 +183,7 @@ def _training(histories: dict[str, list[Row]], presets: Sequence[str]) -> Drawin
                 panel.set_ylim(0, 1.08 * panel.get_ylim()[1])
             else:
                 style.percent_axis(panel, "y")
-    style.legend(figure, axes, 5)
+    style.legend(figure, axes)
     return Drawing(
         "training",
         "How it learned",
@@ -218,7 +218,7 @@ def _over_training(run: Run, histories: dict[str, list[Row]]) -> Drawing:
     return Drawing(
         "weights_training",
         "Weights over training",
-        "Each column is the distribution of all weights at that moment, from few (dark) to many (bright); white where "
+        "Each column is the distribution of all weights at that moment, from few (dark) to many (bright); empty where "
         "no weight is. All start spread evenly.",
         figure,
     )
@@ -237,13 +237,13 @@ def _raster(run: Run, preset: str) -> Drawing:
     for column, (image, when) in zip(grid.T, columns, strict=True):
         stem = f"{preset}/{image}/{when}"
         given = run.arrays[f"{stem}/input_spikes"]
-        column[0].scatter(given[:, 0] * dt, given[:, 1], s=0.6, color=style.INK, linewidths=0)
+        style.spikes(column[0], given[:, 0] * dt, given[:, 1], style.INK, 4)
         column[0].set_title(f"{titles[image]}, {_WHEN[when]}", fontsize=9.5)
         for panel, part in ((column[1], "exc_spikes"), (column[2], "inh_spikes")):
             spikes = run.arrays[f"{stem}/{part}"]
             for n, kind in enumerate(kinds):
                 mine = spikes[classes[spikes[:, 1]] == kind]
-                panel.scatter(mine[:, 0] * dt, mine[:, 1], s=7, color=style.colour(n), linewidths=0)
+                style.spikes(panel, mine[:, 0] * dt, mine[:, 1], style.colour(n), 3)
             for edge in np.flatnonzero(np.diff(classes)) + 0.5:
                 panel.axhline(edge, color=style.MUTED, linewidth=0.6)
             panel.set_ylim(-1, len(classes))
@@ -253,7 +253,7 @@ def _raster(run: Run, preset: str) -> Drawing:
         panel.set_ylabel(name)
     for n, kind in enumerate(kinds):
         figure.axes[0].scatter([], [], s=24, color=style.colour(n), linewidths=0, label=f"neurons of class {kind}")
-    style.legend(figure, [figure.axes[0]], min(5, len(kinds)))
+    style.legend(figure, [figure.axes[0]])
     return Drawing(
         "raster",
         "One image, spike by spike",
@@ -288,7 +288,7 @@ def _threshold(run: Run, preset: str) -> Drawing:
         )
         panel.set_xlabel("time, ms")
     axes[0].set_ylabel("mV")
-    style.legend(figure, axes, 4)
+    style.legend(figure, axes)
     return Drawing(
         "threshold",
         "Threshold over time",
@@ -326,7 +326,7 @@ def _each_run(rows: list[Row], shares: list[Row], presets: Sequence[str]) -> Dra
     right.set_title("Accuracy on known classes")
     right.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     right.set_xlim(-0.4, 2 * len(presets) - 0.6)
-    style.legend(figure, [left], 2)
+    style.legend(figure, [left])
     return Drawing("runs", "Every run", "One dot a run; lines join one run without and with decay.", figure)
 
 

@@ -12,8 +12,20 @@ from numpy.typing import NDArray
 from spikelore.coding.rank_order import DifferenceOfGaussians, RankOrderConfig
 from spikelore.metrics.back_projection import project
 from spikelore.report import style
-from spikelore.report.over_runs import Row, over_runs
-from spikelore.report.page import Cell, Content, Drawing, Run, Table, class_name, different, percent, preset_title
+from spikelore.report.over_runs import over_runs
+from spikelore.report.page import (
+    Cell,
+    Content,
+    Drawing,
+    Table,
+    class_name,
+    different,
+    each_run,
+    percent,
+    preset_title,
+    trade_offs,
+)
+from spikelore.report.runs import Row, Run
 
 _KEYS = ("name", "preset", "importance", "score", "features")
 _IMPORTANCES = {
@@ -26,6 +38,7 @@ _TRAINING = {
     "train_last_epoch": "train, last epoch", "test_last_epoch": "test, last epoch",
 }  # fmt: skip
 _OPERATIONS = "synops_per_image"
+_MEAN = "accuracy, mean of all data sets"
 _SAMPLE = 30
 
 
@@ -62,7 +75,7 @@ def _rows_table(results: Row, rows: list[Row], note: str) -> Table:
         note + " An operation is the addition of one weight, for each spike and synapse; counted per image." * counted,
         rows,
         {
-            "": lambda row: row["name"],
+            "network": lambda row: row["name"],
             "kept by": lambda row: row["importance"] or "–",
             "score": lambda row: row["score"],
             "features": lambda row: str(row["features"]),
@@ -156,14 +169,12 @@ def _histogram(run: Run) -> Drawing:
     counts = [run.arrays[f"activity/{letter}"] for letter in letters]
     most = max(float(each.max()) for each in counts)
     width = max(1, round(most / 30))
-    edges = (np.arange(0, most + 2 * width, width) - 0.5).tolist()
+    edges = np.arange(0, most + 2 * width, width) - 0.5
     for n, (panel, count) in enumerate(zip(axes, counts, strict=True)):
-        panel.hist(count, edges, color=style.colour(n), edgecolor="white", linewidth=0.6)
+        style.bars(panel, edges[:-1] + width / 2, np.histogram(count, edges)[0], width, 0.7, color=style.colour(n))
         panel.set_title(_network_title(run.results, n))
         panel.set_xlabel("test images a feature decided")
         panel.grid(visible=False, axis="x")
-        panel.set_yscale("log")
-        panel.set_ylim(bottom=0.7)
         panel.yaxis.set_major_formatter("{x:.0f}")
         panel.yaxis.set_minor_formatter(NullFormatter())
         panel.text(
@@ -311,11 +322,11 @@ def _curve(results: Row, curve: list[Row], rows: list[Row]) -> Drawing:
         panel.set_xlim(0, 1.04 * max(row["features"] for row in curve))
         style.percent_axis(panel, "y")
     axes[0].set_ylabel("accuracy")
-    style.legend(figure, axes, 3)
+    style.legend(figure, axes)
     return Drawing(
         "budget",
         "How small the fused network may be",
-        "Where the black line meets the dashed one, the fused network is as good as the ensemble of all "
+        "Where the line of the mean meets the dashed one, the fused network is as good as the ensemble of all "
         "features; the dotted line is the size of one network.",
         figure,
     )
@@ -338,8 +349,8 @@ def _comparison(results: Row, comparison: list[Row]) -> Drawing:
     return Drawing(
         "comparison",
         "Scores and importances",
-        "Accuracy in %, dark is good: rows are data-free scales between networks, columns what is kept; a "
-        "good row is dark on every data set, not on one. Templates: consolidated networks, by correlation.",
+        "Accuracy in %, full blue is good: rows are data-free scales between networks, columns what is kept; a "
+        "good row is blue on every data set, not on one. Templates: consolidated networks, by correlation.",
         figure,
     )
 
@@ -453,30 +464,8 @@ def _highlights(rows: list[Row]) -> list[tuple[str, str]]:
     return list(shown.values())
 
 
-def _each_run(rows: list[Row]) -> Drawing:
-    """Every run's mean accuracy as a dot, one line a row of the table."""
-    figure = Figure(figsize=(style.WIDTH, 0.36 * len(rows) + 1.0), layout="constrained")
-    axes = figure.subplots()
-    presets = different(rows, "preset")
-    for y, row in enumerate(rows):
-        colour = style.colour(presets.index(row["preset"]))
-        values = row["mean"].values
-        axes.plot([row["mean"].mean], [y], "|", color=style.INK, markersize=16, markeredgewidth=2)
-        axes.scatter(values, [y] * len(values), s=30, color=colour, alpha=0.7, linewidths=0, zorder=3)
-    names = [
-        ", ".join(filter(None, (row["name"], row["importance"], row["score"]))) + f" ({preset_title(row)})"
-        for row in rows
-    ]
-    axes.set_yticks(range(len(rows)), names)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    style.percent_axis(axes, "x")
-    axes.set_xlabel("accuracy, mean of all data sets")
-    return Drawing(
-        "runs",
-        "Every run",
-        "One dot a run, the upright bar is their mean: rows whose dots overlap are not told apart by these runs.",
-        figure,
-    )
+def _label(row: Row) -> str:
+    return ", ".join(filter(None, (row["name"], row["importance"], row["score"]))) + f" ({preset_title(row)})"
 
 
 def _of_one(run: Run) -> list[Drawing]:
@@ -515,9 +504,10 @@ def content(runs: Sequence[Run]) -> Content:
             *([_comparison_table(results, comparison)] if comparison else []),
         ],
         drawings=[
-            *([] if one else [_each_run(rows)]),
+            *([] if one else [each_run([(_label(row), row["preset"], row["mean"]) for row in rows], _MEAN)]),
             *([_curve(results, curve, rows)] if curve else []),
             *([_comparison(results, comparison)] if comparison else []),
+            *trade_offs({"": rows}, "mean", _label),
             *(_of_one(runs[0]) if one else []),
         ],
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas
 
-Row = dict[str, Any]
+from spikelore.report.runs import Row
 
 
 @dataclass(frozen=True)

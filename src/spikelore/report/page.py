@@ -1,118 +1,22 @@
-"""What every report shares: reading a run folder, tables, and the HTML page."""
+"""What every report shares: tables, drawings, the files of both, and the HTML page."""
 
 import base64
+import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from spikelore import plain_yaml
-from spikelore.errors import InputError
-from spikelore.files import (
-    load_tensors,
-    open_regular,
-    parse_json,
-    read_json,
-    refuse_link,
-    write_bytes_atomic,
-    write_text_atomic,
-)
+from spikelore.files import refuse_link, write_bytes_atomic, write_text_atomic
 from spikelore.folders import Writer
-from spikelore.report import style
-from spikelore.report.over_runs import Row
-
-_LONGEST = 1 << 26
-"""Bytes that are read of a text."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a finished run left in its folder.
-
-    Attributes:
-        path: the folder.
-        results: ``results.json``.
-        config_text: ``config.yaml`` as written.
-        config: the same, read.
-        environment: ``environment.json``.
-        metrics: lines of ``metrics.jsonl``; none if it is not there.
-        arrays: ``arrays.safetensors``; none if it is not there.
-    """
-
-    path: Path
-    results: Row
-    config_text: str
-    config: Row
-    environment: Row
-    metrics: list[Row]
-    arrays: dict[str, NDArray]
-
-
-def _missing(path: Path) -> InputError:
-    return InputError(f"{path.parent} has no {path.name}, so it is no complete run; run it again")
-
-
-def _text(path: Path) -> str:
-    try:
-        with open_regular(path, f"the {path.name} of a run") as file:
-            return file.read(_LONGEST).decode()
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-
-
-def _table(path: Path) -> Row:
-    try:
-        return read_json(path, f"the {path.name} of a run")
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except InputError as error:
-        raise InputError(f"{error}; restore it or run again") from error
-
-
-def _lines(path: Path) -> list[Row]:
-    """Return the lines of metrics: names and values each."""
-    try:
-        found = parse_json("[" + ",".join(_text(path).splitlines()) + "]") if path.exists() else []
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is broken ({error}); restore it or run again") from error
-    if not all(isinstance(line, dict) for line in found):
-        raise InputError(f"{path} is broken: a line holds no names and values; restore it or run again")
-    return found
-
-
-def read(path: Path) -> Run:
-    """Read a run folder.
-
-    Raises:
-        InputError: no such folder, no run in it, a run that has not finished, or a broken file.
-    """
-    if not (path / "results.json").exists():
-        if (path / "config.yaml").exists():
-            raise InputError(
-                f"{path} holds a run that has not finished (no results.json); resume it first: "
-                f"spikelore run {path / 'config.yaml'} --out {path} --resume"
-            )
-        raise InputError(f"{path} is no run folder (no results.json in it); name the folder of a finished run")
-    results, file = _table(path / "results.json"), path / "config.yaml"
-    config_text = _text(file)
-    try:
-        config = plain_yaml.parse(config_text, file.name)
-    except plain_yaml.NotPlainError as error:
-        raise InputError(f"{file} is broken ({error}); restore it or run again") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{file} is broken: it holds no table of names and values; run it again")
-    environment, metrics = _table(path / "environment.json"), _lines(path / "metrics.jsonl")
-    saved = path / "arrays.safetensors"
-    arrays = load_tensors(saved)[0] if saved.exists() else {}
-    return Run(path, results, config_text, config, environment, metrics, arrays)
+from spikelore.report import style, svg
+from spikelore.report.over_runs import Spread
+from spikelore.report.runs import Row, Run
 
 
 @dataclass(frozen=True)
@@ -161,6 +65,33 @@ class Table:
             groups.setdefault(by(row), []).append(line)
         return cls(title, note, [*columns], [*groups.items()], text_columns)
 
+    @property
+    def name(self) -> str:
+        """The title as the name of files and of a place on the page: lower-case words with hyphens between them."""
+        return "-".join(re.findall(r"[a-z0-9]+", self.title.lower())) or "table"
+
+    def files(self) -> dict[str, str]:
+        """Return the table as ``csv`` (plain numbers, deviations and details in columns of their own) and ``tex``."""
+        rows = [(heading, cells) for heading, lines in self.groups for cells in lines]
+        headings = {"group": [heading for heading, _ in rows]} if any(dict(self.groups)) else {}
+        plain, told = dict(headings), dict(headings)
+        for n, title in enumerate(self.columns):
+            cells = [line[n] for _, line in rows]
+            told[title] = [f"{cell.text} ({cell.detail})" if cell.detail else cell.text for cell in cells]
+            texts = [cell.text for cell in cells]
+            if n >= self.text_columns:
+                texts = [re.sub(r"(?<=\d),(?=\d{3})", "", text.replace("–", "")) for text in texts]
+            plain[title] = [text.partition(" ± ")[0] for text in texts]
+            deviations = [text.partition(" ± ")[2] for text in texts]
+            for part, values in (("deviation", deviations), ("detail", [cell.detail for cell in cells])):
+                if any(values):
+                    plain[f"{title}, {part}"] = values
+        aligned = "l" * (len(headings) + self.text_columns) + "r" * (len(self.columns) - self.text_columns)
+        return {
+            "csv": pandas.DataFrame(plain).to_csv(index=False, lineterminator="\n"),
+            "tex": pandas.DataFrame(told).to_latex(index=False, escape=True, column_format=aligned),
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
@@ -189,6 +120,49 @@ class Content:
     highlights: list[tuple[str, str]] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     drawings: list[Drawing] = field(default_factory=list)
+
+
+_COSTS = {
+    "memory_bytes": ("bytes", "Accuracy against bytes", "bytes of memory, labels included"),
+    "synops_per_image": ("energy", "Accuracy against energy", "synaptic operations an image"),
+    "synops_per_input": ("energy", "Accuracy against energy", "synaptic operations an input"),
+}  # fmt: skip
+
+
+def trade_offs(
+    parts: Mapping[str, Sequence[Row]], accuracy: str, label: Callable[[Row], str], costs: Sequence[str] = tuple(_COSTS)
+) -> list[Drawing]:
+    """Return accuracy against each cost that rows differ in, a panel a part and a line for rows of one label."""
+    found = {}
+    for cost in costs:
+        lines: dict[str, dict[str, list[tuple[float, Spread]]]] = {}
+        for title, rows in parts.items():
+            for row in rows:
+                value = row[cost].mean if isinstance(row.get(cost), Spread) else row.get(cost)
+                if value and accuracy in row:
+                    lines.setdefault(title, {}).setdefault(label(row), []).append((value, row[accuracy]))
+        name, title, across = _COSTS[cost]
+        if len({x for part in lines.values() for points in part.values() for x, _ in points}) > 1:
+            figure = style.curves(lines, across, "accuracy", logarithm=True, joined=name == "bytes")
+            found[name] = Drawing(name, title, "Better is higher and further left; the scale is logarithmic.", figure)
+    return list(found.values())
+
+
+def each_run(rows: Sequence[tuple[str, str, Spread]], what: str) -> Drawing:
+    """Return every run's accuracy as a dot, one line for each (name, group, accuracies); a group has one colour."""
+    figure = Figure(figsize=(style.WIDTH, 0.36 * len(rows) + 1.0), layout="constrained")
+    axes = figure.subplots()
+    groups = list(dict.fromkeys(group for _, group, _ in rows))
+    for y, (_, group, spread) in enumerate(rows):
+        axes.plot([spread.mean], [y], "|", color=style.INK, markersize=16, markeredgewidth=2, label="mean")
+        colour = style.colour(groups.index(group))
+        axes.scatter(spread.values, [y] * len(spread.values), s=30, color=colour, alpha=0.7, linewidths=0, zorder=3)
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    style.percent_axis(axes, "x")
+    axes.set_xlabel(what)
+    caption = "One dot a run, the upright bar is their mean: rows whose dots overlap are not told apart by these runs."
+    return Drawing("runs", "Every run", caption, figure)
 
 
 PRESETS = {"published": "As published", "best": "Best preset", "baseline": "Baselines", "own": "Own settings",
@@ -229,15 +203,18 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
         return "; ".join(dict.fromkeys(values))
 
     found: list[Mapping[str, Any]] = [run.results for run in runs]
+    seconds = [one["seconds"] for one in found if "seconds" in one]
+    if len(seconds) > 5:
+        times = f"{duration(sum(seconds))} for {len(seconds)} runs together"
+    else:
+        times = ", ".join(map(duration, seconds))
+    seeds = list(dict.fromkeys(str(one.get("seed", "not given")) for one in found))
     return [
         ("Data", join([", ".join(map(str, one.get("data", []))) for one in found])),
-        (
-            "Seed" if len(runs) == 1 else "Seeds",
-            ", ".join(str(one.get("seed", "not given")) for one in found),
-        ),
+        ("Seed" if len(seeds) == 1 else "Seeds", ", ".join(seeds)),
         *_told("Images a class", join([_images(each) for one in found for each in one.get("images_per_class", [])])),
         *_told("Notes", join([note for one in found for note in one.get("notes", [])])),
-        ("Time", ", ".join(duration(one["seconds"]) for one in found if "seconds" in one)),
+        ("Time", times),
         (
             "Versions",
             join([", ".join(f"{name} {v}" for name, v in one.get("versions", {}).items()) for one in found]),
@@ -271,8 +248,24 @@ def class_name(run: Run, label: Any, data: int = 0) -> str:
     return str(names.get(str(label), label))
 
 
+_ROOM = Path(__file__).parent
+_STYLE, _SCRIPT = ((_ROOM / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+_POLICY = (
+    f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    f"script-src 'sha256-{base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()}'"
+)
+"""What a browser allows the page: no request to anywhere, and no script but the one that is part of it."""
+_PAGE = Environment(
+    loader=PackageLoader("spikelore.report", "."),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
 def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
-    """Write ``folder/figures/*.png`` and ``*.svg`` and the self-contained ``folder/report.html``.
+    """Write ``folder/figures`` (SVG, PDF), ``folder/tables`` (CSV, LaTeX) and the page ``folder/report.html``.
 
     Every file is whole or absent. Returns the page's path.
 
@@ -280,36 +273,27 @@ def write_page(folder: Path, content: Content, runs: Sequence[Run]) -> Path:
         InputError: another process is writing to the folder.
         SpikeloreError: a file could not be written.
     """
-    pictures, files = [], {}
+    charts, files = [], {}
     for drawing in content.drawings:
         drawn = style.files(drawing.figure)
-        files |= {f"{drawing.name}.{kind}": picture for kind, picture in drawn.items()}
-        pictures.append(
-            {
-                "title": drawing.title,
-                "caption": drawing.caption,
-                "base64": base64.b64encode(drawn["png"]).decode(),
-                "width": round(96 * drawing.figure.get_figwidth()),
-            }
-        )
-    environment = Environment(
-        loader=PackageLoader("spikelore.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = folder / "report.html"
-    template = environment.get_template("page.html.jinja")
-    text = template.render(
+        files |= {f"figures/{drawing.name}.{kind}": picture for kind, picture in drawn.items()}
+        picture = svg.inline(drawn["svg"], drawing.name, drawing.title)
+        charts.append({"drawing": drawing, "svg": picture, "marks": svg.marks(drawing.figure)})
+    for table in content.tables:
+        files |= {f"tables/{table.name}.{kind}": text.encode() for kind, text in table.files().items()}
+    text = _PAGE.get_template("page.html.jinja").render(
         content=content,
-        pictures=pictures,
+        charts=charts,
         facts=_facts(runs),
-        configs=[(run.path.resolve().name, run.config_text) for run in runs],
+        configs=[("/".join(run.path.resolve().parts[-2 if len(runs) > 1 else -1 :]), run.config_text) for run in runs],
+        style=_STYLE + style.variables(),
+        script=_SCRIPT,
+        policy=_POLICY,
     )
-    refuse_link(folder / "figures")
+    for name in ("figures", "tables"):
+        refuse_link(folder / name)
     with Writer(folder):
         for name, picture in files.items():
-            write_bytes_atomic(folder / "figures" / name, picture)
-        write_text_atomic(page, text)
-    return page
+            write_bytes_atomic(folder / name, picture)
+        write_text_atomic(folder / "report.html", text)
+    return folder / "report.html"

@@ -8,14 +8,26 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from spikelore.report import style
-from spikelore.report.over_runs import Row, over_runs
-from spikelore.report.page import Cell, Content, Drawing, Run, Table, class_name, different, percent, preset_title
+from spikelore.report.over_runs import over_runs
+from spikelore.report.page import (
+    Cell,
+    Content,
+    Drawing,
+    Table,
+    class_name,
+    different,
+    percent,
+    preset_title,
+    trade_offs,
+)
+from spikelore.report.runs import Row, Run
 
 _KEYS = ("scenario", "network", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
 _NUMBERS = ("average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "seconds")
 _METHODS = {"gdumb": "GDumb", "der++": "DER++", "ewc": "EWC", "lwf": "LwF"}
 _USUAL = "surrogate"
 """The network that goes without saying."""
+_ENERGY = ("synops_per_image",)  # memory has a figure of its own
 _PANELS = 9
 
 
@@ -151,7 +163,7 @@ def _arrival(runs: Sequence[Run], rows: list[Row]) -> Drawing:
         panel.set_xlabel("tasks learned")
         style.percent_axis(panel, "y", least)
     axes[0].set_ylabel("accuracy")
-    style.legend(figure, axes[:1], _tasks(runs))
+    style.legend(figure, axes[:1])
     return Drawing(
         "arrival",
         "Each task's accuracy as tasks arrive",
@@ -180,18 +192,15 @@ def _against_memory(rows: list[Row]) -> Drawing:
         mine = [row for row in rows if row["scenario"] == scenario]
         for panel, key in zip(line, ("memory_images", "memory_bytes"), strict=True):
             for (name, as_spikes), points in _lines(mine).items():
-                _curve(panel, points, key, name, names.index(name), hollow=as_spikes)
-            panel.set_xscale("log")
-            _places(panel, [row[key] for row in mine if row["memory_images"]])
+                places = [(row[key], row["average_accuracy"]) for row in points]
+                style.curve(panel, places, name, names.index(name), hollow=as_spikes)
+            style.logarithmic(panel, [row[key] for row in mine if row["memory_images"]])
             panel.set_xlabel("images in memory" if key == "memory_images" else "bytes of memory, labels included")
             panel.set_title(scenario)
             style.percent_axis(panel, "y", least)
             _without_memory(panel, mine)
         line[0].set_ylabel("average accuracy at the end")
-    lines = [line for axes in grid.ravel() for line in axes.get_lines() if str(line.get_label()) in names]
-    lines.sort(key=lambda line: line.get_markerfacecolor() != "white")  # of one name, a filled one stays
-    handles = {name: line for name in names for line in lines if line.get_label() == name}
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)
+    style.legend(figure, [*grid.ravel()])
     return Drawing(
         "memory",
         "Accuracy against memory",
@@ -223,31 +232,6 @@ def _note(panel: Axes, height: float, text: str) -> None:
         0.01, height, text, color=style.MUTED, fontsize=7.5, transform=panel.get_yaxis_transform(),
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8}, zorder=1.5,
     )  # fmt: skip
-
-
-def _places(panel: Axes, values: list[float]) -> None:
-    """Put ticks at round numbers of the values' range."""
-    low, high = 0.7 * min(values, default=1), 1.4 * max(values, default=1)
-    steps = (1,) if high > 100 * low else (1, 3) if high > 10 * low else (1, 2, 5)
-    ticks = [step * 10.0**power for power in range(10) for step in steps if low <= step * 10.0**power <= high]
-    panel.set_xlim(low, high)
-    panel.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
-    panel.set_xticks([], minor=True)
-
-
-def _curve(panel: Axes, points: list[Row], key: str, name: str, index: int, *, hollow: bool) -> None:
-    points = sorted(points, key=lambda row: row[key])
-    x = [row[key] for row in points]
-    marker = "osD^vP*X"[(index // len(style.PALETTE)) % 8]
-    accuracies = [row["average_accuracy"] for row in points]
-    face = "white" if hollow else style.colour(index)
-    panel.plot(
-        x, [each.mean for each in accuracies], marker=marker, label=name, color=style.colour(index),
-        markerfacecolor=face,
-    )  # fmt: skip
-    if all(len(each.values) > 1 for each in accuracies):
-        spread = [each.deviation for each in accuracies]
-        panel.errorbar(x, [each.mean for each in accuracies], spread, fmt="none", capsize=2, color=style.colour(index))
 
 
 def _confusion(run: Run) -> Drawing | None:
@@ -308,14 +292,13 @@ def content(runs: Sequence[Run]) -> Content:
     else:
         summary = f"{len(runs)} runs of learners that learn task after task; numbers are means over runs and seeds."
     rows = _gathered(runs)
-    tables = [
-        _averages_table([row for row in rows if row["scenario"] == scenario], _tasks(runs), scenario)
-        for scenario in different(rows, "scenario")
-    ]
+    scenarios = {name: [row for row in rows if row["scenario"] == name] for name in different(rows, "scenario")}
+    tables = [_averages_table(mine, _tasks(runs), scenario) for scenario, mine in scenarios.items()]
     confusion = _confusion(runs[0])
     drawings = [
         _arrival(runs, rows),
         *([_against_memory(rows)] if _lines(rows) else []),
+        *trade_offs(scenarios, "average_accuracy", lambda row: f"{_learner(row)} ({preset_title(row)})", _ENERGY),
         *([confusion] if confusion else []),
     ]
     return Content("Memory replay", summary, _highlights(rows), [*tables, _costs_table(rows)], drawings)

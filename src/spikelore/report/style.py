@@ -1,29 +1,40 @@
 """One look for all figures: readable type, a colour-blind-safe palette, a light grid; no pyplot state."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from spikelore.errors import InputError
+from spikelore.report.over_runs import Spread
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-INK, MUTED, GRID = "#222222", "#6b7280", "#e5e7eb"
+INK, MUTED, GRID, PAPER = "#222222", "#5f6b7a", "#e5e7eb", "#ffffff"
 PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 """Okabe and Ito's colours, in the order they are given out."""
+
+_DARK = {
+    BLUE: "#4c9fdc", VERMILION: "#f0803c", GREEN: "#2fc39a", PURPLE: "#dd9bc0", ORANGE: "#f0b840", SKY: "#9bd4f5",
+    INK: "#e6e9ed", MUTED: "#a3adb9", GRID: "#2f3740", PAPER: "#14181d",
+}  # fmt: skip
+"""What stands for each colour on a dark page."""
 
 WIDTH = 10.0
 """Width of a full figure in inches."""
 
-_DPI = 150
 _MOST_PANELS = 60
+_TOLD = 24
+"""Most lines that a legend tells; more are told on hover."""
 _SETTINGS = {
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
@@ -33,7 +44,8 @@ _SETTINGS = {
     "axes.labelsize": 10.0,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
-    "axes.edgecolor": "#9ca3af",
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -44,6 +56,10 @@ _SETTINGS = {
     "ytick.color": INK,
     "xtick.labelsize": 9.0,
     "ytick.labelsize": 9.0,
+    "image.interpolation": "none",  # pictures keep their own pixels, which the reader's program makes larger
+    "image.composite_image": False,
+    "svg.fonttype": "none",
+    "text.color": INK,
     "text.parse_math": False,
     "legend.fontsize": 9.0,
     "legend.frameon": False,
@@ -51,6 +67,10 @@ _SETTINGS = {
     "lines.markersize": 4.5,
     "svg.hashsalt": "spikelore",
 }
+
+
+_SHADES = LinearSegmentedColormap.from_list("shades", [to_rgba(BLUE, 0), to_rgba(BLUE, 1)])
+"""From clear to blue, so that cells are readable on a light page and on a dark one."""
 
 
 @contextmanager
@@ -79,13 +99,102 @@ def panels(count: int, height: float, *, share_y: bool = False) -> tuple[Figure,
     return figure, list(grid[:count])
 
 
-def legend(figure: Figure, axes: Sequence[Axes], columns: int | None = None) -> None:
-    """Tell below a figure what its panels draw, each name once; all in one row unless ``columns`` says otherwise."""
+def legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Tell below a figure what its panels draw, each name once, in as many columns as fit; too many are left out."""
     found = {}
     for panel in axes:
         handles, labels = panel.get_legend_handles_labels()
         found.update(zip(labels, handles, strict=True))
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns or len(found))
+    if found and len(found) <= _TOLD:
+        columns = int(14 * figure.get_figwidth() / (7 + max(map(len, found))))
+        columns = min(len(found), max(1, columns))
+        figure.set_figheight(figure.get_figheight() + 0.2 * (-(-len(found) // columns) - 1))
+        figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
+
+
+def curve(
+    axes: Axes,
+    points: Sequence[tuple[float, Spread]],
+    name: str,
+    index: int,
+    *,
+    hollow: bool = False,
+    joined: bool = True,
+) -> None:
+    """Draw numbers over runs against something, as means with their deviations where there are several runs.
+
+    Args:
+        axes: where to draw.
+        points: of one line, in any order.
+        name: what the legend says.
+        index: of its colour and marker.
+        hollow: whether markers are.
+        joined: whether a line joins them.
+    """
+    points = sorted(points, key=lambda point: point[0])
+    x, means = [point[0] for point in points], [point[1].mean for point in points]
+    axes.plot(
+        x, means, marker="osD^vP*X"[(index // len(PALETTE)) % 8], label=name, color=colour(index),
+        markerfacecolor=PAPER if hollow else colour(index), linestyle="-" if joined else "",
+    )  # fmt: skip
+    spread = [point[1].deviation for point in points]
+    if np.isfinite(spread).all():
+        axes.errorbar(x, means, spread, fmt="none", capsize=2, color=colour(index))
+
+
+def curves(
+    parts: Mapping[str, Mapping[str, Sequence[tuple[float, Spread]]]],
+    across: str,
+    upright: str,
+    *,
+    logarithm: bool,
+    joined: bool = True,
+) -> Figure:
+    """Return a figure of named lines of accuracies, a panel for each part.
+
+    Args:
+        parts: title of a panel: name of a line: its points.
+        across: what is along the horizontal axis.
+        upright: what the accuracies are of.
+        logarithm: whether that axis is logarithmic.
+        joined: whether the points of a line are.
+    """
+    figure, axes = panels(len(parts), 4.2, share_y=True)
+    figure.set_figwidth(WIDTH)  # of a single one too, for its legend
+    names = list(dict.fromkeys(name for lines in parts.values() for name in lines))
+    for panel, (title, lines) in zip(axes, parts.items(), strict=True):
+        for name, points in lines.items():
+            curve(panel, points, name, names.index(name), joined=joined)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if logarithm:
+            logarithmic(panel, [x for points in lines.values() for x, _ in points])
+        panel.set_title(title)
+        panel.set_xlabel(across)
+        percent_axis(
+            panel, "y", min(y.mean for lines in parts.values() for points in lines.values() for _, y in points)
+        )
+    axes[0].set_ylabel(upright)
+    legend(figure, axes)
+    return figure
+
+
+def logarithmic(axes: Axes, values: Sequence[float]) -> None:
+    """Make the horizontal axis logarithmic, with ticks at round numbers of the values' range."""
+    low, high = 0.7 * min(values, default=1), 1.4 * max(values, default=1)
+    steps = (1,) if high > 100 * low else (1, 3) if high > 10 * low else (1, 2, 5)
+    ticks = [step * 10.0**power for power in range(16) for step in steps if low <= step * 10.0**power <= high]
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.set_xticks(ticks, [short(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def short(value: float) -> str:
+    """Return a round number as a tick: ``500``, ``20,000``, ``3 million``."""
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if value >= size:
+            return f"{value / size:,.0f} {word}"
+    return f"{value:,.0f}"
 
 
 def percent_axis(axes: Axes, which: Literal["x", "y"], least: float = 0.0) -> None:
@@ -96,6 +205,25 @@ def percent_axis(axes: Axes, which: Literal["x", "y"], least: float = 0.0) -> No
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))  # whole per cents
     axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    setattr(axes, f"fmt_{which}data", lambda value: f"{100 * value:.1f} %")
+
+
+def bars(axes: Axes, x: NDArray[Any], values: NDArray[Any], width: float, least: float, **look: Any) -> None:
+    """Draw bars on a logarithmic scale that begins at ``least``, where they stand; of what is below there is none."""
+    seen = np.where(values > least, values - least, np.nan)
+    axes.bar(x, seen, width, bottom=least, edgecolor=PAPER, linewidth=0.6, **look)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=least)
+
+
+def spikes(axes: Axes, times: NDArray[Any], units: NDArray[Any], colour: str, height: float) -> None:
+    """Draw spikes as upright strokes, ``height`` units high; all in one path, which is small in a file."""
+    gaps = np.full(len(times), np.nan)
+    x, y = (
+        np.stack(each, axis=1).ravel()
+        for each in ((times, times, gaps), (units - height / 2, units + height / 2, gaps))
+    )
+    axes.plot(x, y, color=colour, linewidth=1, label="_nolegend_")
 
 
 def heat(
@@ -111,20 +239,20 @@ def heat(
         size: of the numbers, in points.
         least: smaller fractions get no number.
     """
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    tall, wide = shares.shape
+    axes.pcolormesh(
+        np.arange(wide + 1) - 0.5, np.arange(tall + 1) - 0.5, shares, cmap=_SHADES, vmin=0, vmax=1,
+        edgecolors=PAPER, linewidth=1,
+    )  # fmt: skip
+    axes.set(xlim=(-0.5, wide - 0.5), ylim=(tall - 0.5, -0.5))
     for (y, x), share in np.ndenumerate(shares):
         if np.isfinite(share) and share >= least:
-            shade = "white" if share > 0.6 else INK
+            shade = PAPER if share > 0.6 else INK
             number = f"{np.floor(100 * share + 0.5):.0f}"
             axes.text(x, y, number, ha="center", va="center_baseline", color=shade, fontsize=size)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
-    axes.set_xticks(np.arange(0.5, len(columns) - 1), minor=True)
-    axes.set_yticks(np.arange(0.5, len(rows) - 1), minor=True)
-    axes.grid(visible=False, which="major")
-    axes.grid(visible=True, which="minor", color="white", linewidth=1)
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
+    _bare(axes)
 
 
 def mosaic(tiles: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
@@ -140,20 +268,37 @@ def mosaic(tiles: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
 
 def image(axes: Axes, pixels: NDArray[np.float64]) -> None:
     """Draw -1..1 as black to white, 0 mid-grey, NaN white, without axes."""
-    axes.imshow(pixels, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    axes.imshow(pixels, cmap="gray", vmin=-1, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    """Take away lines that would lie on cells or pixels."""
     axes.grid(visible=False)
     axes.tick_params(length=0)
-    axes.set_xticks([])
-    axes.set_yticks([])
     axes.spines[:].set_visible(False)
 
 
 def files(figure: Figure) -> dict[str, bytes]:
-    """Return the figure as a ``png`` and an ``svg`` file; the same figure gives the same bytes."""
+    """Return the figure as an ``svg`` and a ``pdf`` file; the same figure gives the same bytes."""
     out = {}
-    for kind, stamp in (("png", {"Software": None}), ("svg", {"Date": None})):
+    for kind, canvas, stamp in (("svg", FigureCanvasSVG, "Date"), ("pdf", FigureCanvasPdf, "CreationDate")):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=_DPI, metadata=stamp, facecolor="white")
+        figure.set(facecolor=PAPER, dpi=72)
+        getattr(canvas(figure), f"print_{kind}")(buffer, metadata={stamp: None})  # savefig would draw it twice
         figure.set_layout_engine("none")  # laid out by the first file; no need to do it again
         out[kind] = buffer.getvalue()
     return out
+
+
+def variable(colour: str) -> str:
+    """Return a colour of the palette as the page's variable that follows light and dark; another as it is."""
+    found = {one.lower(): f"var(--c{n})" for n, one in enumerate(_DARK)}
+    return found.get(colour.lower(), colour)
+
+
+def variables() -> str:
+    """Return the page's style sheet of the palette, light and dark."""
+    light, dark = ("".join(f"--c{n}: {one}; " for n, one in enumerate(each)) for each in (_DARK, _DARK.values()))
+    return f":root {{ {light}}}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark}}} }}\n"

@@ -23,6 +23,11 @@ _NOT_SHOWN = (
 """Columns that only the report shows, beside those that hold lists."""
 
 
+def number(value: float) -> str:
+    """Return a number with the digits that tell: ``0.123``, ``12.3``, ``12,345``."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 @dataclass(frozen=True)
 class _Column:
     """One column as text; fractions (floats that are all up to 1) in per cent."""
@@ -47,7 +52,7 @@ class _Column:
 
 def _text(value: Any, fraction: bool) -> str:
     if isinstance(value, float):
-        return f"{100 * value:.1f}" if fraction else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return f"{100 * value:.1f}" if fraction else number(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return "" if value is None else printable(str(value))
