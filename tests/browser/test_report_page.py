@@ -139,6 +139,12 @@ def test_every_figure_is_drawn_and_nothing_makes_the_page_wider(browser: Any, pa
         "getComputedStyle(part.parentElement.querySelector('.hint')).display != 'none'])"
     )
     assert all(scrolls == hinted for scrolls, hinted in parts)
+    assert (
+        browser.execute_script(
+            "return [...document.querySelectorAll('td')].filter((cell) => cell.scrollWidth > cell.clientWidth).length"
+        )
+        == 0
+    ), "words of a cell lie on the next one"
     assert width > 400 or any(scrolls for scrolls, _ in parts)
 
 
