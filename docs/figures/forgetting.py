@@ -22,4 +22,4 @@ with style.applied():
     style.percent_axis(panel, "y")
     panel.set(xlabel="tasks learned", ylabel="accuracy on all of them", xticks=range(1, 6), xlim=(0.8, 5.2))
     panel.legend(loc="lower left")
-    Path(__file__).with_suffix(".png").write_bytes(style.files(figure)["png"])
+    Path(__file__).with_suffix(".svg").write_bytes(style.files(figure)["svg"])

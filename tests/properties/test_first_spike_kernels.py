@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikelore.kernels import convolution, rank_order, reward_stdp, stdp
+from spikelore.kernels.convolution.reference import potentials
 from spikelore.kernels.reward_stdp import Rates, SpikeLists
 
 BOTH = ("reference", "numba_cpu")
@@ -210,16 +211,28 @@ def test_rewarded_training(layer, steps, unclipped, speed):
     plasticity = rng.uniform(0.5, 1, features).astype(np.float32)
     plasticity[rng.random(features) < 0.3] = 0
     rates = Rates((0.00041 * speed, -0.00029 * speed), (-0.00037 * speed, 0.00005 * speed))
-    (slow, slow_winners, slow_best), (fast, fast_winners, fast_best) = both(
-        reward_stdp.train, SpikeLists.from_spikes(spiked), order, labels, weights, classes,
-        padding=padding, rates=rates, plasticity=plasticity,
-    )  # fmt: skip
+
+    def trained(order):
+        return both(
+            reward_stdp.train, SpikeLists.from_spikes(spiked), order, labels, weights, classes,
+            padding=padding, rates=rates, plasticity=plasticity,
+        )  # fmt: skip
+
+    (slow, slow_winners, slow_best), (fast, fast_winners, fast_best) = trained(order)
+    apart = np.flatnonzero((slow_winners != fast_winners).any(axis=1))
+    if len(apart):  # two features that run level may win in either order: sums are taken in two orders, and round
+        step = apart[0]
+        one, other, image = slow_winners[step], fast_winners[step], order[step]
+        order = order[:step]
+        (slow, slow_winners, slow_best), (fast, fast_winners, fast_best) = trained(order)
+        level = potentials(spiked[image], slow, padding).astype(np.float64)
+        assert abs(level[tuple(one)] - level[tuple(other)]) <= 1e-6 * level[tuple(one)]
     assert np.array_equal(slow_winners, fast_winners)
     np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-6)
     np.testing.assert_allclose(fast_best, slow_best, rtol=1e-5)
     assert np.array_equal(weights, start)
     silent = ~spiked[order].any(axis=(1, 2, 3))
-    assert silent.any()
+    assert silent.any() or len(apart)
     assert (fast_winners[silent] == -1).all()
     assert (fast_best[silent] == 0).all()
     decided = (fast_winners[:, 0] >= 0).any()

@@ -21,7 +21,7 @@ from spikelore.data.idx import content_sha256, read_idx, write_idx
 from spikelore.data.pictures import read as read_picture
 from spikelore.errors import InputError, SpikeloreError, check_fields
 from spikelore.experiments import config_file
-from spikelore.experiments.run_folder import RunFolder, read_results
+from spikelore.experiments.run_folder import RunFolder
 from spikelore.experiments.sweep import sweep
 from spikelore.files import load_tensors, parse_json, save_tensors
 from spikelore.folders import Writer
@@ -30,6 +30,7 @@ from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
 from spikelore.networks.surrogate import SurrogateNetwork
 from spikelore.networks.surrogate_config import SurrogateConfig
 from spikelore.randomness import torch_generator
+from spikelore.report.runs import read_results
 
 STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

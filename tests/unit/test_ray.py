@@ -182,7 +182,7 @@ def test_a_killed_driver_is_started_again_and_the_sweep_is_as_without(cluster, t
     again = start("swept", "--ray", cluster.address, "--resume")
     told, said = again.communicate(timeout=300)
     assert (again.returncode, said) == (0, b"")
-    assert len(told.splitlines()) == 2
+    assert len(told.splitlines()) == 3
     assert {path: path.stat().st_mtime_ns for path in done} == done  # what had ended is not run again
     here = start("here", "--jobs", "1")
     assert (here.wait(300), here.stderr.read()) == (0, b"")

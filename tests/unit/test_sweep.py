@@ -216,7 +216,9 @@ def test_a_run_that_fails_stops_no_other_and_the_table_has_all_that_ended(tmp_pa
         )
 
     swept = start(resume=False)
-    assert [page.parent.parent.name for page in swept.pages] == ["memory.images=8", "memory.images=10"]
+    *pages, whole_page = swept.pages
+    assert [page.parent.parent.name for page in pages] == ["memory.images=8", "memory.images=10"]
+    assert whole_page == tmp_path / "out/report.html"
     assert isinstance(swept.failed, SpikeloreError)
     assert not isinstance(swept.failed, InputError)
     says = r"1 of 3 runs failed, the first one: .*memory.images=9/seed0: the loss is nan; the others are kept"
@@ -225,11 +227,11 @@ def test_a_run_that_fails_stops_no_other_and_the_table_has_all_that_ended(tmp_pa
     table = pandas.read_parquet(tmp_path / "out/table.parquet")
     assert table["memory.images"].tolist() == ["8", "10"]
     assert table["average_accuracy"].between(0, 1).all()
-    pages = {page: page.stat().st_mtime_ns for page in swept.pages}
+    times = {page: page.stat().st_mtime_ns for page in pages}
     monkeypatch.setattr(replay, "run_job", run_job)
     whole = start(resume=True)
     assert whole.failed is None
-    assert {page: page.stat().st_mtime_ns for page in pages} == pages
+    assert {page: page.stat().st_mtime_ns for page in pages} == times
     assert len(pandas.read_parquet(tmp_path / "out/table.parquet")) == 3
 
 
@@ -278,6 +280,7 @@ def test_runs_of_another_configuration_are_not_taken_for_those_of_the_sweep(tmp_
         return {out: InputError("it does nothing") for out in experiments}
 
     monkeypatch.setattr(config_file, "run_all", run_all)
+    monkeypatch.setattr(report, "write", lambda out: out / "report.html")
     sweep.sweep(file, ["memory.images=8,9"], 2, out, None, resume=True, jobs=1)
     assert begun == ["memory.images=8/seed0", "memory.images=8/seed1", "memory.images=9/seed0"]
     file.write_text(TINY.replace("steps: 2", "steps: 3"))

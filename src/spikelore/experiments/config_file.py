@@ -183,7 +183,7 @@ def run_all(
                 continue
             try:
                 folder = stack.enter_context(_opened(config, out, resume=resume))
-                with folder.withdrawn_if_refused():
+                with folder.guarded():
                     split[out] = folder, parts(config, folder, data_dir)
             except SpikeloreError as error:
                 outcomes[out] = error
@@ -204,7 +204,7 @@ def _run_whole(config: Any, data_dir: Path | None, resume: bool, out: Path) -> d
 def _gathered(config: Any, folder: RunFolder, data_dir: Path | None, parts: Mapping[str, Any]) -> Any:
     """Return the results of a run whose parts have ended, or its error."""
     try:
-        with folder.withdrawn_if_refused():
+        with folder.guarded():
             if error := failure(parts):
                 raise error
             return _kept(folder, KINDS[kind_of(config)].run(config, folder, data_dir))

@@ -17,12 +17,13 @@ from spikelore.continual.run import Callback, ContinualRun, StoppedError
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.job import Job, lengthens
 from spikelore.experiments.network_settings import network_class
-from spikelore.experiments.run_folder import RunFolder, read_results
+from spikelore.experiments.run_folder import RunFolder
 from spikelore.experiments.stages import Stages
 from spikelore.experiments.stream_settings import Datasets, sides
 from spikelore.experiments.typed import plain
 from spikelore.files import load_tensors
 from spikelore.progress import shown
+from spikelore.report.runs import read_results
 
 _SAVE_SECONDS = 30.0
 

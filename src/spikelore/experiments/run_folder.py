@@ -38,7 +38,6 @@ from spikelore.files import (
     write_text_atomic,
 )
 from spikelore.folders import LOCK, Writer
-from spikelore.report.runs import read_results as read_results
 
 _LIBRARIES = ("numpy", "numba", "scipy", "torch")
 _STATE = "state"
@@ -130,11 +129,15 @@ class RunFolder:
         Raises:
             InputError: the run was there before, and what was read of it led to an error that nobody foresaw.
         """
-        if isinstance(error, InputError):
-            self.withdraw()
-        self.close()
-        if self._is_old and isinstance(error, _OF_OTHER_FILES) and not isinstance(error, InputError):
-            raise _other_files(self.path, error) from error
+        try:
+            with self.guarded():
+                if error is not None:
+                    raise error
+        except BaseException as told:
+            if told is not error:
+                raise
+        finally:
+            self.close()
 
     def _open(
         self, config: Mapping[str, Any], resume: bool, lengthens: Callable[[dict[str, Any], dict[str, Any]], bool]
@@ -189,13 +192,21 @@ class RunFolder:
         self.close()
 
     @contextmanager
-    def withdrawn_if_refused(self) -> Iterator[None]:
-        """Take back what was written if the block raises `InputError`."""
+    def guarded(self) -> Iterator[None]:
+        """Bad input in the block first takes back what was written, if nothing was done yet.
+
+        Raises:
+            InputError: the run was there before, and what was read of it led to an error that nobody foresaw.
+        """
         try:
             yield
         except InputError:
             self.withdraw()
             raise
+        except _OF_OTHER_FILES as error:
+            if not self._is_old:
+                raise
+            raise _other_files(self.path, error) from error
 
     def checkpoint(self, name: str) -> Path:
         """Return the path of a named checkpoint."""

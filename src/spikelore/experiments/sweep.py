@@ -16,10 +16,10 @@ from spikelore import plain_yaml, report
 from spikelore.errors import InputError
 from spikelore.experiments import config_file
 from spikelore.experiments.parallel import Cell, failure, run_cells
-from spikelore.experiments.run_folder import read_results
 from spikelore.files import write_json_atomic
 from spikelore.folders import LOCK, Writer
 from spikelore.report.over_runs import Spread, by_their_texts
+from spikelore.report.runs import read_results
 from spikelore.report.tidy import tidy, write_table
 
 _LONGEST = 120
@@ -106,7 +106,8 @@ def sweep(
     """Run every point of the grid with every seed; one report a point, over its seeds.
 
     Beside each report of several seeds stands ``seeds.json``: the results' means and standard deviations. All rows of
-    all runs with the values of the grid are in ``out/table.parquet``. A run that fails stops no other.
+    all runs with the values of the grid are in ``out/table.parquet``, and ``out/report.html`` sets the points against
+    each other. A run that fails stops no other.
 
     Args:
         path: YAML file of the experiment.
@@ -152,6 +153,8 @@ def sweep(
                 pages += [folder / "report.html" for folder in whole]
         if tables:
             write_table(out / "table.parquet", pandas.concat(tables, ignore_index=True))
+            if len(points) > 1:
+                pages.append(report.write(out))
         return Swept(pages, failure({folder: outcomes.get(folder) for folder in runs} | drawn))
 
 

@@ -40,11 +40,12 @@ from spikelore.experiments.learner_settings import LearnerSettings, for_variant
 from spikelore.experiments.network_settings import OtherNetwork, network_class
 from spikelore.experiments.parallel import Cell, cores
 from spikelore.experiments.reproduce import PRESETS, Preset
-from spikelore.experiments.run_folder import RunFolder, read_results, versions
+from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stream_settings import Datasets, StreamSettings
 from spikelore.experiments.typed import changed, check_values, made, nested, plain
 from spikelore.files import load_tensors
 from spikelore.networks.surrogate_config import SurrogateConfig
+from spikelore.report.runs import read_results
 
 _MOST_SEEDS = 1000
 
