@@ -19,8 +19,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-os.environ["SPIKELORE_QUIET"] = "1"
-
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -66,7 +64,12 @@ class Killed:
     def __init__(self, kind: str, out: Path) -> None:
         command = [sys.executable, __file__, kind, "0", "--child", str(out)]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            env={**os.environ, "SPIKELORE_QUIET": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
 
     def after(self, seconds: float) -> bool:
@@ -138,6 +141,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()
+    os.environ["SPIKELORE_QUIET"] = "1"
     if given.child:
         _serve(given.experiment, given.child)
         return 0

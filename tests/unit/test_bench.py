@@ -5,7 +5,7 @@ import pytest
 
 from spikelore.bench import first_spike, lif, rounds, spyketorch_peer
 from spikelore.errors import InputError, SpikeloreError
-from spikelore.experiments.parallel import run_parts
+from spikelore.experiments.parallel import Cell, run_cells
 
 
 class Echo:
@@ -69,7 +69,7 @@ def test_a_ray_that_cannot_be_imported_is_told(monkeypatch, tmp_path, reason):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ray", raising=False)
     with pytest.raises(InputError) as error:
-        run_parts(print, {"one": ()}, "runs", ray="local")
+        run_cells({"one": Cell(print, (), tmp_path)}, ray="local")
     assert str(error.value).startswith(f"--ray needs Ray, but ray cannot be imported ({reason}); install it with")
 
 

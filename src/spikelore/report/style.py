@@ -199,7 +199,7 @@ def short(value: float) -> str:
 
 def percent_axis(axes: Axes, which: Literal["x", "y"], least: float = 0.0) -> None:
     """Let an axis show fractions as whole per cents, from 0 to 100 %, or from below ``least`` if all is above half."""
-    low = np.floor(20 * least) / 20 if least > 0.5 else 0.0
+    low = min(np.floor(20 * least) / 20, 0.95) if least > 0.5 else 0.0
     margin = 0.03 * (1 - low)
     axes.set(**{f"{which}lim": (low - margin, 1 + margin)})
     axis = axes.xaxis if which == "x" else axes.yaxis

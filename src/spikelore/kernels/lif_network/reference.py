@@ -73,7 +73,7 @@ def _output_spikes(state: State, c: Constants, plasticity: Plasticity, step: int
 def _deliver(state: State, c: Constants, delays: Delays, step: int, exc: Integers, inh: Integers) -> None:
     neurons = np.arange(len(state.exc_potential))
     for j in exc:
-        state.to_inh_queue[(step + delays.exc_to_inh[j]) % len(state.to_inh_queue), j] += 1
+        state.to_inh_queue[(step + int(delays.exc_to_inh[j])) % len(state.to_inh_queue), j] += 1
     for k in inh:
         others = neurons[neurons != k]
         state.to_exc_queue[
