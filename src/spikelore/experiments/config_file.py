@@ -1,7 +1,7 @@
 """Experiments as YAML: which kinds there are, reading one with overrides, and running it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,13 @@ from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import run_folder, typed
 from spikelore.experiments.parallel import Cell, failure, run_cells
-from spikelore.experiments.reproduce import decay, fusion, replay
+from spikelore.experiments.reproduce import decay, fusion, local, replay
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.report.tidy import tidy, write_table
+
+
+Parts = Callable[[Any, RunFolder, Path | None], Mapping[str, Cell]]
+"""Returns the parts of a run that are left to do, by name."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Kind:
             configuration to decide.
         lengthens: whether a run of the first configuration can go on with the second; for kinds whose runs can.
         parts: the independent parts of a run in its folder that are left to do, by name; for kinds that have some.
+        begins: likewise the parts that these begin from, which are run before.
     """
 
     config: type
@@ -39,7 +44,8 @@ class Kind:
         default=None, kw_only=True
     )
     lengthens: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True)
-    parts: Callable[[Any, RunFolder, Path | None], Mapping[str, Cell]] | None = field(default=None, kw_only=True)
+    parts: Parts | None = field(default=None, kw_only=True)
+    begins: Parts | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,16 @@ KINDS: dict[str, Kind] = {
         evaluate=replay.evaluate,
         lengthens=replay.lengthens,
         parts=replay.parts,
+    ),
+    "local": Published(
+        local.LocalExperiment,
+        local.run,
+        local.check,
+        local.LocalExperiment,
+        local.at_scale,
+        "nine ways not to forget by local rules alone (Antonov, Sviatov & Sukhov 2022)",
+        parts=local.parts,
+        begins=local.begins,
     ),
 }
 """The value of ``experiment:`` in a YAML file, to what it means."""
@@ -172,27 +188,46 @@ def run_all(
     ray: str | None = None,
 ) -> dict[Path, Any]:  # fmt: skip
     """Run experiments by their folders, all of their parts side by side; return the results, or an error, of each."""
-    cells: dict[Path, Cell] = {}
+    whole = {out: config for out, config in experiments.items() if KINDS[kind_of(config)].parts is None}
     outcomes: dict[Path, Any] = {}
     with ExitStack() as stack:
-        split: dict[Path, tuple[RunFolder, Mapping[str, Cell]]] = {}
+        split: dict[Path, RunFolder] = {}
         for out, config in experiments.items():
-            parts = KINDS[kind_of(config)].parts
-            if parts is None:
-                cells[out] = Cell(_run_whole, (config, data_dir, resume), out, config.execution.cores)
-                continue
-            try:
-                folder = stack.enter_context(_opened(config, out, resume=resume))
-                with folder.withdrawn_if_refused():
-                    split[out] = folder, parts(config, folder, data_dir)
-            except SpikeloreError as error:
+            if out not in whole:
+                try:
+                    split[out] = stack.enter_context(_opened(config, out, resume=resume))
+                except SpikeloreError as error:
+                    outcomes[out] = error
+
+        def run_parts(which: str, cells: Mapping[Path, Cell]) -> tuple[dict[Path, Any], dict[Path, dict[str, Any]]]:
+            """Run parts of all experiments, and other cells with them; return what came of both."""
+            parts: dict[Path, Mapping[str, Cell]] = {}
+            for out, folder in split.items():
+                config = experiments[out]
+                ask = getattr(KINDS[kind_of(config)], which)
+                if out in outcomes or ask is None:
+                    continue
+                try:
+                    with folder.withdrawn_if_refused():
+                        parts[out] = ask(config, folder, data_dir)
+                except SpikeloreError as error:
+                    outcomes[out] = error
+            every = {each.folder: each for some in parts.values() for each in some.values()}
+            found = run_cells({**cells, **every}, jobs=jobs, ray=ray)
+            return found, {out: {name: found[each.folder] for name, each in some.items()} for out, some in parts.items()}
+
+        _, begun = run_parts("begins", {})
+        for out, rows in begun.items():
+            if (error := failure(rows)) is not None:
+                with suppress(Exception), split[out].withdrawn_if_refused():
+                    raise error
                 outcomes[out] = error
-            else:
-                cells |= {each.folder: each for each in split[out][1].values()}
-        found = run_cells(cells, jobs=jobs, ray=ray)
-        for out, (folder, parts) in split.items():
-            rows = {name: found[each.folder] for name, each in parts.items()}
-            outcomes[out] = _gathered(experiments[out], folder, data_dir, rows)
+        found, learned = run_parts("parts", {
+            out: Cell(_run_whole, (config, data_dir, resume), out, config.execution.cores)
+            for out, config in whole.items()
+        })
+        for out, rows in learned.items():
+            outcomes[out] = _gathered(experiments[out], split[out], data_dir, rows)
     return {out: outcomes[out] if out in outcomes else found[out] for out in experiments}
 
 
