@@ -1,8 +1,8 @@
 """Nine published ways to keep a first-spike network from forgetting, and ours: all learn by local rules.
 
-A network learns a first task, then a second one on the same outputs, without being told which task an image is of. Every
-way is the same learning (`Way`) with something else at one or two places: the network and the first task, images that
-are learned beside the new ones, the rates, or how far each weight may move.
+A network learns a first task, then a second one on the same outputs, without being told which task an image is of.
+Every way is the same learning (`Way`) with something else at one or two places: the network and the first task, images
+that are learned beside the new ones, the rates, or how far each weight may move.
 
 Source: Antonov, Sviatov & Sukhov, Neural Networks 155, 2022 (doi 10.1016/j.neunet.2022.09.003, arXiv 2111.09553); their
 letters (a) to (i) stand with each way.
@@ -83,7 +83,7 @@ class Way:
         return self.images_stored(known)
 
     def rates(self, adaptive_scale: float) -> tuple[float, float]:
-        """Return the noise of the second task's rates (relative), and their adaptive scale, in place of the usual one."""
+        """Return the second task's noise (relative to the rates), and its adaptive scale in place of the usual one."""
         return 0.0, adaptive_scale
 
     def bounds(self, network: FirstSpikeNetwork, quantiles: StreamingQuantiles | None) -> Bounds | None:
@@ -167,9 +167,7 @@ class PseudoRehearsal(Way):
         return joined(parts) if parts else self.images_stored(known)
 
 
-def drawn_bars(
-    count: int, shape: Sequence[int], most: int, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def drawn_bars(count: int, shape: Sequence[int], most: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return images (N,H,W) of 1 to ``most`` bright bars each, of any direction, on black."""
     rows, columns = np.indices(shape, np.float32)
     images, side = np.zeros((count, *shape), np.float32), min(shape)
@@ -287,7 +285,7 @@ class FrozenLarge(Way):
 class Langevin(Way):
     """Langevin bounds (h): in the second task no weight leaves the deciles that it had in a noisy first task.
 
-    The trained network first goes on learning the first task with noise (`spikelore.learning.langevin`). From the values
+    The trained network first goes on learning the first task with noise (`spikelore.learning.langevin`). Of the values
     that a weight takes there, its bounds are the quantiles ``low`` and ``high``: w stays in D10 .. D90.
 
     Attributes:

@@ -1,10 +1,10 @@
 """Experiments as YAML: which kinds there are, reading one with overrides, and running it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
@@ -13,7 +13,6 @@ from spikelore.experiments.parallel import Cell, failure, run_cells
 from spikelore.experiments.reproduce import decay, fusion, local, replay
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.report.tidy import tidy, write_table
-
 
 Parts = Callable[[Any, RunFolder, Path | None], Mapping[str, Cell]]
 """Returns the parts of a run that are left to do, by name."""
@@ -188,45 +187,46 @@ def run_all(
     ray: str | None = None,
 ) -> dict[Path, Any]:  # fmt: skip
     """Run experiments by their folders, all of their parts side by side; return the results, or an error, of each."""
-    whole = {out: config for out, config in experiments.items() if KINDS[kind_of(config)].parts is None}
     outcomes: dict[Path, Any] = {}
     with ExitStack() as stack:
         split: dict[Path, RunFolder] = {}
         for out, config in experiments.items():
-            if out not in whole:
+            if KINDS[kind_of(config)].parts is not None:
                 try:
                     split[out] = stack.enter_context(_opened(config, out, resume=resume))
                 except SpikeloreError as error:
                     outcomes[out] = error
 
-        def run_parts(which: str, cells: Mapping[Path, Cell]) -> tuple[dict[Path, Any], dict[Path, dict[str, Any]]]:
-            """Run parts of all experiments, and other cells with them; return what came of both."""
-            parts: dict[Path, Mapping[str, Cell]] = {}
-            for out, folder in split.items():
-                config = experiments[out]
-                ask = getattr(KINDS[kind_of(config)], which)
-                if out in outcomes or ask is None:
-                    continue
+        def asked(which: Literal["begins", "parts"]) -> dict[Path, Mapping[str, Cell]]:
+            """Return the parts of each experiment that goes on; of one that refuses, the error is its outcome."""
+            found: dict[Path, Mapping[str, Cell]] = {}
+            for out in [each for each in split if each not in outcomes]:
+                ask = getattr(KINDS[kind_of(experiments[out])], which)
                 try:
-                    with folder.withdrawn_if_refused():
-                        parts[out] = ask(config, folder, data_dir)
+                    with split[out].withdrawn_if_refused():
+                        found[out] = ask(experiments[out], split[out], data_dir) if ask else {}
                 except SpikeloreError as error:
                     outcomes[out] = error
-            every = {each.folder: each for some in parts.values() for each in some.values()}
-            found = run_cells({**cells, **every}, jobs=jobs, ray=ray)
-            return found, {out: {name: found[each.folder] for name, each in some.items()} for out, some in parts.items()}
+            return found
 
-        _, begun = run_parts("begins", {})
-        for out, rows in begun.items():
-            if (error := failure(rows)) is not None:
-                with suppress(Exception), split[out].withdrawn_if_refused():
-                    raise error
+        def run_parts(parts: Mapping[Path, Mapping[str, Cell]], whole: Mapping[Path, Cell]) -> dict[Path, Any]:
+            cells = {each.folder: each for some in parts.values() for each in some.values()}
+            return run_cells({**whole, **cells}, jobs=jobs, ray=ray)
+
+        begins = asked("begins")
+        found = run_parts(begins, {})
+        for out, some in begins.items():
+            if error := failure({name: found[each.folder] for name, each in some.items()}):
                 outcomes[out] = error
-        found, learned = run_parts("parts", {
+        whole = {
             out: Cell(_run_whole, (config, data_dir, resume), out, config.execution.cores)
-            for out, config in whole.items()
-        })
-        for out, rows in learned.items():
+            for out, config in experiments.items()
+            if KINDS[kind_of(config)].parts is None
+        }
+        parts = asked("parts")
+        found = run_parts(parts, whole)
+        for out, some in parts.items():
+            rows = {name: found[each.folder] for name, each in some.items()}
             outcomes[out] = _gathered(experiments[out], split[out], data_dir, rows)
     return {out: outcomes[out] if out in outcomes else found[out] for out in experiments}
 

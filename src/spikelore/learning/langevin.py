@@ -71,8 +71,8 @@ class LangevinSampling(Training):
                 break
             self.quantiles.add(network.unit_weights)
             noise = rng.standard_normal(network.unit_weights.shape, np.float32) * self.deviation
-            moved = np.clip(network.unit_weights + noise, np.float32(decision.lower), np.float32(decision.upper))
-            network = network.with_learned_units(moved)
+            moved = np.clip(network.unit_weights + noise, decision.lower, decision.upper)
+            network = network.with_learned_units(moved.astype(np.float32))
         self.rates = self.config.adapt(right / len(order), wrong / len(order))
         return network, {"train": right / len(order)}
 

@@ -57,7 +57,7 @@ def noisy(rates: Rates, deviation: float, images: int, rng: np.random.Generator)
     """
     table = rates.table()
     drawn = rng.standard_normal((images, 2, 2), np.float32)
-    return table + np.float32(deviation) * np.abs(table) * drawn
+    return (table + np.float32(deviation) * np.abs(table) * drawn).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -144,8 +144,9 @@ class LocalExperiment:
             "epochs_layer_1", "epochs_layer_2", "epochs_decision", "epochs_second",
         ):  # fmt: skip
             check_whole(name, getattr(self, name), 1)
+        known = ", ".join(_WAYS)
         if not self.ways or len(set(self.ways)) < len(self.ways) or not {*self.ways} <= {*_WAYS}:
-            raise InputError(f"ways are {list(self.ways)}, expected some of {', '.join(_WAYS)}, each once; correct them")
+            raise InputError(f"ways are {list(self.ways)}, expected some of {known}, each once; correct them")
         named = Counter(self.way(name).name for name in self.ways)
         if twice := [name for name, count in named.items() if count > 1]:
             raise InputError(f"two of the ways are {twice[0]!r}, expected different ones; change one of them")
@@ -198,8 +199,8 @@ def _load(config: LocalExperiment, data_dir: Path | None) -> _Tasks:
     classes = [len(np.unique(each.images.train.labels)) for each in (first, second)]
     if classes[0] != classes[1]:
         raise InputError(
-            f"{config.tasks[0].label()} has {classes[0]} classes and {config.tasks[1].label()} has {classes[1]}, expected "
-            "as many, since both are learned on the same outputs; name as many classes"
+            f"{config.tasks[0].label()} has {classes[0]} classes and {config.tasks[1].label()} has {classes[1]}, "
+            "expected as many, since both are learned on the same outputs; name as many classes"
         )
     shapes = [each.images.train.images.shape[1:] for each in (first, second)]
     if shapes[0] != shapes[1]:
@@ -356,7 +357,7 @@ def _learn(
     config: LocalExperiment, first: FirstTask, way: str | None, start: FirstSpikeNetwork | None,
     data_dir: Path | None, out: Path,
 ) -> dict[str, Any]:  # fmt: skip
-    """Learn task 1, unless a network to start from is given, and task 2 in a way, if one is named, in a part's folder."""
+    """Learn task 1, unless a network to start from is given, and task 2 in a way, if one is named."""
     told = {"part": way or "task 1", "first": plain(first), **_plain(config)}
     with RunFolder(out, told, resume=True, loggers=config.execution.loggers) as folder:
         tasks, stages = _load(config, data_dir), Stages(folder)
@@ -480,9 +481,7 @@ def _first_row(config: LocalExperiment, name: str, lines: Mapping[str, Sequence[
     }
 
 
-def at_scale(
-    scale: Literal["quick", "paper"], *, preset: Preset | None = None, seed: int = 0
-) -> LocalExperiment:
+def at_scale(scale: Literal["quick", "paper"], *, preset: Preset | None = None, seed: int = 0) -> LocalExperiment:
     """Return the published experiment at a scale.
 
     Args:
@@ -496,11 +495,12 @@ def at_scale(
     if scale == "paper":
         return replace(paper, ways=ways)
     settings = WaySettings(
-        forgetting=Forgetting(epochs=20, patience=5), noise=RateNoise(epochs=10),
-        langevin=Langevin(epochs=2, record_every=25), templates=ProtectedTemplates(epochs=6),
+        forgetting=Forgetting(epochs=20, patience=8), noise=RateNoise(epochs=15),
+        langevin=Langevin(epochs=4, record_every=25, deviation=0.002), templates=ProtectedTemplates(epochs=6),
     )  # fmt: skip
     return LocalExperiment(
         tasks=(Source("digits-sample", (0, 1, 2, 3, 4)), Source("digits-sample", (5, 6, 7, 8, 9))),
-        seed=seed, train_per_class=100, validation_per_class=40, test_per_class=100, epochs_layer_1=4,
-        epochs_layer_2=6, epochs_decision=10, epochs_second=10, ways=ways, settings=settings,
+        seed=seed, train_per_class=150, validation_per_class=40, test_per_class=100, epochs_layer_1=3,
+        epochs_layer_2=5, epochs_decision=12, epochs_second=10, stdp=StdpConfig(double_every=150), ways=ways,
+        settings=settings,
     )  # fmt: skip
