@@ -35,7 +35,7 @@ from spikelore.continual.ways import (
 from spikelore.data import LabelledImages, Splits
 from spikelore.errors import InputError, check_choices, check_whole
 from spikelore.experiments.execution import Execution
-from spikelore.experiments.findings import told
+from spikelore.experiments.findings import noted, told
 from spikelore.experiments.parallel import Cell, cores
 from spikelore.experiments.reproduce import Preset
 from spikelore.experiments.reproduce.sources import Drawn, Source, drawn
@@ -210,7 +210,12 @@ def _load(config: LocalExperiment, data_dir: Path | None) -> _Tasks:
         )
     for name in config.ways:
         config.first(name).network.check_radii(shapes[0])
-    tasks = _Tasks((first, second))
+    tasks, every = _Tasks((first, second)), config.settings.langevin.record_every
+    if "langevin" in config.ways and every > (count := len(first.images.train)):
+        raise InputError(
+            f"langevin.record_every is {every} of {count} images, which leaves quantiles of no records, expected at "
+            f"most {count}; record more often"
+        )
     FirstSpikeNetwork.create(config.network, tuple(tasks.classes.tolist()), config.seed)
     return tasks
 
@@ -247,7 +252,8 @@ class _Stage:
         for metrics in training.steps():
             folder.append_metrics(stage=self.name, epoch=training.epoch, **metrics)
             yield f"{self.learner.title}: {self.name}, epoch {training.epoch}", 1
-        network = training.finish()
+        last = self.name in _ASKED and self.learner.config.choose == "last"
+        network = training.network if last else training.finish()
         if isinstance(training, LangevinSampling):
             self.learner.keep_bounds(training)
         else:
@@ -282,7 +288,7 @@ class _Learner:
         return of.get(name, config.consolidation.epochs)
 
     def keep_bounds(self, sampling: LangevinSampling) -> None:
-        """Keep the bounds that a sampling gives, and how far they are apart, for a figure."""
+        """Keep the bounds that a sampling gives."""
         bounds = self.way.bounds(sampling.network, sampling.quantiles)
         assert bounds is not None
         save_tensors(self.folder.checkpoint("bounds"), dict(zip(("lower", "upper"), bounds, strict=True)), {})
@@ -313,7 +319,7 @@ class _Learner:
         if name.startswith("layer"):
             layer = 1 if name.startswith("layer 1") else 2
             images = known.train if name in _FIRST else self._learned
-            seen = int(network.images_seen[layer - 1])
+            seen = 0 if name in _FIRST else epochs * len(known.train)
             training = layer_training(network, layer, images.images, epochs, config.stdp, seen=seen)
         elif name == _FIRST[2]:
             asked = {"validation": Examples.of(network, known.validation), "test": Examples.of(network, known.test)}
@@ -344,7 +350,7 @@ class _Learner:
         return _Stage(self, name, training)
 
     def _asked(self, network: FirstSpikeNetwork) -> dict[str, Examples]:
-        """Return the sets that are decided after each epoch, the one that chooses first; the last epoch needs none."""
+        """Return the sets that are decided after each epoch; the one that chooses, if any does, is the first."""
         sets = {
             f"{task}_{part}": Examples.of(network, getattr(images, part))
             for task, images in zip(("digits", "letters"), self.tasks.images, strict=True)
@@ -435,6 +441,7 @@ def run(config: LocalExperiment, folder: RunFolder, data_dir: Path | None) -> di
         "data": [source.label() for source in config.tasks],
         "versions": versions(),
         "images_per_class": [each.facts for each in tasks.drawn],
+        **noted(note for each in tasks.drawn for note in each.notes),
         "rows": [_row(config, name, lines[name], tasks, config.choose) for name in config.ways],
         "choices": [
             {"choice": choice, **_row(config, name, lines[name], tasks, choice)}
