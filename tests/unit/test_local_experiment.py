@@ -233,6 +233,7 @@ def test_scales():
     assert (paper.epochs_decision, paper.epochs_second, paper.settings.forgetting.epochs) == (50, 100, 600)
     assert (paper.settings.langevin.epochs, paper.settings.langevin.record_every) == (24, 100)
     assert at_scale("paper", preset="best").ways == ("templates",)
+    assert at_scale("paper", choose="test") == LocalExperiment(choose="test")
     assert len(at_scale("quick", preset="published").ways) == 9
     assert {source.data for source in at_scale("quick").tasks} == {"digits-sample"}
     assert replace(paper, settings=WaySettings()) == paper

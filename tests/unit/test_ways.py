@@ -10,11 +10,11 @@ from spikelore.continual.ways import (
     Forgetting,
     FrozenLarge,
     Langevin,
+    LateralInhibition,
     ProtectedTemplates,
     PseudoRehearsal,
     RateNoise,
     Reminder,
-    Way,
     drawn_bars,
     mixed,
 )
@@ -135,7 +135,7 @@ def test_patience_ends_a_training_and_goes_on_after_a_stop(network, examples):
 
 
 def test_the_plain_way_changes_nothing(known, network):
-    way = Way()
+    way = LateralInhibition()
     assert way.name == "lateral inhibition"
     assert way.first(TASK) == TASK
     assert way.rates(0.5) == (0.0, 0.5)
@@ -144,6 +144,7 @@ def test_the_plain_way_changes_nothing(known, network):
 
 
 def test_forgetting_has_no_inhibition_and_noise_its_own_rates():
+    assert LateralInhibition((5, 2)).first(TASK).network.layer_1.inhibition_radius == 5
     first = Forgetting(epochs=7, patience=2).first(TASK)
     assert (first.network.layer_1.inhibition_radius, first.network.layer_2.inhibition_radius) == (0, 0)
     assert (first.epochs, first.patience) == (7, 2)
@@ -292,7 +293,7 @@ def test_bounds_without_a_sampling_are_refused(network):
         (lambda: Langevin(deviation=-1), "langevin.deviation is -1"),
         (lambda: PseudoRehearsal(bars=0), "pseudo_rehearsal.bars is 0"),
         (lambda: ProtectedTemplates(protected=2), "templates.protected is 2, expected 0 to 1"),
-        (lambda: Forgetting(radii=(-1, 0)), "forgetting.radii is -1"),
+        (lambda: Forgetting(radii=(-1, 0)), "radii is -1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(make, says):

@@ -47,8 +47,6 @@ class FirstTask:
 class Way:
     """Learning of the second task as published: the feature layers learn on, then the decision layer by reward.
 
-    By itself it guards nothing but by the lateral inhibition that the network has, which is (b).
-
     Attributes:
         title: what tables call it, as far as all of its settings have one name.
         preset: ``published``, or ``best`` for ours.
@@ -97,34 +95,53 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Forgetting(Way):
+class LateralInhibition(Way):
+    """Lateral inhibition (b): nothing guards the first task but that neighbours of a winner may not win, too.
+
+    Attributes:
+        radii: of the inhibition in layers 1 and 2, 0 for none; those of the network if not given.
+    """
+
+    radii: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        for radius in self.radii or ():
+            check_whole("radii", radius)
+
+    def first(self, task: FirstTask) -> FirstTask:
+        """Return the task with these radii."""
+        if self.radii is None:
+            return task
+        one, two = (
+            replace(layer, inhibition_radius=radius)
+            for layer, radius in zip((task.network.layer_1, task.network.layer_2), self.radii, strict=True)
+        )
+        return replace(task, network=replace(task.network, layer_1=one, layer_2=two))
+
+
+@dataclass(frozen=True)
+class Forgetting(LateralInhibition):
     """No lateral inhibition (a): the first task is learned without it, too, which takes longer.
 
     Attributes:
-        radii: of the inhibition in layers 1 and 2.
+        radii: see `LateralInhibition`.
         epochs: of the first task's decision layer.
         patience: see `FirstTask`.
     """
 
     title = "forgetting"
-    radii: tuple[int, int] = (0, 0)
+    radii: tuple[int, int] | None = (0, 0)
     epochs: int = 600
     patience: int = 20
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_whole("forgetting.epochs", self.epochs, 1)
         check_whole("forgetting.patience", self.patience)
-        for radius in self.radii:
-            check_whole("forgetting.radii", radius)
 
     def first(self, task: FirstTask) -> FirstTask:
-        """Return the task with other radii and epochs."""
-        one, two = (
-            replace(layer, inhibition_radius=radius)
-            for layer, radius in zip((task.network.layer_1, task.network.layer_2), self.radii, strict=True)
-        )
-        network = replace(task.network, layer_1=one, layer_2=two)
-        return replace(task, network=network, epochs=self.epochs, patience=self.patience)
+        """Return the task with these radii and epochs."""
+        return replace(super().first(task), epochs=self.epochs, patience=self.patience)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from spikelore.continual.ways import (
     Forgetting,
     FrozenLarge,
     Langevin,
+    LateralInhibition,
     ProtectedTemplates,
     PseudoRehearsal,
     RateNoise,
@@ -65,7 +66,7 @@ class WaySettings:
 
     Attributes:
         forgetting: no lateral inhibition.
-        inhibition: the network as it is.
+        inhibition: neighbours of a winner may not win.
         pseudo_rehearsal: images that the old network names.
         reminder_few: a few stored images, again and again.
         reminder_many: more of them.
@@ -77,7 +78,7 @@ class WaySettings:
     """
 
     forgetting: Forgetting = field(default_factory=Forgetting)
-    inhibition: Way = field(default_factory=Way)
+    inhibition: LateralInhibition = field(default_factory=LateralInhibition)
     pseudo_rehearsal: PseudoRehearsal = field(default_factory=PseudoRehearsal)
     reminder_few: Reminder = field(default_factory=lambda: Reminder(0.0025))
     reminder_many: Reminder = field(default_factory=lambda: Reminder(0.1))
@@ -89,7 +90,7 @@ class WaySettings:
 
 
 _WAYS = tuple(each.name for each in fields(WaySettings))
-_CHOICES = ("validation", "test", "last")
+Choice = Literal["validation", "test", "last"]
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class LocalExperiment:
     reward: RewardStdpConfig = field(default_factory=RewardStdpConfig)
     later_adaptive_scale: float = 0.5
     consolidation: TemplateStdpConfig = field(default_factory=TemplateStdpConfig)
-    choose: Literal["validation", "test", "last"] = "validation"
+    choose: Choice = "validation"
     ways: tuple[str, ...] = _WAYS
     settings: WaySettings = field(default_factory=WaySettings)
     execution: Execution = field(default_factory=Execution)
@@ -446,7 +447,7 @@ def run(config: LocalExperiment, folder: RunFolder, data_dir: Path | None) -> di
         "choices": [
             {"choice": choice, **_row(config, name, lines[name], tasks, choice)}
             for name in config.ways
-            for choice in _CHOICES
+            for choice in get_args(Choice)
         ],
         "task_1": [_first_row(config, name, lines) for name in config.ways],
     }
@@ -488,16 +489,19 @@ def _first_row(config: LocalExperiment, name: str, lines: Mapping[str, Sequence[
     }
 
 
-def at_scale(scale: Literal["quick", "paper"], *, preset: Preset | None = None, seed: int = 0) -> LocalExperiment:
+def at_scale(
+    scale: Literal["quick", "paper"], *, preset: Preset | None = None, choose: Choice | None = None, seed: int = 0
+) -> LocalExperiment:
     """Return the published experiment at a scale.
 
     Args:
         scale: ``paper`` has the published sizes on mnist and letters; ``quick`` ends within two minutes and learns 5-9
             after 0-4 on the digits that a dependency ships.
         preset: whose ways are run: the ``published`` ones, or ours; both if not given.
+        choose: the epoch that counts, see `LocalExperiment`; ``validation`` if not given.
         seed: root seed.
     """
-    paper = LocalExperiment(seed=seed)
+    paper = LocalExperiment(seed=seed, choose=choose or "validation")
     ways = tuple(name for name in _WAYS if preset in (None, paper.way(name).preset))
     if scale == "paper":
         return replace(paper, ways=ways)
@@ -505,9 +509,9 @@ def at_scale(scale: Literal["quick", "paper"], *, preset: Preset | None = None, 
         forgetting=Forgetting(epochs=20, patience=8), noise=RateNoise(epochs=15),
         langevin=Langevin(epochs=4, record_every=25, deviation=0.002), templates=ProtectedTemplates(epochs=6),
     )  # fmt: skip
-    return LocalExperiment(
-        tasks=(Source("digits-sample", (0, 1, 2, 3, 4)), Source("digits-sample", (5, 6, 7, 8, 9))),
-        seed=seed, train_per_class=150, validation_per_class=40, test_per_class=100, epochs_layer_1=3,
+    return replace(
+        paper, tasks=(Source("digits-sample", (0, 1, 2, 3, 4)), Source("digits-sample", (5, 6, 7, 8, 9))),
+        train_per_class=150, validation_per_class=40, test_per_class=100, epochs_layer_1=3,
         epochs_layer_2=5, epochs_decision=12, epochs_second=10, stdp=StdpConfig(double_every=150), ways=ways,
         settings=settings,
     )  # fmt: skip
