@@ -216,8 +216,9 @@ def run_all(
         begins = asked("begins")
         found = run_parts(begins, {})
         for out, some in begins.items():
-            if error := failure({name: found[each.folder] for name, each in some.items()}):
-                outcomes[out] = error
+            rows = {name: found[each.folder] for name, each in some.items()}
+            if failure(rows):
+                outcomes[out] = _gathered(experiments[out], split[out], data_dir, rows)
         whole = {
             out: Cell(_run_whole, (config, data_dir, resume), out, config.execution.cores)
             for out, config in experiments.items()

@@ -282,8 +282,8 @@ class _Learner:
     def epochs(self, name: str) -> int:
         """Return how many epochs a stage has."""
         config = self.config
-        if name in ("sampling", "templates"):
-            return getattr(self.way, "epochs")  # noqa: B009 - of the ways that have such a stage
+        if isinstance(self.way, Langevin | ProtectedTemplates) and name in ("sampling", "templates"):
+            return self.way.epochs
         of = {"layer 1": config.epochs_layer_1, "layer 2": config.epochs_layer_2, "decision": config.epochs_second}
         of |= dict(zip(_FIRST, (config.epochs_layer_1, config.epochs_layer_2, self.first.epochs), strict=True))
         return of.get(name, config.consolidation.epochs)
