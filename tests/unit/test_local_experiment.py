@@ -199,7 +199,7 @@ def test_the_page_has_both_figures_and_tables(whole, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"settings": {"forgetting": {"radii": [28, 0]}}}, "inhibition_radius is 28, larger than the map of 28 x 28"),
+        ({"settings": {"forgetting": {"radii": [28, 0]}}}, "forgetting: layer_1.inhibition_radius is 28, larger"),
         ({"network": {"layer_2": {"inhibition_radius": 14}}}, "radius is 14, larger than the map of 14 x 14"),
         ({"settings": {"frozen": {"share": 1.2}}}, "frozen.share is 1.2, expected 0 to 1"),
         ({"settings": {"reminder_few": {"share": 1.1}}}, "share is 1.1, more images than there are"),

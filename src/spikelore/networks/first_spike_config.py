@@ -91,8 +91,12 @@ class FirstSpikeConfig:
             found[name], sides = (rows, columns), (rows // layer.pool, columns // layer.pool)
         return found
 
-    def check_radii(self, shape: tuple[int, int]) -> None:
-        """Refuse an inhibition that reaches beyond the map it is in, for images of a shape (rows, columns).
+    def check_radii(self, shape: tuple[int, int], where: str = "network.") -> None:
+        """Refuse an inhibition that reaches beyond the map it is in.
+
+        Args:
+            shape: rows and columns of an image.
+            where: what stands before a layer's name in the message.
 
         Raises:
             InputError: a radius is not smaller than a layer's map.
@@ -101,7 +105,7 @@ class FirstSpikeConfig:
             radius = getattr(self, name).inhibition_radius
             if radius >= max(sides):
                 raise InputError(
-                    f"network.{name}.inhibition_radius is {radius}, larger than the map of {sides[0]} x {sides[1]} "
+                    f"{where}{name}.inhibition_radius is {radius}, larger than the map of {sides[0]} x {sides[1]} "
                     f"places, expected below {max(sides)}; choose a smaller radius"
                 )
 

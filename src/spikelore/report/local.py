@@ -58,6 +58,7 @@ def _curves(run: Run) -> Drawing:
     """One panel a way: both tasks after each epoch."""
     rows, names = run.results["rows"], _names(run.results)
     figure, axes = style.panels(len(rows), 2.6, share_y=True)
+    asked = [line[f"{name}_test"] for line in run.metrics if "digits_test" in line for name in names]
     for panel, row, part in zip(axes, rows, run.config["ways"], strict=True):
         lines = [line for line in run.metrics if line["part"] == part and "digits_test" in line]
         epochs = [line["epoch"] for line in lines]
@@ -66,7 +67,7 @@ def _curves(run: Run) -> Drawing:
         panel.axvline(row["epoch"], color=style.MUTED, linewidth=1, zorder=1, label="epoch that counts")
         panel.set_title(row["name"])
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-        style.percent_axis(panel, "y")
+        style.percent_axis(panel, "y", min(asked))
     axes[0].set_ylabel("right, test images")
     for panel in axes[-3:]:
         panel.set_xlabel("epoch of the second task")

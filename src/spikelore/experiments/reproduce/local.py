@@ -210,7 +210,7 @@ def _load(config: LocalExperiment, data_dir: Path | None) -> _Tasks:
             f"{config.tasks[1].label()} of {shapes[1][0]} x {shapes[1][1]}, expected one size; resize them"
         )
     for name in config.ways:
-        config.first(name).network.check_radii(shapes[0])
+        config.first(name).network.check_radii(shapes[0], f"{name}: ")
     tasks, every = _Tasks((first, second)), config.settings.langevin.record_every
     if "langevin" in config.ways and every > (count := len(first.images.train)):
         raise InputError(
