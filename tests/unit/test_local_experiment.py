@@ -166,6 +166,19 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkey
         assert ours == theirs
 
 
+def test_no_way_begins_where_the_first_task_failed_and_all_do_later(whole, tmp_path, monkeypatch):
+    _, results = whole
+    config = config_file.build("local", VALUES | {"ways": ["frozen", "joint"]})
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "layer_training", lambda *_, **__: (_ for _ in ()).throw(SpikeloreError("a full disk")))
+        with pytest.raises(SpikeloreError, match="^a full disk$"):
+            config_file.execute(config, tmp_path / "run", None)
+    assert [path.name for path in (tmp_path / "run/parts").iterdir()] == ["task_1"]
+    again = config_file.execute(config, tmp_path / "run", None, resume=True)
+    rows = {row["name"]: row for row in results["rows"]}
+    assert again["rows"] == [rows["frozen"], rows["joint"]]
+
+
 def test_the_epoch_may_be_chosen_as_the_authors_do_or_be_the_last(whole, tmp_path):
     _, results = whole
     found = {(row["name"], row["choice"]): row for row in results["choices"]}
