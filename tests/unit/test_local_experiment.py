@@ -166,12 +166,16 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkey
         assert ours == theirs
 
 
+def fail(*_, **__):
+    raise SpikeloreError("a full disk")
+
+
 def test_no_way_begins_where_the_first_task_failed_and_all_do_later(whole, tmp_path, monkeypatch):
     _, results = whole
     config = config_file.build("local", VALUES | {"ways": ["frozen", "joint"]})
     with monkeypatch.context() as patch:
-        patch.setattr(local, "layer_training", lambda *_, **__: (_ for _ in ()).throw(SpikeloreError("a full disk")))
-        with pytest.raises(SpikeloreError, match="^a full disk$"):
+        patch.setattr(local, "layer_training", fail)
+        with pytest.raises(SpikeloreError, match=r"^a full disk$"):
             config_file.execute(config, tmp_path / "run", None)
     assert [path.name for path in (tmp_path / "run/parts").iterdir()] == ["task_1"]
     again = config_file.execute(config, tmp_path / "run", None, resume=True)
