@@ -17,6 +17,7 @@ import torch
 from spikelore.data import load
 from spikelore.kernels import (
     convolution,
+    levels,
     lif_convolution,
     lif_network,
     lif_scan,
@@ -84,14 +85,26 @@ def decision() -> Answers:
     weights = rng.uniform(0.2, 0.8, (20, 4, 2, 2)).astype(np.float32)
     classes, order = np.arange(20) % 2, rng.permutation(40)
     learned, winners, _ = reward_stdp.train(spikes, order, labels, weights, classes, padding=1, rates=Rates())
+    rates = np.repeat(Rates().table()[None], 40, axis=0) * (1 + np.arange(40, dtype=np.float32)[:, None, None] / 64)
+    within = {"lower": weights - np.float32(0.004), "upper": weights + np.float32(0.003)}
+    bounded, _, _ = reward_stdp.train(spikes, order, labels, weights, classes, padding=1, rates=rates, **within)
     moved = template_stdp.train(spikes, order, labels, weights, classes, padding=1, rate=0.1, margin=0.5)
     return {
         "potentials": reward_stdp.feature_potentials(spikes, weights, padding=1),
         "learned": learned,
         "winners": winners,
+        "bounded": bounded,
         "templates": moved.weights,
         "rewarded": moved.rewarded,
     }
+
+
+def counted() -> Answers:
+    """Counts of levels."""
+    counts = np.zeros((50, 7), np.uint16)
+    for seed in range(9):
+        levels.count_(counts, numbers(np.random.default_rng(seed), 50), -0.75, 0.75)
+    return {"counts": counts}
 
 
 NEURONS = lif_scan.Leaky(beta=0.75, threshold=0.5)
@@ -146,10 +159,12 @@ def rate_coded() -> Answers:
 
 
 KERNELS: dict[str, Callable[[], Answers]] = {
-    each.__name__: each for each in (coding, layer, decision, leaky, rate_coded)
+    each.__name__: each for each in (coding, layer, decision, counted, leaky, rate_coded)
 }
 
-WITHOUT_VECTORS: dict[str, Callable[[], Answers]] = {each.__name__: each for each in (coding, layer, rate_coded, scan)}
+WITHOUT_VECTORS: dict[str, Callable[[], Answers]] = {
+    each.__name__: each for each in (coding, layer, counted, rate_coded, scan)
+}
 """Those whose fast form has no hand-made vector loop, and so is plain Python where Numba does not compile."""
 
 

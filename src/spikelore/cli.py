@@ -207,6 +207,10 @@ _EXPERIMENT_OPTIONS: dict[str, dict[str, Any]] = {
     "data_b": {"type": str, "help": "dataset of network b"},
     "classes": {"type": _whole, "nargs": "+", "help": "classes to learn (default: 7 4 6)"},
     "unknown": {"type": _whole, "nargs": "*", "help": "classes to ask about that it never learns (default: 9 2 1)"},
+    "choose": {
+        "choices": ["validation", "test", "last"],
+        "help": "epoch that counts: best on validation images (default), on test images as the authors choose, or last",
+    },
     "preset": {"choices": ["published", "best"], "help": "run the rows of one preset only (default: both)"},
 }
 """Options of `reproduce` that an experiment has if its ``at_scale`` has a parameter of that name."""

@@ -134,6 +134,18 @@ EXPERIMENTS = {
             "variants": [{"memory.images": 8}, {"memory.images": 16}],
         },
     ),
+    "local": (
+        parallel,
+        {
+            **STAGES,
+            "tasks": [{"data": "digits-sample", "classes": [n, n + 1]} for n in (0, 2)],
+            "test_per_class": 5,
+            **dict.fromkeys(("epochs_layer_1", "epochs_layer_2", "epochs_decision", "epochs_second"), 1),
+            "network": {"layer_2": {"features": 20}, "decision": {"features": 20}},
+            "consolidation": {"epochs": 3},
+            "ways": ["joint", "templates"],
+        },
+    ),
 }
 
 

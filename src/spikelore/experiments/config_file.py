@@ -10,9 +10,12 @@ from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import run_folder, typed
 from spikelore.experiments.parallel import Cell, failure, run_cells
-from spikelore.experiments.reproduce import decay, fusion, replay
+from spikelore.experiments.reproduce import decay, fusion, local, replay
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.report.tidy import tidy, write_table
+
+Round = Callable[[Any, RunFolder, Path | None], Mapping[str, Cell]]
+"""Returns the parts of a run that are left to do, by name."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,15 @@ class Kind:
 
     Attributes:
         config: class of the configuration.
-        run: runs one into a run folder and returns its results; or, of a kind with ``parts``, gathers what they gave.
+        run: runs one into a run folder and returns its results; or, of a kind with rounds, gathers what they gave.
         check: looks at the data of one, as the run will read it, and refuses what the run would refuse.
         start: returns one to start from.
         evaluate: measures a finished run's networks on a dataset (its own where none is named), on images of the
             given classes (all where none is given), and returns rows; for kinds whose networks need the run's
             configuration to decide.
         lengthens: whether a run of the first configuration can go on with the second; for kinds whose runs can.
-        parts: the independent parts of a run in its folder that are left to do, by name; for kinds that have some.
+        rounds: each returns independent parts of a run in its folder that are left to do, by name, which are run side
+            by side before the next round is asked; for kinds that have some.
     """
 
     config: type
@@ -39,7 +43,7 @@ class Kind:
         default=None, kw_only=True
     )
     lengthens: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True)
-    parts: Callable[[Any, RunFolder, Path | None], Mapping[str, Cell]] | None = field(default=None, kw_only=True)
+    rounds: tuple[Round, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,16 @@ KINDS: dict[str, Kind] = {
         "memories in spikes replayed while new tasks come (Proietti et al. 2023)",
         evaluate=replay.evaluate,
         lengthens=replay.lengthens,
-        parts=replay.parts,
+        rounds=(replay.parts,),
+    ),
+    "local": Published(
+        local.LocalExperiment,
+        local.run,
+        local.check,
+        local.LocalExperiment,
+        local.at_scale,
+        "nine ways not to forget by local rules alone (Antonov, Sviatov & Sukhov 2022)",
+        rounds=(local.begins, local.parts),
     ),
 }
 """The value of ``experiment:`` in a YAML file, to what it means."""
@@ -172,28 +185,36 @@ def run_all(
     ray: str | None = None,
 ) -> dict[Path, Any]:  # fmt: skip
     """Run experiments by their folders, all of their parts side by side; return the results, or an error, of each."""
-    cells: dict[Path, Cell] = {}
     outcomes: dict[Path, Any] = {}
+    whole: dict[Path, Cell] = {}
+    folders: dict[Path, RunFolder] = {}
+    kinds = {out: KINDS[kind_of(config)] for out, config in experiments.items()}
     with ExitStack() as stack:
-        split: dict[Path, tuple[RunFolder, Mapping[str, Cell]]] = {}
         for out, config in experiments.items():
-            parts = KINDS[kind_of(config)].parts
-            if parts is None:
-                cells[out] = Cell(_run_whole, (config, data_dir, resume), out, config.execution.cores)
+            if not kinds[out].rounds:
+                whole[out] = Cell(_run_whole, (config, data_dir, resume), out, config.execution.cores)
                 continue
             try:
-                folder = stack.enter_context(_opened(config, out, resume=resume))
-                with folder.guarded():
-                    split[out] = folder, parts(config, folder, data_dir)
+                folders[out] = stack.enter_context(_opened(config, out, resume=resume))
             except SpikeloreError as error:
                 outcomes[out] = error
-            else:
-                cells |= {each.folder: each for each in split[out][1].values()}
-        found = run_cells(cells, jobs=jobs, ray=ray)
-        for out, (folder, parts) in split.items():
-            rows = {name: found[each.folder] for name, each in parts.items()}
-            outcomes[out] = _gathered(experiments[out], folder, data_dir, rows)
-    return {out: outcomes[out] if out in outcomes else found[out] for out in experiments}
+        for number in range(max([1, *(len(kind.rounds) for kind in kinds.values())])):
+            asked: dict[Path, Mapping[str, Cell]] = {}
+            for out, folder in folders.items():
+                if out not in outcomes and number < len(kinds[out].rounds):
+                    try:
+                        with folder.guarded():
+                            asked[out] = kinds[out].rounds[number](experiments[out], folder, data_dir)
+                    except SpikeloreError as error:
+                        outcomes[out] = error
+            parts = {each.folder: each for some in asked.values() for each in some.values()}
+            found = run_cells({**({} if number else whole), **parts}, jobs=jobs, ray=ray)
+            outcomes |= {out: found[out] for out in whole if out in found}
+            for out, some in asked.items():
+                rows = {name: found[each.folder] for name, each in some.items()}
+                if number == len(kinds[out].rounds) - 1 or failure(rows):
+                    outcomes[out] = _gathered(experiments[out], folders[out], data_dir, rows)
+    return {out: outcomes[out] for out in experiments}
 
 
 def _run_whole(config: Any, data_dir: Path | None, resume: bool, out: Path) -> dict[str, Any]:
@@ -233,5 +254,5 @@ def _opened(config: Any, out: Path, *, resume: bool) -> RunFolder:
         return judge(before, build(kind, new))
 
     told = {"experiment": kind, **typed.plain(config)}
-    loggers = () if KINDS[kind].parts else config.execution.loggers  # of each part instead
+    loggers = () if KINDS[kind].rounds else config.execution.loggers  # of each part instead
     return RunFolder(out, told, resume=resume, lengthens=lengthens, loggers=loggers)

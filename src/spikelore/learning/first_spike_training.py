@@ -21,6 +21,7 @@ from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig
 from spikelore.learning.stdp import StdpConfig, learn_layer
 from spikelore.learning.template_stdp import TemplateStdpConfig
 from spikelore.networks.first_spike import FirstSpikeNetwork
+from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 
 
@@ -62,9 +63,14 @@ class Training:
         check_whole("epochs", epochs, 1)
         self.network, self.epochs, self.epoch, self._learn = network, epochs, 0, learn
 
+    @property
+    def settled(self) -> bool:
+        """Whether further epochs would change nothing that counts."""
+        return False
+
     def steps(self) -> Iterator[dict[str, float]]:
         """Go on to the last epoch; yield what is known of each one."""
-        while self.epoch < self.epochs:
+        while self.epoch < self.epochs and not self.settled:
             self.network, told = self._learn(self.network, self.epoch)
             self.epoch += 1
             yield told
@@ -87,8 +93,9 @@ class Training:
 
 
 def layer_training(
-    network: FirstSpikeNetwork, layer: Literal[1, 2], images: Images, epochs: int, config: StdpConfig | None = None
-) -> Training:
+    network: FirstSpikeNetwork, layer: Literal[1, 2], images: Images, epochs: int, config: StdpConfig | None = None,
+    *, seen: int = 0,
+) -> Training:  # fmt: skip
     """Return the training of a feature layer without labels; it tells the mean number of ``winners``.
 
     Args:
@@ -97,11 +104,12 @@ def layer_training(
         images: (N,H,W) uint8, in the order in which they come.
         epochs: passes over them.
         config: rates; the published ones if not given.
+        seen: images that the layer has learned from before; its rates go on from there.
     """
     inputs, order, rates = network.layer_inputs(layer, images), np.arange(len(images)), config or StdpConfig()
 
     def learn(network: FirstSpikeNetwork, epoch: int) -> tuple[FirstSpikeNetwork, dict[str, float]]:
-        network, winners = learn_layer(network, layer, inputs, order, rates, seen=epoch * len(order))
+        network, winners = learn_layer(network, layer, inputs, order, rates, seen=seen + epoch * len(order))
         return network, {"winners": winners}
 
     return Training(network, epochs, learn)
@@ -118,38 +126,42 @@ def learn_features(
     return layer_training(network, 2, images, epochs[1], config).finish()
 
 
-class DecisionTraining(Training):
-    """The training of the decision layer by reward; the network of its ``best`` epoch is what comes of it.
+class ChosenTraining(Training):
+    """A training of the decision layer whose epochs are compared; what comes of it is the network of its ``best`` one.
 
-    It tells the shares of right and silent decisions while it learned (``train``, ``silent``), and of right ones of
-    each set that is asked.
+    It tells of each epoch what ``learn`` does, and the share of right decisions of each set that is asked.
 
     Args:
-        network: to start from, whose features have learned.
-        train: in the order in which they come.
-        epochs: passes over them.
-        config: rates; the published ones if not given.
+        network: to start from.
+        epochs: passes over the images.
+        learn: see `Training`.
         asked: sets by name to decide after each epoch. The best epoch is the one with the most right decisions of the
             first set, the first of several; without any set it is the last.
+        patience: end when so many epochs have passed since the best one; 0 to do all.
     """
 
     def __init__(
-        self, network: FirstSpikeNetwork, train: Examples, epochs: int, config: RewardStdpConfig | None = None,
-        asked: Mapping[str, Examples] | None = None,
+        self, network: FirstSpikeNetwork, epochs: int,
+        learn: Callable[[FirstSpikeNetwork, int], tuple[FirstSpikeNetwork, dict[str, float]]],
+        asked: Mapping[str, Examples] | None = None, *, patience: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__(network, epochs, self._learn_epoch)
-        self.train, self.asked, self.config = train, asked or {}, config or RewardStdpConfig()
-        self.best, self.most_right, self.rates = network, -1.0, self.config.base()
+        super().__init__(network, epochs, self._compared)
+        self.asked, self.patience, self._learn_one = asked or {}, patience, learn
+        self.best, self.most_right, self.waited = network, -1.0, 0
 
-    def _learn_epoch(self, network: FirstSpikeNetwork, epoch: int) -> tuple[FirstSpikeNetwork, dict[str, float]]:
-        train, order = self.train, np.arange(len(self.train.labels))
-        network, seen = reward_stdp.learn_epoch(network, train.features, train.labels, order, self.rates)
-        self.rates = self.config.adapt(seen.right, seen.wrong)
+    def _compared(self, network: FirstSpikeNetwork, epoch: int) -> tuple[FirstSpikeNetwork, dict[str, float]]:
+        network, told = self._learn_one(network, epoch)
         right = {name: examples.outcome(network).right for name, examples in self.asked.items()}
         held_out = next(iter(right.values()), float(epoch))
+        self.waited += 1
         if held_out > self.most_right:
-            self.best, self.most_right = network, held_out
-        return network, {"train": seen.right, "silent": seen.silent, **right}
+            self.best, self.most_right, self.waited = network, held_out, 0
+        return network, {**told, **right}
+
+    @property
+    def settled(self) -> bool:
+        """Whether the best epoch is as long ago as its patience."""
+        return 0 < self.patience <= self.waited
 
     def finish(self) -> FirstSpikeNetwork:
         """Go on to the last epoch and return the network of the best one."""
@@ -158,15 +170,65 @@ class DecisionTraining(Training):
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return what `Training.state_dict` does, and the best epoch's units."""
-        told = {"epoch": self.epoch, "most_right": self.most_right, "rates": asdict(self.rates)}
-        return {**self.network.state_dict(), "best/unit_weights": self.best.unit_weights}, json.dumps(told)
+        told = {"epoch": self.epoch, "most_right": self.most_right, "waited": self.waited}
+        best = {f"best/{name}": getattr(self.best, name) for name in _UNITS}
+        return {**self.network.state_dict(), **best}, json.dumps(told)
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Go on from what `state_dict` of the same training returned."""
         super().load_state_dict(arrays, facts)
+        self.best = replace(self.network, **{name: arrays[f"best/{name}"] for name in _UNITS})
         told = json.loads(facts)
-        self.best = replace(self.network, unit_weights=arrays["best/unit_weights"])
-        self.most_right, self.rates = told["most_right"], Rates(*(tuple(pair) for pair in told["rates"].values()))
+        self.most_right, self.waited = told["most_right"], told["waited"]
+
+
+_UNITS = ("unit_weights", "unit_gains", "unit_centres")
+"""What such an epoch changes."""
+
+
+class DecisionTraining(ChosenTraining):
+    """The training of the decision layer by reward.
+
+    It tells the shares of right and silent decisions while it learned (``train``, ``silent``).
+
+    Args:
+        network: to start from, whose features have learned.
+        train: in the order in which they come.
+        epochs: passes over them.
+        config: rates; the published ones if not given.
+        asked: see `ChosenTraining`.
+        patience: likewise.
+        noise: see `spikelore.learning.reward_stdp.noisy`; 0 for none.
+        seed: root seed of the noise.
+        bounds: of each weight, see `spikelore.learning.reward_stdp.learn_epoch`.
+    """
+
+    def __init__(
+        self, network: FirstSpikeNetwork, train: Examples, epochs: int, config: RewardStdpConfig | None = None,
+        asked: Mapping[str, Examples] | None = None, *, patience: int = 0, noise: float = 0.0, seed: int = 0,
+        bounds: reward_stdp.Bounds | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(network, epochs, self._learn_epoch, asked, patience=patience)
+        self.train, self.config = train, config or RewardStdpConfig()
+        self.noise, self.seed, self.bounds, self.rates = noise, seed, bounds, self.config.base()
+
+    def _learn_epoch(self, network: FirstSpikeNetwork, epoch: int) -> tuple[FirstSpikeNetwork, dict[str, float]]:
+        train, order, rates = self.train, np.arange(len(self.train.labels)), self.rates
+        if self.noise:
+            rates = reward_stdp.noisy(rates, self.noise, len(order), generator(self.seed, "noise of rates", epoch))
+        network, seen = reward_stdp.learn_epoch(network, train.features, train.labels, order, rates, bounds=self.bounds)
+        self.rates = self.config.adapt(seen.right, seen.wrong)
+        return network, {"train": seen.right, "silent": seen.silent}
+
+    def state_dict(self) -> tuple[dict[str, NDArray], str]:
+        """Return what `ChosenTraining.state_dict` does, and the rates."""
+        arrays, facts = super().state_dict()
+        return arrays, json.dumps({**json.loads(facts), "rates": asdict(self.rates)})
+
+    def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
+        """Go on from what `state_dict` of the same training returned."""
+        super().load_state_dict(arrays, facts)
+        self.rates = Rates(*(tuple(pair) for pair in json.loads(facts)["rates"].values()))
 
 
 def consolidation(
@@ -183,3 +245,21 @@ def consolidation(
         return network, {"train": right}
 
     return Training(network, rates.epochs, learn)
+
+
+def further_templates(
+    network: FirstSpikeNetwork, train: Examples, epochs: int, config: TemplateStdpConfig, seed: int,
+    plasticity: NDArray[np.float32], asked: Mapping[str, Examples],
+) -> ChosenTraining:  # fmt: skip
+    """Return the training by which templates learn further data; it tells the right decisions (``train``).
+
+    See `spikelore.learning.template_stdp.learn_more`, and `ChosenTraining` for ``asked``.
+    """
+
+    def learn(network: FirstSpikeNetwork, epoch: int) -> tuple[FirstSpikeNetwork, dict[str, float]]:
+        network, right = template_stdp.learn_more_epoch(
+            network, train.features, train.labels, epoch, epochs, config, seed, plasticity=plasticity
+        )
+        return network, {"train": right}
+
+    return ChosenTraining(network, epochs, learn, asked)

@@ -9,7 +9,10 @@ from spikelore.kernels import DEFAULT_BACKEND, reward_stdp
 from spikelore.kernels.reward_stdp import Rates, SpikeLists
 from spikelore.metrics import accuracy, silence
 from spikelore.networks.first_spike import FirstSpikeNetwork
-from spikelore.shapes import Labels, as_labels, as_order, as_shares
+from spikelore.shapes import Labels, Weights, as_labels, as_order, as_shares
+
+Bounds = tuple[Weights, Weights]
+"""(F,C,K,K) each, the least and the largest value of each weight; a weight with equal ones is frozen."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,16 @@ class RewardStdpConfig:
         )
 
 
+def noisy(rates: Rates, deviation: float, images: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return rates of each image (M,2,2): each is drawn around its value r with the deviation ``deviation`` times |r|.
+
+    Source: "noise" of Antonov, Sviatov & Sukhov 2022 (doi 10.1016/j.neunet.2022.09.003).
+    """
+    table = rates.table()
+    drawn = rng.standard_normal((images, 2, 2), np.float32)
+    return (table + np.float32(deviation) * np.abs(table) * drawn).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Shares of right, wrong and silent decisions; they add up to 1."""
@@ -67,9 +80,10 @@ def learn_epoch(
     features: SpikeLists,
     labels: Labels,
     order: NDArray[np.int64],
-    rates: Rates,
+    rates: Rates | NDArray[np.float32],
     *,
     plasticity: NDArray[np.float32] | None = None,
+    bounds: Bounds | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> tuple[FirstSpikeNetwork, Outcome]:
     """Train the decision layer on the images ``order`` and return the network and how it decided meanwhile.
@@ -79,8 +93,9 @@ def learn_epoch(
         features: from `FirstSpikeNetwork.features`.
         labels: (N,) class of each image.
         order: (M,) which image comes when.
-        rates: of this epoch.
+        rates: of this epoch, or (M,2,2) of each of its images, as from `noisy`.
         plasticity: (F,) in 0..1, factor of each feature's rates (0 protects it); all 1 if not given.
+        bounds: of each weight; those of the network's configuration if not given.
         backend: ``numba_cpu`` or ``reference``.
 
     Raises:
@@ -91,9 +106,10 @@ def learn_epoch(
     if plasticity is not None:
         plasticity = as_shares(plasticity, len(network.unit_classes), "plasticity")
     decision = network.config.decision
+    lower, upper = bounds or (decision.lower, decision.upper)
     weights, winners, _ = reward_stdp.train(
         features, order, labels, network.unit_weights, network.unit_classes, padding=decision.padding,
-        rates=rates, lower=decision.lower, upper=decision.upper, plasticity=plasticity, backend=backend,
+        rates=rates, lower=lower, upper=upper, plasticity=plasticity, backend=backend,
     )  # fmt: skip
     winner = winners[:, 0].astype(np.int64)
     decisions = np.where(winner < 0, -1, network.unit_classes[winner])

@@ -156,20 +156,37 @@ def learn_more(
     Raises:
         InputError: not one label an image, or one that no unit stands for, or no plasticity as above.
     """
-    labels = _known(labels, features, network)
     check_whole("epochs", epochs)
+    for epoch in range(epochs):
+        network, _ = learn_more_epoch(
+            network, features, labels, epoch, epochs, config, seed, plasticity=plasticity, backend=backend
+        )
+    return network
+
+
+def learn_more_epoch(
+    network: FirstSpikeNetwork,
+    features: SpikeLists,
+    labels: Labels,
+    epoch: int,
+    epochs: int,
+    config: TemplateStdpConfig,
+    seed: int,
+    *,
+    plasticity: NDArray[np.float32] | None = None,
+    backend: str = DEFAULT_BACKEND,
+) -> tuple[FirstSpikeNetwork, float]:
+    """Do epoch ``epoch`` (0, 1 ...) of `learn_more`; return the network and its share of right decisions."""
+    labels = _known(labels, features, network)
     if plasticity is not None:
         plasticity = as_shares(plasticity, len(network.unit_classes), "plasticity")
-    for epoch in range(epochs):
-        order = generator(seed, "learning on", epoch).permutation(len(labels))
-        result = template_stdp.train(
-            features, order, labels, network.unit_weights, network.unit_classes,
-            padding=network.config.decision.padding,
-            rate=None if epoch == 0 else config.rate * (1 - (epoch - 1) / max(1, epochs - 1)),
-            margin=None if epoch == 0 else config.margin, plasticity=plasticity, backend=backend,
-        )  # fmt: skip
-        network = _with_templates(network, result.weights, network.unit_classes)
-    return network
+    result = template_stdp.train(
+        features, generator(seed, "learning on", epoch).permutation(len(labels)), labels,
+        network.unit_weights, network.unit_classes, padding=network.config.decision.padding,
+        rate=None if epoch == 0 else config.rate * (1 - (epoch - 1) / max(1, epochs - 1)),
+        margin=None if epoch == 0 else config.margin, plasticity=plasticity, backend=backend,
+    )  # fmt: skip
+    return _with_templates(network, result.weights, network.unit_classes), result.right
 
 
 def _known(labels: Labels, features: SpikeLists, network: FirstSpikeNetwork) -> Labels:

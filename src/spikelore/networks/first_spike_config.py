@@ -90,6 +90,32 @@ class FirstSpikeConfig:
                 f"network.decision.lower is {self.decision.lower}; it must be below upper ({self.decision.upper})"
             )
 
+    def maps(self, shape: tuple[int, int]) -> dict[str, tuple[int, int]]:
+        """Return rows and columns of the maps of ``layer_1`` and ``layer_2``, before pooling, for images of a shape."""
+        found, sides = {}, shape
+        for name, layer in (("layer_1", self.layer_1), ("layer_2", self.layer_2)):
+            rows, columns = (side + 2 * layer.padding - layer.kernel + 1 for side in sides)
+            found[name], sides = (rows, columns), (rows // layer.pool, columns // layer.pool)
+        return found
+
+    def check_radii(self, shape: tuple[int, int], where: str = "network.") -> None:
+        """Refuse an inhibition that reaches beyond the map it is in.
+
+        Args:
+            shape: rows and columns of an image.
+            where: what stands before a layer's name in the message.
+
+        Raises:
+            InputError: a radius is not smaller than a layer's map.
+        """
+        for name, sides in self.maps(shape).items():
+            radius = getattr(self, name).inhibition_radius
+            if radius >= max(sides):
+                raise InputError(
+                    f"{where}{name}.inhibition_radius is {radius}, larger than the map of {sides[0]} x {sides[1]} "
+                    f"places, expected below {max(sides)}; choose a smaller radius"
+                )
+
 
 def config_of(raw: Mapping[str, Any]) -> FirstSpikeConfig:
     """Return the configuration that a checkpoint holds, plain."""

@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.continual import fusion, importance
-from spikelore.data import LabelledImages, Splits, class_counts, findings, load, split
+from spikelore.data import Splits
 from spikelore.errors import InputError, check_whole
 from spikelore.experiments.execution import Execution
-from spikelore.experiments.findings import named, of_first_spikes, told
-from spikelore.experiments.reproduce import PRESETS, Preset, label
+from spikelore.experiments.findings import told
+from spikelore.experiments.reproduce import PRESETS, Preset
+from spikelore.experiments.reproduce.sources import Drawn, Source, drawn
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stages import Stage, Stages
 from spikelore.kernels.reward_stdp import decide, feature_potentials
@@ -37,23 +38,6 @@ from spikelore.learning.template_stdp import TemplateStdpConfig, learn_more
 from spikelore.metrics import confusion_matrix
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork, SpikeCounts
 from spikelore.progress import shown
-
-
-@dataclass(frozen=True)
-class Source:
-    """One network's data.
-
-    Attributes:
-        data: name of a dataset: a folder of the data directory, or one of ``spikelore data list``.
-        classes: the labels to use; all if not given.
-    """
-
-    data: str
-    classes: tuple[int, ...] | None = None
-
-    def label(self) -> str:
-        """Return a short name for tables."""
-        return label(self.data, self.classes)
 
 
 @dataclass(frozen=True)
@@ -127,68 +111,12 @@ def letter(index: int) -> str:
     return ascii_lowercase[index]
 
 
-@dataclass(frozen=True, eq=False)
-class _Drawn:
-    """One source's images.
-
-    ``facts`` is its entry in ``images_per_class`` of the results, ``notes`` what to know before a network learns it.
-    """
-
-    images: Splits
-    facts: dict[str, Any]
-    notes: list[str]
-
-
-def _load(source: Source, config: FusionExperiment, data_dir: Path | None) -> _Drawn:
-    """Draw one source's images, as many of each class; blank images are refused."""
-    dataset, name, held_out = load(source.data, data_dir), source.label(), config.validation_per_class
-    classes = dataset.kept(source.classes)
-    smallest, available = _smallest(dataset.train, classes)
-    smallest_test, available_test = _smallest(dataset.test, classes)
-    train, test = min(config.train_per_class, available - held_out), min(config.test_per_class, available_test)
-    if train < 1:
-        raise InputError(
-            f"{source.data} has {available} training images of its smallest class, {smallest}, which leaves none "
-            f"beside validation_per_class={held_out}; lower that"
-        )
-    drawn = split(
-        dataset, train_per_class=train, validation_per_class=held_out, test_per_class=test, classes=classes,
-        seed=config.seed,
-    )  # fmt: skip
-    for part, images in vars(drawn).items():
-        blank = np.flatnonzero(~images.images.any(axis=(1, 2)))
-        if len(blank):
-            raise InputError(
-                f"{source.data} ({part}): {len(blank)} blank image(s), the first with label "
-                f"{images.labels[blank[0]]}; an image without a lit pixel makes no spike, so remove it"
-            )
-    notes = [*findings(dataset), *of_first_spikes(source.data, drawn.train, config.network.coding)]
-    if train < config.train_per_class:
-        notes.append(
-            f"{name}: class {smallest} has {available} training images, so its network trains on {train} of each class "
-            f"(train_per_class is {config.train_per_class}), beside {held_out} for validation"
-        )
-    if test < config.test_per_class:
-        notes.append(
-            f"{name}: class {smallest_test} has {available_test} test images, so {test} of each class are tested "
-            f"(test_per_class is {config.test_per_class})"
-        )
-    facts = {"data": name, "train": train, "validation": held_out, "test": test, **named(dataset)}
-    return _Drawn(drawn, facts, notes)
-
-
-def _smallest(images: LabelledImages, classes: Sequence[int]) -> tuple[int, int]:
-    """Return the class with the fewest images, and their number."""
-    counts = class_counts(images.labels)
-    return min(((one, counts.get(one, 0)) for one in classes), key=lambda pair: pair[1])
-
-
-def _load_all(config: FusionExperiment, data_dir: Path | None) -> tuple[list[_Drawn], _Drawn | None]:
+def _load_all(config: FusionExperiment, data_dir: Path | None) -> tuple[list[Drawn], Drawn | None]:
     """Return what is drawn of each source, and of the further data if there is any."""
-    images = [_load(source, config, data_dir) for source in config.sources]
+    images = [drawn(source, config, data_dir) for source in config.sources]
     if config.further is None:
         return images, None
-    further = _load(config.further, config, data_dir)
+    further = drawn(config.further, config, data_dir)
     known = {label for one in images for label in one.images.train.labels.tolist()}
     unknown = sorted(set(further.images.train.labels.tolist()) - known)
     if unknown:
@@ -298,10 +226,10 @@ class _Networks:
 def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """Train, fuse, measure; write checkpoints, metrics and arrays into ``folder`` and return the results."""
     stages = Stages(folder)
-    drawn, further = _load_all(config, data_dir)
-    everything = [*drawn, *([further] if further else [])]
+    sources, further = _load_all(config, data_dir)
+    everything = [*sources, *([further] if further else [])]
     facts = {"images_per_class": [one.facts for one in everything], **told(n for one in everything for n in one.notes)}
-    networks = _Networks(config, [one.images for one in drawn], folder)
+    networks = _Networks(config, [one.images for one in sources], folder)
     trainings = networks.trainings()
     with shown(sum(images for images, _ in trainings), stages.done) as meter:
         stages.run([make for _, make in trainings], meter.advance)
@@ -439,7 +367,7 @@ def _measure(networks: _Networks) -> dict[str, Any]:
     }
 
 
-def _learn_further(networks: _Networks, further: _Drawn | None) -> dict[str, Any]:
+def _learn_further(networks: _Networks, further: Drawn | None) -> dict[str, Any]:
     """Let the fused network learn the further data, once for each share of features that is protected."""
     config, folder = networks.config, networks.folder
     if config.further is None or further is None:

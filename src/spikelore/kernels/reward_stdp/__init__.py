@@ -7,6 +7,7 @@ punishment rates; inputs that spiked take the first rate of the pair, all others
 
     w <- clip(w + rate, lower, upper).
 
+Rates may be other ones for each image, bounds other ones for each weight: one whose bounds are its own value is frozen.
 After the first decided image all weights are clipped to the bounds, as SpykeTorch does.
 """
 
@@ -31,6 +32,10 @@ class Rates:
 
     reward: tuple[float, float] = (0.004, -0.003)
     punish: tuple[float, float] = (-0.004, 0.0005)
+
+    def table(self) -> NDArray[np.float32]:
+        """Return (2,2) float32: reward, punish."""
+        return np.array([self.reward, self.punish], np.float32)
 
 
 def feature_potentials(
@@ -58,9 +63,9 @@ def train(
     feature_classes: NDArray[np.int64],
     *,
     padding: int,
-    rates: Rates,
-    lower: float = 0.2,
-    upper: float = 0.8,
+    rates: Rates | NDArray[np.float32],
+    lower: float | Weights = 0.2,
+    upper: float | Weights = 0.8,
     plasticity: NDArray[np.float32] | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> tuple[Weights, NDArray[np.int16], NDArray[np.float32]]:
@@ -73,9 +78,9 @@ def train(
         weights: (F,C,K,K) float32 to start from; not changed.
         feature_classes: (F,) int64, the class each feature stands for.
         padding: silent rows and columns around the input.
-        rates: of reward and punishment.
-        lower: lower bound of a weight.
-        upper: upper bound of a weight.
+        rates: of reward and punishment; or (M,2,2) float32, those of each image in order, `Rates.table`.
+        lower: lower bound of all weights, or (F,C,K,K) float32, one of each.
+        upper: upper bound likewise.
         plasticity: (F,) float32 in 0..1, multiplies a feature's rates (0 = frozen); all 1 if not given.
         backend: ``numba_cpu`` or ``reference``.
 
@@ -87,7 +92,10 @@ def train(
     """
     if plasticity is None:
         plasticity = np.ones(len(weights), np.float32)
-    table = np.array([*rates.reward, *rates.punish], np.float32).reshape(2, 2)
+    table = np.repeat(rates.table()[None], len(order), axis=0) if isinstance(rates, Rates) else rates
+    low, high = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
+    if low.ndim != high.ndim:
+        low, high = (np.broadcast_to(bound, weights.shape) for bound in (low, high))
     return select(_BACKENDS, backend).train(
-        spikes, order, labels, weights, feature_classes, padding, table, lower, upper, plasticity
+        spikes, order, labels, weights, feature_classes, padding, table, low, high, plasticity
     )

@@ -124,7 +124,10 @@ def _walk(
     starts, channels, images, labels, classes, learned, kernel, height, width, padding, block,
     rates, lower, upper, plasticity, changed, winners, winner_potentials,
 ):  # fmt: skip
-    """Decide and learn in order; ``changed`` (F,) tells afterwards which features did."""
+    """Decide and learn in order; ``changed`` (F,) tells afterwards which features did.
+
+    Bounds are those of each synapse, like ``learned``, or one for all, (1,1,1).
+    """
     features, inputs, synapses = learned.shape
     out_height, out_width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
     potentials = np.empty((out_height, out_width), np.float32)
@@ -132,6 +135,7 @@ def _walk(
     rise = np.zeros(features, np.float32)
     patch = np.empty((inputs, synapses), np.float32)
     slack = np.float32(1 + 1e-5)  # of float32 sums of thousands of weights
+    low, high, each = lower[0, 0, 0], upper[0, 0, 0], lower.size > 1
     for n in range(len(images)):
         image = images[n]
         count = np.float32(starts[image, height * width] - starts[image, 0])
@@ -154,7 +158,7 @@ def _walk(
         )
         winners[n, 0], winners[n, 1], winners[n, 2] = winner, row, column
         winner_potentials[n] = best
-        pair = rates[0] if classes[winner] == labels[image] else rates[1]
+        pair = rates[n, 0] if classes[winner] == labels[image] else rates[n, 1]
         on, off = pair[0] * plasticity[winner], pair[1] * plasticity[winner]
         for c in range(inputs):
             for s in range(synapses):
@@ -166,8 +170,12 @@ def _walk(
                     patch[channels[e], i * kernel + j] = on
         weights = learned[winner]
         for c in range(inputs):
-            for s in range(synapses):
-                weights[c, s] = min(max(weights[c, s] + patch[c, s], lower), upper)
+            if each:
+                for s in range(synapses):
+                    weights[c, s] = min(max(weights[c, s] + patch[c, s], lower[winner, c, s]), upper[winner, c, s])
+            else:
+                for s in range(synapses):
+                    weights[c, s] = min(max(weights[c, s] + patch[c, s], low), high)
         rise[winner] += max(on, off, np.float32(0))
         changed[winner] = True
 
@@ -238,12 +246,12 @@ def train(spikes, order, labels, weights, feature_classes, padding, rates, lower
     """See `spikelore.kernels.reward_stdp.train`."""
     features, _, kernel, _ = weights.shape
     _, height, width = spikes.shape
-    lower, upper = np.float32(lower), np.float32(upper)
     learned = pack_synapses(weights)
     tiles = pack_tiles(weights)
     winners = np.full((len(order), 3), -1, np.int16)
     winner_potentials = np.zeros(len(order), np.float32)
-    clipped = weights.min() >= lower and weights.max() <= upper
+    clipped = (lower <= weights).all() and (weights <= upper).all()
+    lower, upper = (pack_synapses(one) if one.ndim else one.reshape(1, 1, 1) for one in (lower, upper))
     start = 0
     while start < len(order):
         stop = min(len(order), start + (BLOCK if clipped else 1))
@@ -252,7 +260,7 @@ def train(spikes, order, labels, weights, feature_classes, padding, rates, lower
         changed = np.zeros(features, np.bool_)
         _walk(
             spikes.starts, spikes.channels, images, labels, feature_classes, learned, kernel, height, width,
-            padding, block, rates, lower, upper, plasticity, changed,
+            padding, block, rates[start:stop], lower, upper, plasticity, changed,
             winners[start:stop], winner_potentials[start:stop],
         )  # fmt: skip
         if not clipped and changed.any():

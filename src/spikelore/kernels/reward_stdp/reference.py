@@ -27,7 +27,7 @@ def train(spikes, order, labels, weights, feature_classes, padding, rates, lower
         winner_potentials[step] = every[feature, row, column]
         padded = np.pad(active, ((0, 0), (padding, padding), (padding, padding)))
         patch = padded[:, row : row + kernel, column : column + kernel]
-        pair = rates[0 if feature_classes[feature] == labels[image] else 1] * plasticity[feature]
+        pair = rates[step, 0 if feature_classes[feature] == labels[image] else 1] * plasticity[feature]
         weights[feature] += np.where(patch, pair[0], pair[1])
-        np.clip(weights, np.float32(lower), np.float32(upper), out=weights)
+        np.clip(weights, lower, upper, out=weights)
     return weights, winners, winner_potentials
