@@ -207,7 +207,7 @@ def test_the_page_has_both_figures_and_tables(whole, tmp_path):
     config_file.execute(config, other, None)
     page = report.compare([folder, other], tmp_path / "both").read_text()
     assert "2 runs" in page
-    assert {file.name for file in (tmp_path / "both/figures").glob("*.png")} == {"map.png"}
+    assert {file.name for file in (tmp_path / "both/figures").glob("*.svg")} == {"map.svg"}
 
 
 # What is refused ----------------------------------------------------------------------------------------
