@@ -21,8 +21,9 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-os.environ["SPIKELORE_QUIET"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+if __name__ == "__main__":
+    os.environ["SPIKELORE_QUIET"] = "1"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rooms import ROOMS, check_sentence

@@ -17,7 +17,7 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
     """Return a point's rows over its seeds, with the accuracy after each task as numbers of the row."""
     flat = [
         [
-            {name: value for name, value in row.items() if name != "seed"}
+            {name: value for name, value in row.items() if name not in ("seed", "seconds")}
             | {f"{_AFTER}{n + 1}": value for n, value in enumerate(row.get("average_accuracies") or [])}
             for row in run.results["rows"]
         ]
