@@ -10,6 +10,7 @@ from typing import Any
 import pandas
 import pytest
 
+from spikelore.continual.run import ContinualRun
 from spikelore.experiments import continual_run
 from spikelore.progress import Meter
 
@@ -28,6 +29,23 @@ def watched(tick: Callable[[float, int], None] | None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(continual_run, "shown", shown)
         yield
+
+
+def stop_in(task: int, batch: int, run: Callable[[], Any]) -> None:
+    """Let a run save after each batch and stop at one of a task."""
+    learn = ContinualRun._learn
+
+    def interrupted(self: ContinualRun, number: int) -> Iterator[Any]:
+        for count, one in enumerate(learn(self, number)):
+            if number == task and count == batch:
+                raise KeyboardInterrupt
+            yield one
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(continual_run, "_SAVE_SECONDS", 0.0)
+        patch.setattr(ContinualRun, "_learn", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run()
 
 
 def left(folder: Path) -> dict[str, bytes]:

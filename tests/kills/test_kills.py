@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kill import CONFIGS, left, points
+from kill import CONFIGS, points
 
-from spikelore.continual.run import ContinualRun
 from spikelore.errors import SpikeloreError
-from spikelore.experiments import config_file, continual_run
+from spikelore.experiments import config_file
+from watching import left, stop_in
 
 MOUNTED = "size=64m"
 
@@ -53,23 +53,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return left(folder)
 
 
-def stopped(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a run stop in its second task, with its state saved after each batch."""
-    learn = ContinualRun._learn
-
-    def interrupted(self, task):
-        for count, one in enumerate(learn(self, task)):
-            if task == 1 and count == 5:
-                raise KeyboardInterrupt
-            yield one
-
-    with monkeypatch.context() as patch:
-        patch.setattr(continual_run, "_SAVE_SECONDS", 0.0)
-        patch.setattr(ContinualRun, "_learn", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            execute(out)
-
-
 @pytest.mark.parametrize("kilobytes", [4, 24, 60])
 def test_a_disk_that_fills_up_gets_a_sentence_and_loses_nothing(disk, whole, kilobytes):
     place, change = disk
@@ -82,9 +65,9 @@ def test_a_disk_that_fills_up_gets_a_sentence_and_loses_nothing(disk, whole, kil
     assert left(out) == whole
 
 
-def test_a_disk_that_fills_up_in_mid_stream_keeps_the_last_state(disk, whole, monkeypatch):
+def test_a_disk_that_fills_up_in_mid_stream_keeps_the_last_state(disk, whole):
     place, change = disk
-    stopped(place / "run", monkeypatch)
+    stop_in(1, 5, lambda: execute(place / "run"))
     used = sum(
         os.statvfs(place).f_frsize * (n - f) for n, f in [(os.statvfs(place).f_blocks, os.statvfs(place).f_bfree)]
     )
@@ -99,9 +82,9 @@ def test_a_disk_that_fills_up_in_mid_stream_keeps_the_last_state(disk, whole, mo
     assert left(place / "run") == whole
 
 
-def test_a_folder_that_turns_read_only_gets_a_sentence_and_loses_nothing(disk, whole, monkeypatch):
+def test_a_folder_that_turns_read_only_gets_a_sentence_and_loses_nothing(disk, whole):
     place, change = disk
-    stopped(place / "run", monkeypatch)
+    stop_in(1, 5, lambda: execute(place / "run"))
     before = left(place / "run")
     change("ro")
     with pytest.raises(SpikeloreError, match=r"Read-only file system; .*choose a folder that you may write to"):
@@ -118,7 +101,7 @@ def test_a_clock_that_jumps_changes_nothing_but_the_measured_time(tmp_path, whol
     hours, monotonic = itertools.cycle((0, 1e6, -1e6, 3600)), time.monotonic
     monkeypatch.setattr(time, "time", lambda: 1e9 + next(hours))
     monkeypatch.setattr(time, "monotonic", lambda: monotonic() + next(hours))
-    stopped(tmp_path / "run", monkeypatch)
+    stop_in(1, 5, lambda: execute(tmp_path / "run"))
     execute(tmp_path / "run", resume=True)
     assert left(tmp_path / "run").keys() == whole.keys()
     found = left(tmp_path / "run")

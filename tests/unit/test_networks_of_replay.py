@@ -10,14 +10,13 @@ import pytest
 
 from spikelore import plain_yaml, report
 from spikelore.continual.methods.local import LocalLearner
-from spikelore.continual.run import ContinualRun
 from spikelore.data import write_idx
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import config_file, continual_run, explained, typed
 from spikelore.experiments.reproduce import replay
 from spikelore.experiments.sweep import sweep
 from spikelore.files import load_tensors
-from watching import left
+from watching import left, stop_in
 
 NETWORK = '''
     """A network of somebody else's: the nearest mean, in a spread of grey levels."""
@@ -154,28 +153,11 @@ KINDS: dict[str, dict[str, Any]] = {
 NAMES = {OWN: "nearest mean"}
 
 
-def stop_in(task: int, monkeypatch, run) -> None:
-    """Let a run save after each batch and stop in the middle of a task."""
-    learn = ContinualRun._learn
-
-    def interrupted(self, number):
-        for count, one in enumerate(learn(self, number)):
-            if number == task and count == 1:
-                raise KeyboardInterrupt
-            yield one
-
-    with monkeypatch.context() as patch:
-        patch.setattr(continual_run, "_SAVE_SECONDS", 0.0)
-        patch.setattr(ContinualRun, "_learn", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run()
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_that_is_killed_in_a_task_ends_in_the_same_bytes(kind, home, monkeypatch):
+def test_a_run_that_is_killed_in_a_task_ends_in_the_same_bytes(kind, home):
     config = config_file.build("replay", values(home, kind))
     config_file.execute(config, home / "whole", home)
-    stop_in(1, monkeypatch, lambda: config_file.execute(config, home / "cut", home))
+    stop_in(1, 1, lambda: config_file.execute(config, home / "cut", home))
     assert not (home / "cut/results.json").exists()
     again = config_file.read(home / "cut/config.yaml")
     (row,) = config_file.execute(again, home / "cut", home, resume=True)["rows"]
@@ -190,13 +172,13 @@ def test_a_run_that_is_killed_in_a_task_ends_in_the_same_bytes(kind, home, monke
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stream_is_lengthened_though_old_images_are_gone(kind, home, monkeypatch):
+def test_a_stream_is_lengthened_though_old_images_are_gone(kind, home):
     config = config_file.build("replay", values(home, kind))
     (short,) = config_file.execute(config, home / "run", home)["rows"]
     shutil.copytree(home / "run", home / "other")
     longer = typed.changed(config, {"stream.groups": LONG})
     write_bars(home, (2, 3))
-    stop_in(2, monkeypatch, lambda: config_file.execute(longer, home / "run", home, resume=True))
+    stop_in(2, 1, lambda: config_file.execute(longer, home / "run", home, resume=True))
     (row,) = config_file.execute(longer, home / "run", home, resume=True)["rows"]
     assert row["not_measured"] == ["0,1"]
     assert row["accuracy_matrix"][1][:2] == short["accuracy_matrix"][1]
@@ -207,7 +189,7 @@ def test_a_stream_is_lengthened_though_old_images_are_gone(kind, home, monkeypat
     assert left(home / "run") == left(home / "other")
 
 
-def test_a_network_and_a_method_of_ones_own_are_treated_like_ours(home, monkeypatch):
+def test_a_network_and_a_method_of_ones_own_are_treated_like_ours(home):
     learner = {"method": str(home / "my_method.py:Again"), "batch": 10, "options": {"times": 3}}
     whole = values(home, OWN, learner=learner)
     config = config_file.build("replay", whole)
@@ -217,7 +199,7 @@ def test_a_network_and_a_method_of_ones_own_are_treated_like_ours(home, monkeypa
     (part,) = (home / "run/parts").iterdir()
     counts = load_tensors(part / "checkpoints/state.safetensors")[0]["network/counts"]
     assert counts.sum() == 3 * 108
-    stop_in(1, monkeypatch, lambda: config_file.execute(config, home / "cut", home))
+    stop_in(1, 1, lambda: config_file.execute(config, home / "cut", home))
     config_file.execute(config, home / "cut", home, resume=True)
     assert left(home / "cut") == left(home / "run")
     (home / "mine.yaml").write_text(plain_yaml.dump(whole))

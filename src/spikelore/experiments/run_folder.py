@@ -14,7 +14,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
@@ -198,15 +198,12 @@ class RunFolder:
         Raises:
             InputError: the run was there before, and what was read of it led to an error that nobody foresaw.
         """
-        try:
-            yield
-        except InputError:
-            self.withdraw()
-            raise
-        except _OF_OTHER_FILES as error:
-            if not self._is_old:
+        with read_as_left(self.path) if self._is_old else nullcontext():
+            try:
+                yield
+            except InputError:
+                self.withdraw()
                 raise
-            raise _other_files(self.path, error) from error
 
     def checkpoint(self, name: str) -> Path:
         """Return the path of a named checkpoint."""
