@@ -1,4 +1,5 @@
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from spikelore.kernels import convolution, rank_order, reward_stdp, stdp
 from spikelore.kernels.convolution.reference import potentials
-from spikelore.kernels.reward_stdp import Rates, SpikeLists
+from spikelore.kernels.reward_stdp import Rates, SpikeLists, known_potentials, numba_cpu
 
 BOTH = ("reference", "numba_cpu")
 seeds = st.integers(0, 2**32 - 1)
@@ -238,6 +239,64 @@ def test_rewarded_training(layer, steps, unclipped, speed):
     decided = (fast_winners[:, 0] >= 0).any()
     expected = np.clip(start, np.float32(0.2), np.float32(0.8)) if decided else start
     assert np.array_equal(fast[plasticity == 0], expected[plasticity == 0])
+
+
+@few
+@given(decisions(), st.booleans(), st.integers(1, 4), st.sampled_from([0.1, 1.0, 20.0]))
+def test_what_is_known_of_potentials_changes_nothing_else(layer, unclipped, least, speed):
+    rng, spiked, weights, padding = layer
+    spiked = np.concatenate([spiked, spiked[::-1]])  # potentials of two images that are level
+    if unclipped:
+        weights.flat[rng.integers(0, weights.size)] = 0.95
+    weights[-1] = weights[0]  # and of two features
+    spikes, known = SpikeLists.from_spikes(spiked), reward_stdp.KnownPotentials()
+    labels, classes = rng.integers(0, 3, len(spikes)), rng.integers(0, 3, len(weights))
+    rates = Rates((0.004 * speed, -0.003 * speed), (-0.004 * speed, 0.0005 * speed))
+    common = {"padding": padding, "rates": rates}
+    with patch.object(known_potentials, "_LEAST", least), patch.object(numba_cpu, "BLOCK", 2):
+        for begun in range(6):
+            asked = weights - weights.mean() if begun % 3 == 2 else weights  # other weights, negative ones among them
+            assert_same_winners(spikes, asked, padding, known)
+            order = rng.permutation(len(spikes))[: rng.integers(1, len(spikes) + 1)]
+            alone, kept = (
+                reward_stdp.train(spikes, order, labels, weights, classes, **common, known=one) for one in (None, known)
+            )
+            assert all(np.array_equal(one, other) for one, other in zip(alone, kept, strict=True))
+            assert_bounds(spikes, weights, padding, known)  # those from before, which many have fallen from
+            weights = kept[0]
+    assert_same_winners(SpikeLists.from_spikes(spiked[:3]), weights, padding, known)
+
+
+def assert_bounds(spikes, weights, padding, known):
+    kernel, packed = weights.shape[2], numba_cpu.pack_synapses(weights)
+    known.begin(spikes, np.arange(len(spikes)), packed, kernel, abs(weights).max(), learns=False)
+    every = reward_stdp.feature_potentials(spikes, weights, padding=padding)
+    assert (every[known.seen] <= (known.above + known.slack[:, None])[known.seen]).all()
+
+
+def assert_same_winners(spikes, weights, padding, known):
+    every = reward_stdp.decide(reward_stdp.feature_potentials(spikes, weights, padding=padding))
+    assert np.array_equal(reward_stdp.winners(spikes, weights, padding=padding, known=known), every)
+
+
+def test_few_potentials_are_taken_again_once_learning_has_settled():
+    rng = np.random.default_rng(0)
+    spikes = SpikeLists.from_spikes(rng.random((40, 30, 5, 5)) < 0.3)
+    weights = rng.uniform(0.3, 0.7, (50, 30, 5, 5)).astype(np.float32)
+    known = reward_stdp.KnownPotentials()
+    common = {"padding": 2, "rates": Rates((1e-5, -1e-5), (-1e-5, 1e-5)), "known": known}
+    order, labels, classes = np.arange(40), rng.integers(0, 5, 40), np.repeat(np.arange(5), 10)
+    learned, _, _ = reward_stdp.train(spikes, order, labels, weights, classes, **common)
+    with patch.object(numba_cpu, "block_potentials", side_effect=AssertionError):
+        again, _, _ = reward_stdp.train(spikes, order, labels, learned, classes, **common)
+        reward_stdp.winners(spikes, again, padding=2, known=known)
+    assert not known.crowded
+    with patch.object(numba_cpu, "block_potentials", wraps=numba_cpu.block_potentials) as taken:
+        far = weights[::-1].copy()
+        reward_stdp.train(spikes, order, labels, far, classes, **common)  # one block to see that all bounds are reached
+        assert known.crowded
+        reward_stdp.train(spikes, order, labels, far, classes, **common)
+    taken.assert_called_once()
 
 
 def test_reward_and_punishment_by_hand():

@@ -7,7 +7,7 @@ Layer 1, then layer 2 learn from images alone (STDP). Then the decision layer le
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spikelore.data import LabelledImages
 from spikelore.errors import check_whole
-from spikelore.kernels.reward_stdp import Rates, SpikeLists
+from spikelore.kernels.reward_stdp import KnownPotentials, Rates, SpikeLists
 from spikelore.learning import reward_stdp, template_stdp
 from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig
 from spikelore.learning.stdp import StdpConfig, learn_layer
@@ -27,10 +27,17 @@ from spikelore.shapes import Images, Labels
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Labelled images as the decision layer sees them: all networks of the same features see the same."""
+    """Labelled images as the decision layer sees them: all networks of the same features see the same.
+
+    Attributes:
+        features: what spikes.
+        labels: (N,) int64.
+        known: what one network's last pass over them leaves for the next.
+    """
 
     features: SpikeLists
     labels: Labels
+    known: KnownPotentials = field(default_factory=KnownPotentials)
 
     @classmethod
     def of(cls, network: FirstSpikeNetwork, images: LabelledImages) -> Self:
@@ -39,7 +46,8 @@ class Examples:
 
     def outcome(self, network: FirstSpikeNetwork) -> Outcome:
         """Return how a network decides them."""
-        return Outcome.of(network.decide(self.features), self.labels)
+        winner = network.winners(self.features, self.known)
+        return Outcome.of(np.where(winner < 0, -1, network.unit_classes[winner]), self.labels)
 
 
 class Training:
@@ -216,7 +224,9 @@ class DecisionTraining(ChosenTraining):
         train, order, rates = self.train, np.arange(len(self.train.labels)), self.rates
         if self.noise:
             rates = reward_stdp.noisy(rates, self.noise, len(order), generator(self.seed, "noise of rates", epoch))
-        network, seen = reward_stdp.learn_epoch(network, train.features, train.labels, order, rates, bounds=self.bounds)
+        network, seen = reward_stdp.learn_epoch(
+            network, train.features, train.labels, order, rates, bounds=self.bounds, known=train.known
+        )
         self.rates = self.config.adapt(seen.right, seen.wrong)
         return network, {"train": seen.right, "silent": seen.silent}
 

@@ -65,7 +65,9 @@ class LangevinSampling(Training):
         rng, order, right, wrong = generator(self.seed, "Langevin", epoch), np.arange(len(train.labels)), 0.0, 0.0
         for start in range(0, len(order), self.record_every):
             images = order[start : start + self.record_every]
-            network, seen = reward_stdp.learn_epoch(network, train.features, train.labels, images, self.rates)
+            network, seen = reward_stdp.learn_epoch(
+                network, train.features, train.labels, images, self.rates, known=train.known
+            )
             right, wrong = right + seen.right * len(images), wrong + seen.wrong * len(images)
             if len(images) < self.record_every:
                 break

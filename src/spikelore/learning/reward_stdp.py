@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.kernels import DEFAULT_BACKEND, reward_stdp
-from spikelore.kernels.reward_stdp import Rates, SpikeLists
+from spikelore.kernels.reward_stdp import KnownPotentials, Rates, SpikeLists
 from spikelore.metrics import accuracy, silence
 from spikelore.networks.first_spike import FirstSpikeNetwork
 from spikelore.shapes import Labels, Weights, as_labels, as_order, as_shares
@@ -84,6 +84,7 @@ def learn_epoch(
     *,
     plasticity: NDArray[np.float32] | None = None,
     bounds: Bounds | None = None,
+    known: KnownPotentials | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> tuple[FirstSpikeNetwork, Outcome]:
     """Train the decision layer on the images ``order`` and return the network and how it decided meanwhile.
@@ -96,6 +97,7 @@ def learn_epoch(
         rates: of this epoch, or (M,2,2) of each of its images, as from `noisy`.
         plasticity: (F,) in 0..1, factor of each feature's rates (0 protects it); all 1 if not given.
         bounds: of each weight; those of the network's configuration if not given.
+        known: from earlier epochs on ``features``, and for later ones; changes nothing but how long it takes.
         backend: ``numba_cpu`` or ``reference``.
 
     Raises:
@@ -109,7 +111,7 @@ def learn_epoch(
     lower, upper = bounds or (decision.lower, decision.upper)
     weights, winners, _ = reward_stdp.train(
         features, order, labels, network.unit_weights, network.unit_classes, padding=decision.padding,
-        rates=rates, lower=lower, upper=upper, plasticity=plasticity, backend=backend,
+        rates=rates, lower=lower, upper=upper, plasticity=plasticity, known=known, backend=backend,
     )  # fmt: skip
     winner = winners[:, 0].astype(np.int64)
     decisions = np.where(winner < 0, -1, network.unit_classes[winner])

@@ -16,7 +16,7 @@ from spikelore.coding.rank_order import encode
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND, convolution, reward_stdp
-from spikelore.kernels.reward_stdp import SpikeLists
+from spikelore.kernels.reward_stdp import KnownPotentials, SpikeLists
 from spikelore.kernels.template_stdp.correlation import gains_and_centres
 from spikelore.learning.online_templates import Going, OnlineLearning, learn_features_, learn_units_, rehearse_units_
 from spikelore.metrics.synaptic_operations import convolution_operations
@@ -654,9 +654,19 @@ class FirstSpikeNetwork:
         padding = self.config.decision.padding
         return reward_stdp.feature_potentials(features, self.competing_weights(), padding=padding, backend=backend)
 
-    def winners(self, features: SpikeLists, *, backend: str = DEFAULT_BACKEND) -> NDArray[np.int64]:
-        """Return the feature that decides each image, (N,) int64, -1 for a silent image."""
-        return reward_stdp.decide(self.scores(features, backend=backend))
+    def winners(
+        self, features: SpikeLists, known: KnownPotentials | None = None, *, backend: str = DEFAULT_BACKEND
+    ) -> NDArray[np.int64]:
+        """Return the feature that decides each image, (N,) int64, -1 for a silent image.
+
+        Args:
+            features: of the images.
+            known: from earlier questions about them; changes nothing but how long it takes.
+            backend: ``numba_cpu`` or ``reference``.
+        """
+        self.check()
+        padding = self.config.decision.padding
+        return reward_stdp.winners(features, self.competing_weights(), padding=padding, known=known, backend=backend)
 
     def decide(self, features: SpikeLists, among: Sequence[int] = (), *, backend: str = DEFAULT_BACKEND) -> Labels:
         """Return the decided class of each image, (N,) int64, of those in ``among`` if given; -1 for a silent image."""

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from spikelore.kernels import DEFAULT_BACKEND, select
 from spikelore.kernels.reward_stdp import numba_cpu, reference
+from spikelore.kernels.reward_stdp.known_potentials import KnownPotentials
 from spikelore.kernels.reward_stdp.spike_lists import SpikeLists
 from spikelore.shapes import Labels, Weights
 
-__all__ = ["Rates", "SpikeLists", "decide", "feature_potentials", "train"]
+__all__ = ["KnownPotentials", "Rates", "SpikeLists", "decide", "feature_potentials", "train", "winners"]
 
 _BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
 
@@ -55,6 +56,18 @@ def decide(potentials: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.where(decides, potentials.argmax(axis=1), -1)
 
 
+def winners(
+    spikes: SpikeLists, weights: Weights, *, padding: int, known: KnownPotentials | None = None,
+    backend: str = DEFAULT_BACKEND,
+) -> NDArray[np.int64]:  # fmt: skip
+    """Return what `decide` does of `feature_potentials`; faster if something is ``known`` from about such weights."""
+    if known is not None and backend != "reference":
+        found = select(_BACKENDS, backend).winners(spikes, weights, padding, known)
+        if (found >= -1).all():
+            return found
+    return decide(feature_potentials(spikes, weights, padding=padding, backend=backend))
+
+
 def train(
     spikes: SpikeLists,
     order: NDArray[np.int64],
@@ -67,6 +80,7 @@ def train(
     lower: float | Weights = 0.2,
     upper: float | Weights = 0.8,
     plasticity: NDArray[np.float32] | None = None,
+    known: KnownPotentials | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> tuple[Weights, NDArray[np.int16], NDArray[np.float32]]:
     """Learn from the images ``order``, one after the other.
@@ -82,6 +96,7 @@ def train(
         lower: lower bound of all weights, or (F,C,K,K) float32, one of each.
         upper: upper bound likewise.
         plasticity: (F,) float32 in 0..1, multiplies a feature's rates (0 = frozen); all 1 if not given.
+        known: from earlier passes over ``spikes``, and for later ones; changes nothing but how long it takes.
         backend: ``numba_cpu`` or ``reference``.
 
     Returns:
@@ -97,5 +112,15 @@ def train(
     if low.ndim != high.ndim:
         low, high = (np.broadcast_to(bound, weights.shape) for bound in (low, high))
     return select(_BACKENDS, backend).train(
-        spikes, order, labels, weights, feature_classes, padding, table, low, high, plasticity
+        spikes,
+        order,
+        labels,
+        weights,
+        feature_classes,
+        padding,
+        table,
+        low,
+        high,
+        plasticity,
+        known or KnownPotentials(),
     )

@@ -1,29 +1,30 @@
-"""Rewarded learning on the processor: exactly the sequential result, most of it in parallel.
+"""Rewarded learning on the processor: exactly the sequential result, most potentials never taken.
 
-An image changes one feature only. So the potentials of a block of images are taken first, with the weights
-from before the block, spread over features and images on all cores. Then the block is walked in order.
-A feature that has not changed yet still has its exact potential. One that has changed can have risen by at
-most (its positive rates so far) x (the image's spikes); only if that could beat the best is its potential
-taken again. All sums run in one order (places, then channels in runs), so both ways give the same bits.
+An image changes one feature only, and by little. So most features' potentials are ruled out by what is known from
+earlier weights (`known_potentials`). Images that nothing is known of come in blocks: their potentials are taken
+together, with the weights from before the block, spread over features and images on all cores. All sums run in one
+order (places, then channels in runs), so all ways give the same bits.
 """
 
 import numpy as np
 
 from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled, over_cores
-from spikelore.kernels.reward_stdp.vector import make_add_rows
+from spikelore.kernels.reward_stdp.known_potentials import RUN, norm, upwards
+from spikelore.kernels.reward_stdp.vector import make_add_rows, make_sum_two
 from spikelore.kernels.vector import LANES
 
 BLOCK = 64
 """Images whose potentials are taken together."""
 _GROUP = 16
 """Images that one job of a block handles."""
-_RUN = 32
-"""Spikes summed before they join the potential: thousands of equal weights would drift in float32."""
-_STRETCH = 2 * _RUN
+_STRETCH = 2 * RUN
 """Spikes of an image at a place that are taken before the next image's."""
+_LARGE = 1e30
+"""Weights whose sums are finite are smaller."""
 
 _add_1, _add_2, _add_3, _add_4 = (make_add_rows(vectors) for vectors in range(1, 5))
+_sum_two_1, _sum_two_2 = (make_sum_two(vectors) for vectors in range(1, 3))
 
 
 @compiled()
@@ -78,8 +79,8 @@ def _block_potentials(begin, end, starts, channels, images, tiles, height, width
                         first = starts[here[n], place] + begun
                         last = min(starts[here[n], place + 1], first + _STRETCH)
                         at = n * size + (r * out_width + left) * LANES
-                        for e in range(first, last, _RUN):
-                            stop = min(last, e + _RUN)
+                        for e in range(first, last, RUN):
+                            stop = min(last, e + RUN)
                             _add_runs(right - left, potentials, at, table, offset, stride, channels, e, stop)
         for n in range(len(here)):
             for f in range(LANES):
@@ -93,7 +94,7 @@ def _block_potentials(begin, end, starts, channels, images, tiles, height, width
 def one_potential(starts, channels, image, table, kernel, height, width, padding, potentials, sums):
     """Write the ``potentials`` (H',W') of one feature, whose weights are ``table`` (C, K*K padded to vectors).
 
-    Returns the largest, and the row and column where it comes first.
+    ``sums`` has room for twice a row of the table. Returns the largest, and the row and column where it comes first.
     """
     out_height, out_width = potentials.shape
     stride = table.shape[1]
@@ -104,13 +105,23 @@ def one_potential(starts, channels, image, table, kernel, height, width, padding
     for place in range(height * width):
         first, last = starts[image, place], starts[image, place + 1]
         y, x = place // width + padding, place % width + padding
-        for e in range(first, last, _RUN):
-            for n in range(stride):
-                sums[n] = 0
-            _add_runs(stride // LANES, sums, 0, flat, 0, stride, channels, e, min(last, e + _RUN))
-            for r in range(max(0, y - kernel + 1), min(out_height, y + 1)):
-                for q in range(max(0, x - kernel + 1), min(out_width, x + 1)):
-                    potentials[r, q] += sums[(y - r) * kernel + x - q]
+        top, bottom = max(0, y - kernel + 1), min(out_height, y + 1)
+        left, right = max(0, x - kernel + 1), min(out_width, x + 1)
+        vectors = ((bottom - top) * kernel + LANES - 1) // LANES  # those of the kernel's rows that meet the place
+        offset = min((y - bottom + 1) * kernel, stride - vectors * LANES)
+        for e in range(first, last, 2 * RUN):
+            middle, stop = min(last, e + RUN), min(last, e + 2 * RUN)
+            for n in range(0, vectors, 2):
+                at = n * LANES
+                if n + 1 < vectors:
+                    _sum_two_2(sums, at, stride, flat, offset + at, stride, channels, e, middle, stop)
+                else:
+                    _sum_two_1(sums, at, stride, flat, offset + at, stride, channels, e, middle, stop)
+            for shift in range(-offset, stride - offset + 1 if stop > middle else 1 - offset, stride):
+                for r in range(top, bottom):
+                    at = (y - r) * kernel + x + shift
+                    for q in range(left, right):
+                        potentials[r, q] += sums[at - q]
     best, row, column = potentials[0, 0], 0, 0
     for r in range(out_height):
         for q in range(out_width):
@@ -121,42 +132,65 @@ def one_potential(starts, channels, image, table, kernel, height, width, padding
 
 @compiled()
 def _walk(
-    starts, channels, images, labels, classes, learned, kernel, height, width, padding, block,
-    rates, lower, upper, plasticity, changed, winners, winner_potentials,
+    starts, channels, images, labels, classes, learned, kernel, height, width, padding, block, fresh,
+    seen, weights_then, above, drift, reach, slack, rates, lower, upper, plasticity, changed,
+    winners, winner_potentials,
 ):  # fmt: skip
     """Decide and learn in order; ``changed`` (F,) tells afterwards which features did.
 
-    Bounds are those of each synapse, like ``learned``, or one for all, (1,1,1).
+    What is known of potentials is in ``seen`` to ``slack``, see `KnownPotentials`; of images that are ``fresh`` it is
+    their row of ``block``, the potentials from before the block. Bounds of weights are those of each synapse, like
+    ``learned``, or one for all, (1,1,1).
+
+    Returns how many features' bounds reached the best potential.
     """
     features, inputs, synapses = learned.shape
     out_height, out_width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
     potentials = np.empty((out_height, out_width), np.float32)
-    sums = np.empty(synapses, np.float32)
-    rise = np.zeros(features, np.float32)
+    sums = np.empty(2 * synapses, np.float32)
     patch = np.empty((inputs, synapses), np.float32)
-    slack = np.float32(1 + 1e-5)  # of float32 sums of thousands of weights
+    squares = np.empty((3, synapses), np.float32)
+    rise, fall_then = np.zeros(features, np.float32), drift[1].copy()
+    zero, used = np.float32(0), kernel * kernel
     low, high, each = lower[0, 0, 0], upper[0, 0, 0], lower.size > 1
+    reached = 0
     for n in range(len(images)):
         image = images[n]
-        count = np.float32(starts[image, height * width] - starts[image, 0])
-        best = np.float32(0)
-        winner = -1
-        for f in range(features):
-            if not changed[f] and block[n, f] > best:
-                best, winner = block[n, f], f
-        for f in range(features):
-            if changed[f] and (block[n, f] + rise[f] * count) * slack >= best:
-                potential, _, _ = one_potential(
+        if starts[image, height * width] == starts[image, 0]:
+            continue
+        far, is_fresh = reach[image], fresh[n]
+        row, risen = (block[n], rise) if is_fresh else (above[image], drift[0])
+        likely, most = 0, row[0] + risen[0] * far
+        for f in range(1, features):
+            bound = row[f] + risen[f] * far
+            if bound > most:
+                likely, most = f, bound
+        best, winner, place_row, place_column = zero, -1, -1, -1
+        for step in range(-1, features):
+            f = likely if step < 0 else step
+            if step == likely or row[f] + risen[f] * far + slack[image] < best:
+                continue
+            if is_fresh and not changed[f]:
+                potential, r, q = row[f], -1, -1
+            else:
+                potential, r, q = one_potential(
                     starts, channels, image, learned[f], kernel, height, width, padding, potentials, sums
                 )
-                if potential > best or (potential == best and 0 <= f < winner):
-                    best, winner = potential, f
+                if not is_fresh:
+                    row[f] = upwards(potential + drift[1, f] * far)
+                    reached += 1
+            if potential > best or (potential == best and f < winner):
+                best, winner, place_row, place_column = potential, f, r, q
+        if is_fresh and seen[image]:
+            for f in range(features):
+                reached += above[image, f] + drift[0, f] * far + slack[image] >= best
         if winner < 0:
             continue
-        _, row, column = one_potential(
-            starts, channels, image, learned[winner], kernel, height, width, padding, potentials, sums
-        )
-        winners[n, 0], winners[n, 1], winners[n, 2] = winner, row, column
+        if place_row < 0:
+            _, place_row, place_column = one_potential(
+                starts, channels, image, learned[winner], kernel, height, width, padding, potentials, sums
+            )
+        winners[n, 0], winners[n, 1], winners[n, 2] = winner, place_row, place_column
         winner_potentials[n] = best
         pair = rates[n, 0] if classes[winner] == labels[image] else rates[n, 1]
         on, off = pair[0] * plasticity[winner], pair[1] * plasticity[winner]
@@ -164,20 +198,58 @@ def _walk(
             for s in range(synapses):
                 patch[c, s] = off
         for place in range(height * width):
-            i, j = place // width + padding - row, place % width + padding - column
+            i, j = place // width + padding - place_row, place % width + padding - place_column
             if 0 <= i < kernel and 0 <= j < kernel:
                 for e in range(starts[image, place], starts[image, place + 1]):
                     patch[channels[e], i * kernel + j] = on
-        weights = learned[winner]
+        squares[:] = 0
+        weights, then = learned[winner], weights_then[winner]
         for c in range(inputs):
-            if each:
-                for s in range(synapses):
-                    weights[c, s] = min(max(weights[c, s] + patch[c, s], lower[winner, c, s]), upper[winner, c, s])
-            else:
-                for s in range(synapses):
-                    weights[c, s] = min(max(weights[c, s] + patch[c, s], low), high)
-        rise[winner] += max(on, off, np.float32(0))
+            for s in range(synapses):
+                old = weights[c, s]
+                new = old + patch[c, s]
+                new = min(max(new, lower[winner, c, s]), upper[winner, c, s]) if each else min(max(new, low), high)
+                weights[c, s] = new
+                now, up, down = max(new - old, zero), max(new - then[c, s], zero), max(then[c, s] - new, zero)
+                squares[0, s] += now * now
+                squares[1, s] += up * up
+                squares[2, s] += down * down
+        rise[winner] += norm(squares[0, :used])
+        drift[0, winner], drift[1, winner] = norm(squares[1, :used]), norm(squares[2, :used])
         changed[winner] = True
+    for n in range(len(images)):
+        if fresh[n]:
+            for f in range(features):
+                above[images[n], f] = upwards(block[n, f] + fall_then[f] * reach[images[n]])
+    return reached
+
+
+@over_cores
+@compiled()
+def _decide(begin, end, starts, channels, learned, kernel, height, width, padding, above, slack, winners):
+    """Write the winner of each image: -1 without a spike, and nothing where the best potential is 0."""
+    features, _, synapses = learned.shape
+    out_height, out_width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
+    potentials = np.empty((out_height, out_width), np.float32)
+    sums = np.empty(2 * synapses, np.float32)
+    for n in range(begin, end):
+        if starts[n, height * width] == starts[n, 0]:
+            winners[n] = -1
+            continue
+        row = above[n]
+        likely = row.argmax()
+        best, winner = np.float32(-np.inf), -1
+        for step in range(-1, features):
+            f = likely if step < 0 else step
+            if step != likely and row[f] + slack[n] >= best:
+                potential, _, _ = one_potential(
+                    starts, channels, n, learned[f], kernel, height, width, padding, potentials, sums
+                )
+                row[f] = potential
+                if potential > best or (potential == best and f < winner):
+                    best, winner = potential, f
+        if best != 0:
+            winners[n] = winner
 
 
 @compiled()
@@ -242,30 +314,65 @@ def feature_potentials(spikes, weights, padding):
     return block_potentials(spikes, np.arange(len(spikes)), pack_tiles(weights), padding)[:, : len(weights)]
 
 
-def train(spikes, order, labels, weights, feature_classes, padding, rates, lower, upper, plasticity):
+def winners(spikes, weights, padding, known):
+    """Return the winner of each image as `spikelore.kernels.reward_stdp.winners`, -2 where only all potentials tell."""
+    features, _, kernel, _ = weights.shape
+    _, height, width = spikes.shape
+    found, largest = np.full(len(spikes), -2), abs(weights).max()
+    if not largest < _LARGE:
+        return found
+    learned = pack_synapses(weights)
+    known.begin(spikes, np.arange(len(spikes)), learned, kernel, largest, learns=False)
+    fresh = np.flatnonzero(~known.seen)
+    if len(fresh):
+        known.above[fresh] = block_potentials(spikes, fresh, pack_tiles(weights), padding)[:, :features]
+        known.seen[fresh] = True
+    _decide(
+        len(spikes), spikes.starts, spikes.channels, learned, kernel, height, width, padding, known.above, known.slack,
+        found,
+    )  # fmt: skip
+    return found
+
+
+def train(spikes, order, labels, weights, feature_classes, padding, rates, lower, upper, plasticity, known):
     """See `spikelore.kernels.reward_stdp.train`."""
     features, _, kernel, _ = weights.shape
     _, height, width = spikes.shape
     learned = pack_synapses(weights)
-    tiles = pack_tiles(weights)
+    largest = max(abs(each).max() for each in (weights, lower, upper))
     winners = np.full((len(order), 3), -1, np.int16)
     winner_potentials = np.zeros(len(order), np.float32)
     clipped = (lower <= weights).all() and (weights <= upper).all()
     lower, upper = (pack_synapses(one) if one.ndim else one.reshape(1, 1, 1) for one in (lower, upper))
-    start = 0
+    tiles, stale = None, np.zeros(features, np.bool_)
+    start = ready = 0
     while start < len(order):
-        stop = min(len(order), start + (BLOCK if clipped else 1))
+        if start == ready:
+            ready += known.begin(spikes, order[start:], learned, kernel, largest)
+        stop = min(ready, start + (BLOCK if clipped else 1))
         images = order[start:stop]
-        block = block_potentials(spikes, images, tiles, padding)
+        seen = known.seen[images]
+        fresh = ~seen | known.crowded
+        block = np.empty((len(images), features), np.float32)
+        if fresh.any():
+            if tiles is None:
+                tiles = pack_tiles(learned[:, :, : kernel * kernel].reshape(weights.shape))
+            else:
+                refresh(learned, stale, tiles)
+            stale[:] = False
+            block[fresh] = block_potentials(spikes, images[fresh], tiles, padding)[:, :features]
         changed = np.zeros(features, np.bool_)
-        _walk(
+        reached = _walk(
             spikes.starts, spikes.channels, images, labels, feature_classes, learned, kernel, height, width,
-            padding, block, rates[start:stop], lower, upper, plasticity, changed,
-            winners[start:stop], winner_potentials[start:stop],
+            padding, block, fresh, known.seen, known.weights, known.above, known.drift, known.reach, known.slack,
+            rates[start:stop], lower, upper, plasticity, changed, winners[start:stop], winner_potentials[start:stop],
         )  # fmt: skip
+        known.met(reached, seen.sum())
+        known.seen[images] = True
         if not clipped and changed.any():
             np.clip(learned, lower, upper, out=learned)
             changed[:] = clipped = True
-        refresh(learned, changed, tiles)
+            ready = stop
+        stale |= changed
         start = stop
     return learned[:, :, : kernel * kernel].reshape(weights.shape), winners, winner_potentials

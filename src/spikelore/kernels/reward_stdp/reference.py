@@ -11,7 +11,7 @@ def feature_potentials(spikes, weights, padding):
     return np.array(per_image, np.float32).reshape(len(spikes), len(weights))
 
 
-def train(spikes, order, labels, weights, feature_classes, padding, rates, lower, upper, plasticity):
+def train(spikes, order, labels, weights, feature_classes, padding, rates, lower, upper, plasticity, known):
     """See `spikelore.kernels.reward_stdp.train`."""
     weights = weights.copy()
     kernel = weights.shape[2]

@@ -18,7 +18,7 @@ from spikelore.kernels.vector import LANES
 def _move(starts, channels, images, units, rates, scoring, learned, kernel, height, width, padding):
     out_height, out_width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
     potentials = np.empty((out_height, out_width), np.float32)
-    sums = np.empty(scoring.shape[2], np.float32)
+    sums = np.empty(2 * scoring.shape[2], np.float32)
     one, zero = np.float32(1), np.float32(0)
     for n in range(len(images)):
         image, weights, rate = images[n], learned[units[n]], rates[n]
