@@ -244,7 +244,7 @@ def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> s
     return digest.hexdigest()
 
 
-def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+def save_tensors(path: Path | str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write named arrays and text metadata as one safetensors file, with a SHA-256 of their content.
 
     The same content gives the same bytes.
@@ -257,7 +257,7 @@ def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mappin
     entries = {"__metadata__": dict(sorted(stamped.items())), **json.loads(bytes(content[8:end]))}
     header = json.dumps(entries, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
-    write_bytes_atomic(path, b"".join([len(header).to_bytes(8, "little"), header, content[end:]]))
+    write_bytes_atomic(user_path(path), b"".join([len(header).to_bytes(8, "little"), header, content[end:]]))
 
 
 def _looks_like_a_digest(text: str) -> bool:
@@ -273,7 +273,7 @@ def _metadata(content: bytes) -> dict[str, str]:
     return found if isinstance(found, dict) and all(isinstance(text, str) for text in found.values()) else {}
 
 
-def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def load_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Read what `save_tensors` wrote. Runs no code from the file.
 
     Raises:
@@ -282,7 +282,7 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """
     expected = "a checkpoint (.safetensors)"
     try:
-        with open_regular(path, expected) as file:
+        with open_regular(user_path(path), expected) as file:
             content = file.read()
     except OSError as error:
         raise InputError(f"cannot read checkpoint {path}: {error.strerror}") from error

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tracemalloc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from spikelore.experiments.sweep import sweep
 from spikelore.files import load_tensors, parse_json, save_tensors
 from spikelore.folders import Writer
 from spikelore.networks import checkpoint
+from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
 from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
 from spikelore.networks.surrogate import SurrogateNetwork
 from spikelore.networks.surrogate_config import SurrogateConfig
@@ -287,3 +288,14 @@ def test_a_finished_run_whose_files_are_other_gets_a_sentence(tmp_path):
         InputError, match=r"cannot be drawn .* expected files as a run of experiment 'replay' leaves them"
     ):
         report.write(tmp_path / "copy")
+
+
+def test_minus_zero_is_no_deviation_and_no_delay():
+    zero, minus = (
+        FirstSpikeNetwork.create(replace(FirstSpikeConfig(), weight_deviation=each), (0,), 0) for each in (0.0, -0.0)
+    )
+    assert np.array_equal(zero.weights_1, minus.weights_1)
+    at_once = replace(
+        RateLIFConfig(), classes=(0, 1), neurons_per_class=2, exc_to_inh_delay_ms=-0.0, inh_to_exc_delay_ms=-0.0
+    )
+    RateLIFNetwork(at_once, seed=0)

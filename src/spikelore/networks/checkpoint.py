@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from spikelore.networks.wrapped import TorchNetwork
 
 
-def load(path: Path) -> Union["FirstSpikeNetwork", "RateLIFNetwork", "SurrogateNetwork", "TorchNetwork"]:
+def load(path: Path | str) -> Union["FirstSpikeNetwork", "RateLIFNetwork", "SurrogateNetwork", "TorchNetwork"]:
     """Return the network of a checkpoint, of any kind.
 
     Raises:

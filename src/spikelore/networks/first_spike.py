@@ -90,7 +90,7 @@ def _as_classes(classes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _drawn(config: FirstSpikeConfig, seed: int, name: str, shape: tuple[int, ...]) -> Weights:
-    drawn = generator(seed, name).normal(config.weight_mean, config.weight_deviation, shape)
+    drawn = generator(seed, name).normal(config.weight_mean, abs(config.weight_deviation), shape)  # it may be -0.0
     return drawn.astype(np.float32)
 
 
@@ -755,7 +755,7 @@ class FirstSpikeNetwork:
         taken.check("state: ")
         vars(self).update(vars(taken))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write a checkpoint: arrays and configuration in one safetensors file, nothing pickled."""
         metadata = {
             "format": _FORMAT, "config": json.dumps(asdict(self.config)), "learning": json.dumps(asdict(self.learning)),
@@ -763,7 +763,7 @@ class FirstSpikeNetwork:
         save_tensors(path, self.state_dict(), metadata)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path | str) -> Self:
         """Read a checkpoint that `save` wrote.
 
         Raises:

@@ -122,13 +122,13 @@ class Network(Protocol):
         """Go on from what `state_dict` of such a network returned."""
         vars(self).update({name: np.array(value) for name, value in state.items()})
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write a checkpoint, with its classes in it; nothing is pickled."""
         made_of = json.dumps([self.classes, self.input_shape])
         save_tensors(path, self.state_dict(), {"name": self.name, "made_of": made_of})
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path | str) -> Self:
         """Read a checkpoint that `save` wrote.
 
         Raises:

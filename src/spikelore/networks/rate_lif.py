@@ -545,12 +545,12 @@ class RateLIFNetwork:
             **({"unit_plasticity": ((neurons,), np.float32)} if "unit_plasticity" in given else {}),
         }
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write a checkpoint: arrays and configuration in one safetensors file, nothing pickled."""
         save_tensors(path, self.state_dict(), {"format": _FORMAT, "config": json.dumps(asdict(self.config))})
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path | str) -> Self:
         """Read a checkpoint that `save` wrote; it goes on like the network that was saved.
 
         Raises:
@@ -720,7 +720,8 @@ def _delays(config: RateLIFConfig, neurons: int, seed: int, *names: str | int) -
     draw = generator(seed, "rate_lif", "delays", *names)
 
     def drawn(most_ms: float, count: int) -> NDArray[np.integer]:
-        return np.rint(draw.uniform(0, most_ms, count) / config.dt_ms).astype(_delay_type(most_ms / config.dt_ms))
+        # abs: a config may say -0.0
+        return np.rint(draw.uniform(0, abs(most_ms), count) / config.dt_ms).astype(_delay_type(most_ms / config.dt_ms))
 
     exc_to_inh, longest = drawn(config.exc_to_inh_delay_ms, neurons), config.inh_to_exc_delay_ms
     if not longest:

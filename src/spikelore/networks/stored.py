@@ -20,7 +20,7 @@ Arrays = Mapping[str, tuple[tuple[int, ...], Any]]
 
 
 @contextmanager
-def described(path: Path, kind: str) -> Iterator[None]:
+def described(path: Path | str, kind: str) -> Iterator[None]:
     """Say of whatever goes wrong within that the checkpoint does not describe a network of this kind.
 
     Raises:

@@ -473,7 +473,7 @@ class SurrogateNetwork(Taught, SurrogateLayers):
                 f"the saved state does not fit the network: {' '.join(str(error).split())}; give one of such a network"
             ) from error
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write a checkpoint: state, configuration, classes and learning in one safetensors file, nothing pickled.
 
         Weights are float32.
@@ -490,7 +490,7 @@ class SurrogateNetwork(Taught, SurrogateLayers):
         save_tensors(path, tensors, {"format": _FORMAT, "network": json.dumps(description)})
 
     @classmethod
-    def load(cls, path: Path, generator: torch.Generator | None = None) -> Self:
+    def load(cls, path: Path | str, generator: torch.Generator | None = None) -> Self:
         """Read a checkpoint that `save` wrote.
 
         Args:

@@ -277,7 +277,7 @@ class TorchNetwork(Taught):
         if own is not None and _DRAWS[1] in draws:
             own.set_state(draws[_DRAWS[1]])
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write a checkpoint: the state, classes and learning in one safetensors file, nothing pickled."""
         description = {
             "classes": self.classes, "among": self.among, "input_shape": self.input_shape, "name": self.name,
@@ -286,7 +286,7 @@ class TorchNetwork(Taught):
         save_tensors(path, self.state_dict(), {"format": _FORMAT, "network": json.dumps(description)})
 
     @classmethod
-    def load(cls, path: Path, module: nn.Module | None = None) -> Self:
+    def load(cls, path: Path | str, module: nn.Module | None = None) -> Self:
         """Read a checkpoint that `save` wrote into a module.
 
         Args:
