@@ -73,10 +73,14 @@ class Meter:
         words = [f"{_clock(now - self._begun)} so far"]
         if self.total:
             words.insert(0, f"{min(self.done / self.total, 1):.0%} done")
-            if self.done > earlier:
+            if self.done - earlier > self.total * _TELLS:
                 left = max(self.total - self.done, 0) * (now - before) / (self.done - earlier)
                 words.append(f"about {_clock(left)} left")
         return f"{time.strftime('%H:%M:%S')}  {self.description}: {', '.join(words)}"
+
+
+_TELLS = 1e-6
+"""Share of the work that must be done to tell how long the rest takes: less means that it has begun."""
 
 
 def _clock(seconds: float) -> str:

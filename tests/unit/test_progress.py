@@ -11,7 +11,6 @@ import pytest
 from spikelore import progress
 from spikelore.experiments import parallel
 from spikelore.experiments.config_file import build, execute
-from spikelore.experiments.reproduce import decay, fusion
 from spikelore.progress import Meter, shown
 
 
@@ -108,50 +107,37 @@ def test_the_time_left_is_by_the_pace_since_the_last_line(monkeypatch):
 
 STAGES = {"train_per_class": 20, "validation_per_class": 5}
 EXPERIMENTS = {
-    "fusion": (
-        fusion,
-        {
-            **STAGES,
-            "sources": [{"data": "digits-sample", "classes": [n, n + 1]} for n in (0, 2)],
-            "test_per_class": 5,
-            **dict.fromkeys(("epochs_layer_1", "epochs_layer_2", "epochs_decision"), 1),
-            "network": {"layer_2": {"features": 20}, "decision": {"features": 20}},
-            "consolidation": {"epochs": 3},
-            "curve": [1.0],
-        },
-    ),
-    "decay": (
-        decay,
-        {**STAGES, "data": "digits-sample", "test_images": 6, "presets": ["best"], "l2_tau_ms": []},
-    ),
-    "replay": (
-        parallel,
-        {
-            "data": "digits-sample",
-            "stream": {"groups": [[0, 1], [2, 3]]},
-            "network": {"channels": [2], "pool": 4, "steps": 2},
-            "learner": {"batch": 50, "epochs": 2},
-            "variants": [{"memory.images": 8}, {"memory.images": 16}],
-        },
-    ),
-    "local": (
-        parallel,
-        {
-            **STAGES,
-            "tasks": [{"data": "digits-sample", "classes": [n, n + 1]} for n in (0, 2)],
-            "test_per_class": 5,
-            **dict.fromkeys(("epochs_layer_1", "epochs_layer_2", "epochs_decision", "epochs_second"), 1),
-            "network": {"layer_2": {"features": 20}, "decision": {"features": 20}},
-            "consolidation": {"epochs": 3},
-            "ways": ["joint", "templates"],
-        },
-    ),
+    "fusion": {
+        **STAGES,
+        "sources": [{"data": "digits-sample", "classes": [n, n + 1]} for n in (0, 2)],
+        "test_per_class": 5,
+        **dict.fromkeys(("epochs_layer_1", "epochs_layer_2", "epochs_decision"), 1),
+        "network": {"layer_2": {"features": 20}, "decision": {"features": 20}},
+        "consolidation": {"epochs": 3},
+        "curve": [1.0],
+    },
+    "decay": {**STAGES, "data": "digits-sample", "test_images": 6, "presets": ["best"], "l2_tau_ms": []},
+    "replay": {
+        "data": "digits-sample",
+        "stream": {"groups": [[0, 1], [2, 3]]},
+        "network": {"channels": [2], "pool": 4, "steps": 2},
+        "learner": {"batch": 50, "epochs": 2},
+        "variants": [{"memory.images": 8}, {"memory.images": 16}],
+    },
+    "local": {
+        **STAGES,
+        "tasks": [{"data": "digits-sample", "classes": [n, n + 1]} for n in (0, 2)],
+        "test_per_class": 5,
+        **dict.fromkeys(("epochs_layer_1", "epochs_layer_2", "epochs_decision", "epochs_second"), 1),
+        "network": {"layer_2": {"features": 20}, "decision": {"features": 20}},
+        "consolidation": {"epochs": 3},
+        "ways": ["joint", "templates"],
+    },
 }
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_tells_of_all_its_work(name, monkeypatch, tmp_path):
-    module, values = EXPERIMENTS[name]
     meters: list[Meter] = []
 
     @contextmanager
@@ -159,9 +145,9 @@ def test_an_experiment_tells_of_all_its_work(name, monkeypatch, tmp_path):
         meters.append(Meter("starting", total, done))
         yield meters[-1]
 
-    monkeypatch.setattr(module, "shown", noted)
+    monkeypatch.setattr(parallel, "shown", noted)
     monkeypatch.setattr(parallel, "cores", lambda: 1)
-    execute(build(name, values), tmp_path / "run", None)
+    execute(build(name, EXPERIMENTS[name]), tmp_path / "run", None)
     (meter,) = meters
     assert meter.total
     assert meter.done == pytest.approx(meter.total)

@@ -24,18 +24,19 @@ class Kind:
 
     Attributes:
         config: class of the configuration.
-        run: runs one into a run folder and returns its results; or, of a kind with rounds, gathers what they gave.
+        rounds: each returns independent parts of a run in its folder that are left to do, by name, which are run side
+            by side before the next round is asked.
+        run: gathers into the run's folder what its parts gave, and returns the results.
         check: looks at the data of one, as the run will read it, and refuses what the run would refuse.
         start: returns one to start from.
         evaluate: measures a finished run's networks on a dataset (its own where none is named), on images of the
             given classes (all where none is given), and returns rows; for kinds whose networks need the run's
             configuration to decide.
         lengthens: whether a run of the first configuration can go on with the second; for kinds whose runs can.
-        rounds: each returns independent parts of a run in its folder that are left to do, by name, which are run side
-            by side before the next round is asked; for kinds that have some.
     """
 
     config: type
+    rounds: tuple[Round, ...]
     run: Callable[[Any, RunFolder, Path | None], dict[str, Any]]
     check: Callable[[Any, Path | None], None]
     start: Callable[[], Any]
@@ -43,7 +44,6 @@ class Kind:
         default=None, kw_only=True
     )
     lengthens: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True)
-    rounds: tuple[Round, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Published(Kind):
 KINDS: dict[str, Kind] = {
     "fusion": Published(
         fusion.FusionExperiment,
+        (fusion.features, fusion.first_decisions, fusion.further_decisions),
         fusion.run,
         fusion.check,
         fusion.FusionExperiment,
@@ -70,6 +71,7 @@ KINDS: dict[str, Kind] = {
     ),
     "decay": Published(
         decay.DecayExperiment,
+        (decay.trainings,),
         decay.run,
         decay.check,
         decay.DecayExperiment,
@@ -78,6 +80,7 @@ KINDS: dict[str, Kind] = {
     ),
     "replay": Published(
         replay.ReplayExperiment,
+        (replay.parts,),
         replay.run,
         replay.check,
         replay.best,
@@ -85,16 +88,15 @@ KINDS: dict[str, Kind] = {
         "memories in spikes replayed while new tasks come (Proietti et al. 2023)",
         evaluate=replay.evaluate,
         lengthens=replay.lengthens,
-        rounds=(replay.parts,),
     ),
     "local": Published(
         local.LocalExperiment,
+        (local.begins, local.ways),
         local.run,
         local.check,
         local.LocalExperiment,
         local.at_scale,
         "nine ways not to forget by local rules alone (Antonov, Sviatov & Sukhov 2022)",
-        rounds=(local.begins, local.parts),
     ),
 }
 """The value of ``experiment:`` in a YAML file, to what it means."""
@@ -171,7 +173,7 @@ def execute(
         out: the run folder.
         data_dir: folder of datasets.
         resume: go on with an interrupted run.
-        jobs: see `spikelore.experiments.parallel.run_cells`; of its independent parts, if it has some.
+        jobs: see `spikelore.experiments.parallel.run_cells`; of its independent parts.
         ray: likewise.
     """
     outcomes = run_all({out: config}, data_dir, resume=resume, jobs=jobs, ray=ray)
@@ -186,40 +188,31 @@ def run_all(
 ) -> dict[Path, Any]:  # fmt: skip
     """Run experiments by their folders, all of their parts side by side; return the results, or an error, of each."""
     outcomes: dict[Path, Any] = {}
-    whole: dict[Path, Cell] = {}
     folders: dict[Path, RunFolder] = {}
-    kinds = {out: KINDS[kind_of(config)] for out, config in experiments.items()}
+    rounds = {out: KINDS[kind_of(config)].rounds for out, config in experiments.items()}
     with ExitStack() as stack:
         for out, config in experiments.items():
-            if not kinds[out].rounds:
-                whole[out] = Cell(_run_whole, (config, data_dir, resume), out, config.execution.cores)
-                continue
             try:
                 folders[out] = stack.enter_context(_opened(config, out, resume=resume))
             except SpikeloreError as error:
                 outcomes[out] = error
-        for number in range(max([1, *(len(kind.rounds) for kind in kinds.values())])):
+        for number in range(max(map(len, rounds.values()), default=0)):
             asked: dict[Path, Mapping[str, Cell]] = {}
             for out, folder in folders.items():
-                if out not in outcomes and number < len(kinds[out].rounds):
+                if out not in outcomes and number < len(rounds[out]):
                     try:
                         with folder.guarded():
-                            asked[out] = kinds[out].rounds[number](experiments[out], folder, data_dir)
+                            asked[out] = rounds[out][number](experiments[out], folder, data_dir)
                     except SpikeloreError as error:
                         outcomes[out] = error
-            parts = {each.folder: each for some in asked.values() for each in some.values()}
-            found = run_cells({**({} if number else whole), **parts}, jobs=jobs, ray=ray)
-            outcomes |= {out: found[out] for out in whole if out in found}
+            found = run_cells(
+                {each.folder: each for some in asked.values() for each in some.values()}, jobs=jobs, ray=ray
+            )
             for out, some in asked.items():
                 rows = {name: found[each.folder] for name, each in some.items()}
-                if number == len(kinds[out].rounds) - 1 or failure(rows):
+                if number == len(rounds[out]) - 1 or failure(rows):
                     outcomes[out] = _gathered(experiments[out], folders[out], data_dir, rows)
     return {out: outcomes[out] for out in experiments}
-
-
-def _run_whole(config: Any, data_dir: Path | None, resume: bool, out: Path) -> dict[str, Any]:
-    with _opened(config, out, resume=resume) as folder:
-        return _kept(folder, KINDS[kind_of(config)].run(config, folder, data_dir))
 
 
 def _gathered(config: Any, folder: RunFolder, data_dir: Path | None, parts: Mapping[str, Any]) -> Any:
@@ -228,15 +221,12 @@ def _gathered(config: Any, folder: RunFolder, data_dir: Path | None, parts: Mapp
         with folder.guarded():
             if error := failure(parts):
                 raise error
-            return _kept(folder, KINDS[kind_of(config)].run(config, folder, data_dir))
+            results = KINDS[kind_of(config)].run(config, folder, data_dir)
+            folder.write_results(results)
+            write_table(folder.path / "table.parquet", tidy(results))
+            return results
     except Exception as error:
         return error
-
-
-def _kept(folder: RunFolder, results: dict[str, Any]) -> dict[str, Any]:
-    folder.write_results(results)
-    write_table(folder.path / "table.parquet", tidy(results))
-    return results
 
 
 def _opened(config: Any, out: Path, *, resume: bool) -> RunFolder:
@@ -254,5 +244,4 @@ def _opened(config: Any, out: Path, *, resume: bool) -> RunFolder:
         return judge(before, build(kind, new))
 
     told = {"experiment": kind, **typed.plain(config)}
-    loggers = () if KINDS[kind].rounds else config.execution.loggers  # of each part instead
-    return RunFolder(out, told, resume=resume, lengthens=lengthens, loggers=loggers)
+    return RunFolder(out, told, resume=resume, lengthens=lengthens)

@@ -663,12 +663,8 @@ class RateLIFNetwork:
         return found
 
     def _as_images(self, images: Images) -> Images:
-        found, expected = as_images(images), (self.config.height, self.config.width)
-        if found.shape[1:] != expected:
-            raise InputError(
-                f"images are {found.dtype} of shape {found.shape}, expected uint8 of shape (images, "
-                f"{expected[0]}, {expected[1]}); configure the network for their size"
-            )
+        found = as_images(images)
+        self.config.check_images(found)
         return found
 
     def _class_indices(self, labels: Labels, count: int) -> NDArray[np.int64]:

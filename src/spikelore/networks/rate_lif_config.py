@@ -12,7 +12,7 @@ import numpy as np
 from spikelore.coding.poisson import level_probabilities
 from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.kernels.lif_network import Constants, Presentation
-from spikelore.shapes import as_labels
+from spikelore.shapes import Images, as_labels
 from spikelore.units import ms_to_steps
 
 Teacher = Literal["none", "forced"]
@@ -313,6 +313,18 @@ class RateLIFConfig:
     def neurons(self) -> int:
         """Number of excitatory neurons."""
         return sum(self.group_sizes)
+
+    def check_images(self, images: Images) -> None:
+        """Refuse images (N,H,W) of another size.
+
+        Raises:
+            InputError: they have one.
+        """
+        if images.shape[1:] != (self.height, self.width):
+            raise InputError(
+                f"images are {images.dtype} of shape {images.shape}, expected uint8 of shape (images, "
+                f"{self.height}, {self.width}); configure the network for their size"
+            )
 
     @property
     def image_ms(self) -> float:

@@ -8,7 +8,7 @@ Deviations from the authors' code: validation images are held out, on which sett
 images start from one state each and are drawn in the proportions of the test set.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,14 +28,15 @@ from spikelore.continual.unused_decay import (
 from spikelore.data import LabelledImages, findings, load, split
 from spikelore.data.noise import four_test_sets
 from spikelore.errors import InputError, check_whole
+from spikelore.experiments import parts
 from spikelore.experiments.execution import Execution
-from spikelore.experiments.findings import named, of_rates, told
+from spikelore.experiments.findings import named, noted, of_rates, told
+from spikelore.experiments.parallel import Cell
 from spikelore.experiments.reproduce import PRESETS, Preset, label
 from spikelore.experiments.run_folder import RunFolder, versions
-from spikelore.experiments.stages import Stages
+from spikelore.experiments.stages import Stage
 from spikelore.metrics import accuracy, silence
 from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
-from spikelore.progress import shown
 from spikelore.randomness import generator
 
 PUBLISHED_CLASSES, PUBLISHED_UNKNOWN = (7, 4, 6), (9, 2, 1)
@@ -169,6 +170,8 @@ def _load(config: DecayExperiment, data_dir: Path | None) -> _Data:
         "validation": config.validation_per_class, **named(dataset),
     }  # fmt: skip
     networks = dict.fromkeys(config.setting(preset).network for preset in config.presets)
+    for each in networks:
+        each.check_images(drawn.train.images)
     notes = [*findings(dataset), *(n for each in networks for n in of_rates(config.data, drawn.train.images, each))]
     return _Data(drawn.train, drawn.validation, {str(name): each for name, each in sets.items()}, facts, notes)
 
@@ -250,27 +253,38 @@ class _Training:
         network.save(self.folder.checkpoint(self.name))
 
 
+def _learn(config: DecayExperiment, name: str, data_dir: Path | None, out: Path) -> dict[str, Any]:
+    """Train one network in a part's folder."""
+
+    def made(folder: RunFolder) -> tuple[float, list[Callable[[], Stage]]]:
+        train = _load(config, data_dir).train
+        training = partial(_Training, name, *_trainings(config)[name], config, train, folder)
+        return config.epochs * len(train), [training]
+
+    return parts.learn(config, out, {"part": name}, made)
+
+
+def trainings(config: DecayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Cell]:
+    """Return what trains each network that has not been trained."""
+    told(_load(config, data_dir).notes)
+    return parts.left(config, folder, _learn, {name: (name,) for name in _trainings(config)}, data_dir)
+
+
 def run(config: DecayExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
-    """Train with and without decay, measure; write checkpoints, metrics and arrays; return the results."""
-    stages = Stages(folder)
-    data = _load(config, data_dir)
-    facts = {"images_per_class": [data.facts], **told(data.notes)}
-    trainings = _trainings(config)
-    with shown(len(trainings) * config.epochs * len(data.train), stages.done) as meter:
-        stages.run(
-            [partial(_Training, name, *each, config, data.train, folder) for name, each in trainings.items()],
-            meter.advance,
-        )
-        meter.advance("measuring", 0)
-        results = _measure(config, data, folder)
+    """Measure the trained networks; write checkpoints, metrics and arrays; return the results."""
+    data, names = _load(config, data_dir), [*_trainings(config)]
+    folder.write_metrics(line for name in names for line in parts.metrics(folder, name))
+    for name in names:
+        parts.keep_checkpoints(folder, name)
     return {
         "experiment": "decay",
         "seed": config.seed,
-        "seconds": round(stages.seconds, 1),
+        "seconds": parts.seconds(folder, names),
         "data": [label(config.data, config.classes), *([label("unknown", config.unknown)] if config.unknown else [])],
         "versions": versions(),
-        **facts,
-        **results,
+        "images_per_class": [data.facts],
+        **noted(data.notes),
+        **_measure(config, data, folder),
     }
 
 

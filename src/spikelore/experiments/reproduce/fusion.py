@@ -10,7 +10,7 @@ Deviations from the authors' code: a validation split is held out and the best e
 the test set.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from hashlib import sha256
@@ -24,12 +24,14 @@ from numpy.typing import NDArray
 from spikelore.continual import fusion, importance
 from spikelore.data import Splits
 from spikelore.errors import InputError, check_whole
+from spikelore.experiments import parts
 from spikelore.experiments.execution import Execution
-from spikelore.experiments.findings import told
+from spikelore.experiments.findings import noted, told
+from spikelore.experiments.parallel import Cell
 from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.reproduce.sources import Drawn, Source, drawn
 from spikelore.experiments.run_folder import RunFolder, versions
-from spikelore.experiments.stages import Stage, Stages
+from spikelore.experiments.stages import Stage
 from spikelore.kernels.reward_stdp import decide, feature_potentials
 from spikelore.learning.first_spike_training import DecisionTraining, Examples, Training, consolidation, layer_training
 from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig
@@ -37,7 +39,6 @@ from spikelore.learning.stdp import StdpConfig
 from spikelore.learning.template_stdp import TemplateStdpConfig, learn_more
 from spikelore.metrics import confusion_matrix
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork, SpikeCounts
-from spikelore.progress import shown
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,9 @@ def check(config: FusionExperiment, data_dir: Path | None) -> None:
     _load_all(config, data_dir)
 
 
+# Learning -----------------------------------------------------------------------------------------------
+
+
 class _Training:
     """A training of network ``index``: each epoch is a line of metrics, and its end a checkpoint."""
 
@@ -156,94 +160,178 @@ class _Training:
             training.network.save(self.folder.checkpoint(f"{stem}_{owner}_last"))
 
 
+@dataclass(frozen=True, eq=False)
+class _Learner:
+    """What learns in one part's folder: a network's decisions, or the features that all share.
+
+    Attributes:
+        config: of the run.
+        index: of the network; a's for the features.
+        start: the network to begin with.
+        images: of all sources.
+        folder: the part's.
+    """
+
+    config: FusionExperiment
+    index: int
+    start: FirstSpikeNetwork
+    images: list[Splits]
+    folder: RunFolder
+
+    def plan(self, epochs: Mapping[str, int]) -> tuple[float, list[Callable[[], Stage]]]:
+        """Return the images of all epochs, and what makes each training."""
+        size = len(self.images[self.index].train)
+        return sum(epochs.values()) * size, [partial(self._made, name, count, size) for name, count in epochs.items()]
+
+    def _load(self) -> FirstSpikeNetwork:
+        return _network(self.folder.path, self.index)
+
+    @cached_property
+    def _examples(self) -> Examples:
+        return Examples.of(self.start, self.images[self.index].train)
+
+    def _made(self, name: str, epochs: int, size: int) -> Stage:
+        config, index, images = self.config, self.index, self.images[self.index].train.images
+        if name == "layer 1":
+            training = layer_training(self.start, 1, images, epochs, config.stdp)
+        elif name == "layer 2":
+            training = layer_training(self._load(), 2, images, epochs, config.stdp)
+        elif name == "decision":
+            reward = replace(config.reward, adaptive_scale=config.later_adaptive_scale) if index else config.reward
+            asked = {"validation": Examples.of(self.start, self.images[index].validation)}
+            if index:
+                asked["first"] = Examples.of(self.start, self.images[0].validation)
+            training = DecisionTraining(self.start, self._examples, epochs, reward, asked)
+        else:
+            training = consolidation(self._load(), self._examples, config.consolidation, config.seed)
+        return _Training(training, self.folder, name, index, size)
+
+
+def _learn(
+    config: FusionExperiment, part: str, index: int, start: FirstSpikeNetwork, data_dir: Path | None, out: Path
+) -> dict[str, Any]:
+    """Learn the features, or the decisions of network ``index``, in a part's folder."""
+    epochs = {"decision": config.epochs_decision}
+    if part == _FEATURES:
+        epochs = {"layer 1": config.epochs_layer_1, "layer 2": config.epochs_layer_2}
+    elif "best" in config.presets:
+        epochs["consolidation"] = config.consolidation.epochs
+
+    def made(folder: RunFolder) -> tuple[float, list[Callable[[], Stage]]]:
+        images = [each.images for each in _load_all(config, data_dir)[0]]
+        return _Learner(config, index, start, images, folder).plan(epochs)
+
+    return parts.learn(config, out, {"part": part}, made)
+
+
+# Parts --------------------------------------------------------------------------------------------------
+
+_FEATURES = "features"
+
+
+def features(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Cell]:
+    """Return what learns the features of network a, which all share, unless it has.
+
+    Raises:
+        InputError: of the data.
+    """
+    sources, further = _load_all(config, data_dir)
+    told(note for each in _every(sources, further) for note in each.notes)
+    return parts.left(config, folder, _learn, {_FEATURES: (_FEATURES, 0, _fresh(config, sources[0]))}, data_dir)
+
+
+def first_decisions(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Cell]:
+    """Return what learns the decisions of network a, and those of the others if they need not wait for it."""
+    return _decisions(config, folder, data_dir, range(1 if config.later_start == "first" else len(config.sources)))
+
+
+def further_decisions(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Cell]:
+    """Return what learns the decisions of the others, if they have not."""
+    return _decisions(config, folder, data_dir, range(1, len(config.sources)))
+
+
+def _decisions(
+    config: FusionExperiment, folder: RunFolder, data_dir: Path | None, wanted: Iterable[int]
+) -> dict[str, Cell]:
+    """Return what learns the decisions of those networks that have not: a's features, a new decision layer."""
+    learned = _network(parts.part(folder, _FEATURES), 0)
+    starts = {}
+    for index in wanted:
+        fresh = _fresh(config, drawn(config.sources[index], config, data_dir))
+        weights = fresh.unit_weights
+        if index and config.later_start == "first":
+            weights = _network(parts.part(folder, letter(0)), 0).unit_weights
+        start = replace(learned, unit_weights=weights, unit_classes=fresh.unit_classes)
+        starts[letter(index)] = letter(index), index, start
+    return parts.left(config, folder, _learn, starts, data_dir)
+
+
+def _fresh(config: FusionExperiment, source: Drawn) -> FirstSpikeNetwork:
+    classes = tuple(np.unique(source.images.train.labels).tolist())
+    return FirstSpikeNetwork.create(config.network, classes, config.seed)
+
+
+def _network(path: Path, index: int) -> FirstSpikeNetwork:
+    return FirstSpikeNetwork.load(path / "checkpoints" / f"network_{letter(index)}.safetensors")
+
+
+def _every(sources: Sequence[Drawn], further: Drawn | None) -> list[Drawn]:
+    return [*sources, *([further] if further else [])]
+
+
+# Results ------------------------------------------------------------------------------------------------
+
+
+def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
+    """Fuse and measure; write checkpoints, metrics and arrays into ``folder`` and return the results."""
+    sources, further = _load_all(config, data_dir)
+    everything, names = _every(sources, further), [letter(index) for index in range(len(sources))]
+    folder.write_metrics(line for name in (_FEATURES, *names) for line in parts.metrics(folder, name))
+    for name in names:
+        parts.keep_checkpoints(folder, name)
+    networks = _Networks(config, [one.images for one in sources], folder)
+    return {
+        "experiment": "fusion",
+        "seed": config.seed,
+        "seconds": parts.seconds(folder, [_FEATURES]) + parts.seconds(folder, names),
+        "data": [source.label() for source in config.sources],
+        "versions": versions(),
+        "images_per_class": [one.facts for one in everything],
+        **noted(note for one in everything for note in one.notes),
+        **_measure(networks),
+        **_learn_further(networks, further),
+    }
+
+
 class _Networks:
-    """All networks in their run's folder: how they are trained, and the images as their decision layers see them."""
+    """All networks in their run's folder, and the images as their decision layers see them."""
 
     def __init__(self, config: FusionExperiment, images: list[Splits], folder: RunFolder) -> None:
         self.config = config
         self.images = images
         self.folder = folder
 
-    def load(self, stem: str, index: int) -> FirstSpikeNetwork:
-        """Return one from its checkpoint; ``network`` 0 has the features, which all share, as soon as they learn."""
-        return FirstSpikeNetwork.load(self.folder.checkpoint(f"{stem}_{letter(index)}"))
-
     def all(self, stem: str) -> list[FirstSpikeNetwork]:
         """Return those of all sources."""
-        return [self.load(stem, index) for index in range(len(self.images))]
+        names = [f"{stem}_{letter(index)}" for index in range(len(self.images))]
+        return [FirstSpikeNetwork.load(self.folder.checkpoint(name)) for name in names]
+
+    @cached_property
+    def first(self) -> FirstSpikeNetwork:
+        """Network a, whose features all share."""
+        return _network(self.folder.path, 0)
 
     @cached_property
     def sets(self) -> list[dict[str, Examples]]:
-        """The three parts of each source's images."""
-        network = self.load("network", 0)
-        return [{name: Examples.of(network, part) for name, part in vars(each).items()} for each in self.images]
+        """The training and the test images of each source."""
+        return [
+            {name: Examples.of(self.first, getattr(each, name)) for name in ("train", "test")} for each in self.images
+        ]
 
     @cached_property
     def counts(self) -> list[SpikeCounts]:
         """The spikes of each source's test images in one network."""
-        return [self.load("network", 0).count_spikes(each.test.images) for each in self.images]
-
-    def trainings(self) -> Sequence[tuple[int, Callable[[], Stage]]]:
-        """Return (images of all its epochs, what makes it) for each training, in order."""
-        config, sizes = self.config, [len(each.train) for each in self.images]
-        every = range(len(sizes))
-        plan = [("layer 1", 0, config.epochs_layer_1), ("layer 2", 0, config.epochs_layer_2)]
-        plan += [("decision", index, config.epochs_decision) for index in every]
-        plan += [("consolidation", index, config.consolidation.epochs) for index in every if "best" in config.presets]
-        return [
-            (epochs * sizes[index], partial(self._made, name, index, epochs, sizes[index]))
-            for name, index, epochs in plan
-        ]
-
-    def _made(self, name: str, index: int, epochs: int, size: int) -> _Training:
-        config, images = self.config, self.images[index].train.images
-        if name == "layer 1":
-            training = layer_training(self._fresh(0), 1, images, epochs, config.stdp)
-        elif name == "layer 2":
-            training = layer_training(self.load("network", 0), 2, images, epochs, config.stdp)
-        elif name == "decision":
-            reward = replace(config.reward, adaptive_scale=config.later_adaptive_scale) if index else config.reward
-            asked = {"validation": self.sets[index]["validation"]}
-            if index:
-                asked["first"] = self.sets[0]["validation"]
-            training = DecisionTraining(self._undecided(index), self.sets[index]["train"], epochs, reward, asked)
-        else:
-            network, train = self.load("network", index), self.sets[index]["train"]
-            training = consolidation(network, train, config.consolidation, config.seed)
-        return _Training(training, self.folder, name, index, size)
-
-    def _fresh(self, index: int) -> FirstSpikeNetwork:
-        classes = tuple(np.unique(self.images[index].train.labels).tolist())
-        return FirstSpikeNetwork.create(self.config.network, classes, self.config.seed)
-
-    def _undecided(self, index: int) -> FirstSpikeNetwork:
-        """Return a network with a's features and a new decision layer."""
-        first, fresh = self.load("network", 0), self._fresh(index)
-        weights = first.unit_weights if self.config.later_start == "first" and index else fresh.unit_weights
-        return replace(first, unit_weights=weights, unit_classes=fresh.unit_classes)
-
-
-def run(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Any]:
-    """Train, fuse, measure; write checkpoints, metrics and arrays into ``folder`` and return the results."""
-    stages = Stages(folder)
-    sources, further = _load_all(config, data_dir)
-    everything = [*sources, *([further] if further else [])]
-    facts = {"images_per_class": [one.facts for one in everything], **told(n for one in everything for n in one.notes)}
-    networks = _Networks(config, [one.images for one in sources], folder)
-    trainings = networks.trainings()
-    with shown(sum(images for images, _ in trainings), stages.done) as meter:
-        stages.run([make for _, make in trainings], meter.advance)
-        meter.advance("fusing and measuring", 0)
-        results = _measure(networks) | _learn_further(networks, further)
-    return {
-        "experiment": "fusion",
-        "seed": config.seed,
-        "seconds": round(stages.seconds, 1),
-        "data": [source.label() for source in config.sources],
-        "versions": versions(),
-        **facts,
-        **results,
-    }
+        return [self.first.count_spikes(each.test.images) for each in self.images]
 
 
 class _Scored:

@@ -9,7 +9,6 @@ instead of its test images (``choose: test`` is their choice); task 1's test ima
 pseudo-rehearsal are drawn as its docstring says.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -35,13 +34,14 @@ from spikelore.continual.ways import (
 )
 from spikelore.data import LabelledImages, Splits
 from spikelore.errors import InputError, check_fields, check_whole
+from spikelore.experiments import parts
 from spikelore.experiments.execution import Execution
 from spikelore.experiments.findings import noted, told
-from spikelore.experiments.parallel import Cell, cores
+from spikelore.experiments.parallel import Cell
 from spikelore.experiments.reproduce import Preset
 from spikelore.experiments.reproduce.sources import Drawn, Source, drawn
 from spikelore.experiments.run_folder import RunFolder, versions
-from spikelore.experiments.stages import Stage, Stages
+from spikelore.experiments.stages import Stage
 from spikelore.experiments.typed import plain
 from spikelore.files import load_tensors, save_tensors
 from spikelore.learning.first_spike_training import (
@@ -57,8 +57,6 @@ from spikelore.learning.reward_stdp import Bounds, RewardStdpConfig
 from spikelore.learning.stdp import StdpConfig
 from spikelore.learning.template_stdp import TemplateStdpConfig
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
-from spikelore.progress import shown
-from spikelore.report.runs import read_results
 
 
 @dataclass(frozen=True)
@@ -366,23 +364,16 @@ def _learn(
     data_dir: Path | None, out: Path,
 ) -> dict[str, Any]:  # fmt: skip
     """Learn task 1, unless a network to start from is given, and task 2 in a way, if one is named."""
-    told = {"part": way or "task 1", "first": plain(first), **_plain(config)}
-    with RunFolder(out, told, resume=True, loggers=config.execution.loggers) as folder:
-        tasks, stages = _load(config, data_dir), Stages(folder)
-        learner = _Learner(config, first, config.way(way) if way else Way(), tasks, folder, way or "task 1")
+
+    def made(folder: RunFolder) -> tuple[float, list[Callable[[], Stage]]]:
+        learner = _Learner(config, first, config.way(way) if way else Way(), _load(config, data_dir), folder, title)
         if start is not None:
             start.save(folder.checkpoint("first"))
         names = [*(_FIRST if start is None else ()), *(learner.way.stages if way else ())]
-        with shown(sum(map(learner.epochs, names)), stages.done) as meter:
-            stages.run(learner.stages(names), meter.advance)
-        results = {"seconds": round(stages.seconds, 1)}
-        folder.write_results(results)
-    return results
+        return sum(map(learner.epochs, names)), learner.stages(names)
 
-
-def _plain(config: LocalExperiment) -> dict[str, Any]:
-    """Return what decides a part's result beside what it is called: not which other ways there are."""
-    return {name: value for name, value in plain(config).items() if name not in ("ways", "execution")}
+    title = way or "task 1"
+    return parts.learn(config, out, {"part": title, "first": plain(first)}, made, apart=("ways",))
 
 
 # Parts --------------------------------------------------------------------------------------------------
@@ -395,35 +386,23 @@ def begins(config: LocalExperiment, folder: RunFolder, data_dir: Path | None) ->
         InputError: of the data.
     """
     told(note for each in _load(config, data_dir).drawn for note in each.notes)
-    return _left(config, folder, {name: (task, None, None) for name, task in _shared(config).items()}, data_dir)
+    wanted = {name: (task, None, None) for name, task in _shared(config).items()}
+    return parts.left(config, folder, _learn, wanted, data_dir)
 
 
-def parts(config: LocalExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Cell]:
+def ways(config: LocalExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Cell]:
     """Return what learns each way that has not been learned; those that begin from task 1 themselves come first."""
     shared = {task: name for name, task in _shared(config).items()}
     wanted = {}
     for way in sorted(config.ways, key=lambda name: config.first(name) in shared):
         task = config.first(way)
-        path = folder.path / "parts" / shared.get(task, "") / "checkpoints" / "first.safetensors"
+        path = parts.part(folder, shared.get(task, "")) / "checkpoints" / "first.safetensors"
         wanted[way] = (task, way, FirstSpikeNetwork.load(path) if task in shared else None)
-    return _left(config, folder, wanted, data_dir)
+    return parts.left(config, folder, _learn, wanted, data_dir)
 
 
 def _shared(config: LocalExperiment) -> dict[str, FirstTask]:
     return {f"task_1{f'-{n}' if n > 1 else ''}": task for n, task in enumerate(config.shared(), start=1)}
-
-
-def _left(
-    config: LocalExperiment, folder: RunFolder,
-    wanted: Mapping[str, tuple[FirstTask, str | None, FirstSpikeNetwork | None]], data_dir: Path | None,
-) -> dict[str, Cell]:  # fmt: skip
-    """Return the cells of those parts that have no results."""
-    paths = {name: folder.path / "parts" / name for name in wanted}
-    return {
-        name: Cell(_learn, (config, *what, data_dir), paths[name], config.execution.cores)
-        for name, what in wanted.items()
-        if not (paths[name] / "results.json").exists()
-    }
 
 
 # Results ------------------------------------------------------------------------------------------------
@@ -433,13 +412,12 @@ def run(config: LocalExperiment, folder: RunFolder, data_dir: Path | None) -> di
     """Gather what all parts gave into ``folder`` and return the results."""
     tasks = _load(config, data_dir)
     names = [*_shared(config), *config.ways]
-    lines = {name: _metrics(folder.path / "parts" / name) for name in names}
+    lines = {name: parts.metrics(folder, name) for name in names}
     folder.write_metrics({"part": name, **line} for name, each in lines.items() for line in each)
-    seconds = {name: read_results(folder.path / "parts" / name)["seconds"] for name in names}
     return {
         "experiment": "local",
         "seed": config.seed,
-        "seconds": round(sum(seconds.values()) / min(cores(), len(config.ways)), 1),
+        "seconds": parts.seconds(folder, names),
         "data": [source.label() for source in config.tasks],
         "versions": versions(),
         "images_per_class": [each.facts for each in tasks.drawn],
@@ -452,10 +430,6 @@ def run(config: LocalExperiment, folder: RunFolder, data_dir: Path | None) -> di
         ],
         "task_1": [_first_row(config, name, lines) for name in config.ways],
     }
-
-
-def _metrics(part: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (part / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def _row(
