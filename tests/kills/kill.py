@@ -2,9 +2,9 @@
 
     python tests/kills/kill.py fusion 20 --seed 1
 
-Experiments: fusion, decay, replay, sweep. Each is killed (SIGKILL) so many times, each time in a folder of its own, at
-a moment drawn evenly over the time that a whole one takes; then it goes on to the end. Measured time aside, all files
-are compared.
+Experiments: fusion, decay, replay, local, sweep. Each is killed (SIGKILL) so many times, each time in a folder of its
+own, at a moment drawn evenly over the time that a whole one takes; then it goes on to the end. Measured time aside, all
+files are compared.
 """
 
 import argparse
@@ -43,6 +43,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "best": {"network": {"classes": [0, 1], "neurons_per_class": 10}, "decay": {"period_images": 20}},
     },
     "replay": REPLAY,
+    "local": {
+        "tasks": [{"data": "digits-sample", "classes": [n, n + 1]} for n in (0, 2)],
+        "ways": ["noise", "langevin", "templates"],
+        "train_per_class": 40, "validation_per_class": 10, "test_per_class": 20, "epochs_layer_1": 2,
+        "epochs_layer_2": 2, "epochs_decision": 4, "epochs_second": 4, "consolidation": {"epochs": 3},
+        "settings": {"noise": {"epochs": 4}, "langevin": {"epochs": 2, "record_every": 20}, "templates": {"epochs": 3}},
+    },
     "sweep": REPLAY,
 }  # fmt: skip
 
