@@ -202,7 +202,7 @@ def labels(axes: Axes, named: Sequence[tuple[float, float, str]], size: float = 
     edge, taken = axes.bbox, [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
     for (x, y, name), place in zip(named, points, strict=True):
         ink = TextPath((0, 0), name, size=size).get_extents()
-        box, move = _free(place, ink.width, size, taken, edge)
+        box, move = _free(place, ink.width + 2, 1.25 * size, taken, edge)
         taken.append(box)
         line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4}
         axes.annotate(
