@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import grey_dilation, grey_erosion
-from scipy.stats import spearmanr
+from scipy.optimize import isotonic_regression
 
 from spikelore.continual import fusion, importance
 from spikelore.data import LabelledImages, Splits
@@ -87,6 +88,7 @@ class Condition:
         factor: of its rates, see `spikelore.learning.reward_stdp.RewardStdpConfig`.
         start: whether it starts from random weights (``initial``) or from the digit network's (``first``).
         mislabelled: share of training labels that are drawn anew.
+        epochs: passes over the letters.
     """
 
     data: str = "letters"
@@ -94,6 +96,7 @@ class Condition:
     factor: float = 0.5
     start: str = "initial"
     mislabelled: float = 0.0
+    epochs: int = 20
 
     @property
     def name(self) -> str:
@@ -103,27 +106,20 @@ class Condition:
         told += [f"{100 * self.mislabelled:g} % mislabelled"] if self.mislabelled else []
         return " ".join(told)
 
-    @property
-    def images(self) -> tuple[str, tuple[str, ...]]:
-        """What decides the images."""
-        return self.data, self.changes
-
 
 CONDITIONS = (
     Condition(),
     Condition(start="first"),
+    Condition("letters-varied", factor=1.0, epochs=50),
     Condition(changes=("filled",)),
     Condition("letters-varied"),
-    Condition("letters-varied", start="first"),
     Condition("letters-varied", ("filled",)),
-    Condition("letters-varied", ("filled",), start="first"),
-    Condition("letters-varied", ("filled", "jittered")),
-    Condition(changes=("thick",)),
-    Condition(changes=("thin",)),
     Condition(factor=1.0),
-    Condition("letters-varied", factor=1.0),
+    Condition("letters-varied", ("filled",), factor=1.0),
+    Condition(changes=("thick",)),
     Condition(mislabelled=0.05),
-    Condition("letters-varied", ("filled",), mislabelled=0.05),
+    Condition(changes=("thin",)),
+    Condition("letters-varied", ("filled", "jittered")),
 )
 
 
@@ -169,7 +165,7 @@ def numbers(network: FirstSpikeNetwork) -> dict[str, float]:
 
 
 def epochs_of(
-    condition: Condition, digits: FirstSpikeNetwork, digit_tests: Examples, letters: Splits, epochs: int, seed: int
+    condition: Condition, digits: FirstSpikeNetwork, digit_tests: Examples, letters: Splits, seed: int
 ) -> Iterator[dict[str, Any]]:
     """Learn letters in a condition, beside a digit network; yield the balance after each epoch.
 
@@ -178,7 +174,6 @@ def epochs_of(
         digits: the digit network.
         digit_tests: test digits as its features show them.
         letters: as they are in this condition.
-        epochs: of the letter network.
         seed: root seed.
     """
     train, tests = Examples.of(digits, letters.train), [digit_tests, Examples.of(digits, letters.test)]
@@ -187,7 +182,7 @@ def epochs_of(
         fresh = FirstSpikeNetwork.create(digits.config, digits.classes, seed)
         start = digits.with_learned_units(fresh.unit_weights)
     reward = RewardStdpConfig(adaptive_scale=condition.factor)
-    training = DecisionTraining(start, mislabelled(train, condition.mislabelled, seed), epochs, reward)
+    training = DecisionTraining(start, mislabelled(train, condition.mislabelled, seed), condition.epochs, reward)
     scored = [Scored(examples) for examples in tests]
     for each in scored:
         each.winners(digits)
@@ -205,7 +200,7 @@ def epochs_of(
         yield {"epoch": training.epoch, "error": round(1 - told["train"], 5), **right, "weights": numbers(network)}
 
 
-def study(digits: FirstSpikeNetwork | None, data_dir: Path | None, epochs: int, seed: int) -> None:
+def study(digits: FirstSpikeNetwork | None, data_dir: Path | None, seed: int) -> None:
     """Learn in all conditions that the results do not have, and keep each."""
     config = FusionExperiment(seed=seed)
 
@@ -221,9 +216,9 @@ def study(digits: FirstSpikeNetwork | None, data_dir: Path | None, epochs: int, 
     tests = Examples.of(digits, known.test)
     results["digits"]["right"] = tests.outcome(digits).right
     for condition in CONDITIONS:
-        if condition.name not in results["conditions"]:
+        if len(results["conditions"].get(condition.name, [])) < condition.epochs:
             letters, lines = changed(images(condition.data), condition, seed), []
-            for line in epochs_of(condition, digits, tests, letters, epochs, seed):
+            for line in epochs_of(condition, digits, tests, letters, seed):
                 lines.append(line)
                 print(condition.name, json.dumps(line), flush=True)
             results["conditions"][condition.name] = lines
@@ -238,14 +233,94 @@ def learned(images: Splits, config: FusionExperiment) -> FirstSpikeNetwork:
     return DecisionTraining(network, train, config.epochs_decision, config.reward, {"validation": validation}).finish()
 
 
+# Figure -------------------------------------------------------------------------------------------------
+
+Points = dict[str, NDArray[np.float64]]
+
+
+def ratios(results: dict[str, Any], name: str) -> Points:
+    """Return a number of the letter networks' weights over that of the digit network's, after each epoch."""
+    known = results["digits"]["weights"][name]
+    return {
+        title: np.array([line["weights"][name] / known for line in lines])
+        for title, lines in results["conditions"].items()
+    }
+
+
+def accuracies(results: dict[str, Any], what: str) -> Points:
+    """Return the accuracies (epochs, 2) of digits and letters of ``bagging``, ``fused`` or the letters ``alone``."""
+    return {title: np.array([line[what] for line in lines]) for title, lines in results["conditions"].items()}
+
+
+def misses(results: dict[str, Any]) -> dict[str, float]:
+    """Return how far each number is from predicting raw bagging, over all conditions and epochs.
+
+    It is the root mean square distance of both accuracies to the best curves that rise (digits fall) with the ratio.
+    """
+    right = np.concatenate([*accuracies(results, "bagging").values()])
+    found = {}
+    for name in results["digits"]["weights"]:
+        order = np.argsort(np.concatenate([*ratios(results, name).values()]), kind="stable")
+        digits, letters = right[order].T
+        curves = isotonic_regression(digits, increasing=False).x, isotonic_regression(letters).x
+        found[name] = float(np.sqrt(np.mean([(digits - curves[0]) ** 2, (letters - curves[1]) ** 2])))
+    return found
+
+
+def nearest(results: dict[str, Any], what: str) -> tuple[str, int, list[float], float]:
+    """Return condition, epoch, accuracies and greatest difference of what comes nearest to the published ones."""
+    found = [
+        (max(abs(np.subtract(line[what], PUBLISHED[what]))), title, line["epoch"], line[what])
+        for title, lines in results["conditions"].items()
+        for line in lines
+    ]
+    difference, title, epoch, right = min(found, key=lambda each: each[0])
+    return title, epoch, right, float(difference)
+
+
+def draw(results: dict[str, Any]) -> Figure:
+    """Return the figure: accuracies against the number that predicts them best, and against each other."""
+    off = misses(results)
+    best = min(off, key=lambda name: off[name])
+    figure, (left, right) = style.panels(2, 5.4)
+    for title, x in ratios(results, best).items():
+        for n, (task, y) in enumerate(zip(("digits", "letters"), accuracies(results, "bagging")[title].T, strict=True)):
+            left.plot(x, y, "o-", markersize=2.5, linewidth=0.8, color=style.colour(n), label=f"{task}, raw bagging")
+    for n, (task, y) in enumerate(zip(("digits", "letters"), PUBLISHED["bagging"], strict=True)):
+        left.axhline(y, color=style.colour(n), linewidth=1.2, linestyle="--", label=f"{task}, published")
+    left.set_xlabel(f"{best}, letter over digit network")
+    left.set_ylabel("right, test images")
+    for n, (title, pairs) in enumerate(accuracies(results, "bagging").items()):
+        line = "-" if n < len(style.PALETTE) else ":"
+        right.plot(pairs[:, 1], pairs[:, 0], line, color=style.colour(n), linewidth=1.4, label=title)
+        right.plot(*pairs[-1, ::-1], "o", color=style.colour(n), label="_nolegend_")
+    for what, marker in (("bagging", "*"), ("fused", "D")):
+        digits, letters = PUBLISHED[what]
+        right.plot(letters, digits, marker, color=style.INK, markersize=11 if marker == "*" else 6, linestyle="",
+                   label=f"published, {what}")  # fmt: skip
+    right.set_xlabel("letters, raw bagging")
+    right.set_ylabel("digits, raw bagging")
+    for panel in (left, right):
+        style.percent_axis(panel, "y")
+    style.percent_axis(right, "x")
+    style.legend(figure, (left, right))
+    return figure
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, help="folder of mnist, letters and letters-varied")
     parser.add_argument("--digits", type=Path, help="checkpoint of a digit network to use instead of learning one")
-    parser.add_argument("--epochs", type=int, default=30, help="of each letter network")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--draw", action="store_true", help="only draw the figure")
     given = parser.parse_args()
     if not given.draw:
         network = FirstSpikeNetwork.load(given.digits) if given.digits else None
-        study(network, given.data_dir, given.epochs, given.seed)
+        study(network, given.data_dir, given.seed)
+    with style.applied():
+        kept = json.loads(RESULTS.read_text(encoding="utf-8"))
+        write_bytes_atomic(RESULTS.with_suffix(".svg"), style.files(draw(kept))["svg"])
+    for number, miss in misses(kept).items():
+        print(f"{number}: predicts both accuracies to {100 * miss:.1f} points")
+    for what in PUBLISHED:
+        print(f"nearest to the published {what}: {nearest(kept, what)}")
