@@ -177,7 +177,7 @@ def _moves(run: Run) -> Drawing:
         panel.set_xlabel("tenth of the weights, by size before")
     return Drawing(
         "moves",
-        "What each way protects",
+        "How far weights moved",
         "How far the weights of layer 3 moved while the second task was learned, by how large they were before; "
         "what does not move is kept. The largest tenth is what the way 'frozen' protects.",
         figure,
