@@ -1,10 +1,10 @@
 """What decides whether a digit and a letter network, joined by raw potentials, decide more like one or the other.
 
-Run from the repository: ``python docs/figures/balance.py --data-dir DIR``; three minutes a condition, and as many for
-the digit network. Letter networks learn under different conditions on the same frozen features. After each epoch the
-balance (raw bagging and the raw fused network, on both test sets) stands beside numbers of the two networks' weights.
-Nothing is chosen on a test set. ``balance.json`` has every epoch, and conditions that it has are not learned again;
-``balance.svg`` is the figure, ``--draw`` only draws it.
+Run from the repository: ``python docs/figures/balance.py --data-dir DIR``; one to three minutes a condition on a core,
+and three for the digit network. Letter networks learn under different conditions on the same frozen features. After
+each epoch the balance (raw bagging and the raw fused network, on both test sets) stands beside numbers of the two
+networks' weights. Nothing is chosen on a test set. ``balance.json`` has every epoch, and conditions that it has are not
+learned again; ``balance.svg`` is the figure; ``--draw`` only draws it and says which number predicts the balance.
 """
 
 import argparse
@@ -108,12 +108,12 @@ class Condition:
 
 
 CONDITIONS = (
-    Condition(),
-    Condition(start="first"),
+    Condition(epochs=30),
+    Condition(start="first", epochs=30),
     Condition("letters-varied", factor=1.0, epochs=50),
     Condition(changes=("filled",)),
     Condition("letters-varied"),
-    Condition("letters-varied", ("filled",)),
+    Condition("letters-varied", ("filled",), epochs=50),
     Condition(factor=1.0),
     Condition("letters-varied", ("filled",), factor=1.0),
     Condition(changes=("thick",)),
@@ -158,7 +158,8 @@ def numbers(network: FirstSpikeNetwork) -> dict[str, float]:
         / max(1, int(weights.shape[1] * share))
         for share in SHARES
     }
-    return {name: float(value) for name, value in {**largest, "spread": importance.spread(weights).mean()}.items()}
+    found = {**largest, "spread": importance.spread(weights).mean()}
+    return {name: round(float(value), 6) for name, value in found.items()}
 
 
 # Study --------------------------------------------------------------------------------------------------
@@ -222,7 +223,17 @@ def study(digits: FirstSpikeNetwork | None, data_dir: Path | None, seed: int) ->
                 lines.append(line)
                 print(condition.name, json.dumps(line), flush=True)
             results["conditions"][condition.name] = lines
-            write_text_atomic(RESULTS, json.dumps(results, indent=1) + "\n")
+            write_text_atomic(RESULTS, as_text(results))
+
+
+def as_text(results: dict[str, Any]) -> str:
+    """Return results as JSON with a line for each epoch."""
+    conditions = [
+        f"{json.dumps(name)}: [\n" + ",\n".join(map(json.dumps, lines)) + "\n]"
+        for name, lines in results["conditions"].items()
+    ]
+    head = json.dumps({**results, "conditions": {}}).removesuffix("}}")
+    return head + "\n" + ",\n".join(conditions) + "\n}}\n"
 
 
 def learned(images: Splits, config: FusionExperiment) -> FirstSpikeNetwork:
@@ -288,6 +299,8 @@ def draw(results: dict[str, Any]) -> Figure:
             left.plot(x, y, "o-", markersize=2.5, linewidth=0.8, color=style.colour(n), label=f"{task}, raw bagging")
     for n, (task, y) in enumerate(zip(("digits", "letters"), PUBLISHED["bagging"], strict=True)):
         left.axhline(y, color=style.colour(n), linewidth=1.2, linestyle="--", label=f"{task}, published")
+    left.set_title("Which network's weights are larger decides")
+    right.set_title("Conditions, epoch after epoch")
     left.set_xlabel(f"{best}, letter over digit network")
     left.set_ylabel("right, test images")
     for n, (title, pairs) in enumerate(accuracies(results, "bagging").items()):

@@ -1,6 +1,7 @@
 """The study of what decides the balance of a fused network, at a tiny size."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,12 @@ def test_what_comes_nearest_to_the_published_balance_is_found(study):
     assert difference == pytest.approx(0.01)
 
 
+def test_results_are_written_with_a_line_for_each_epoch(study):
+    text = study.as_text(results())
+    assert json.loads(text) == results()
+    assert len(text.splitlines()) == 1 + 5 + 2 * 2 + 1
+
+
 def test_the_figure_has_every_condition_and_the_published_points(study):
     with style.applied():
         figure = study.draw(results())
@@ -122,4 +129,4 @@ def test_letters_learn_beside_digits_in_a_condition(study):
     }  # fmt: skip
     for name, each in joined.items():
         assert last[name] == pytest.approx([examples.outcome(each).right for examples in sets], abs=1e-5)
-    assert last["weights"]["mean weight"] == pytest.approx(learned.unit_weights.mean())
+    assert last["weights"]["mean weight"] == pytest.approx(learned.unit_weights.mean(), abs=1e-6)
