@@ -56,12 +56,12 @@ def filled(images: Images, rng: np.random.Generator | None = None, side: int = 2
 
 def thick(images: Images, rng: np.random.Generator | None = None) -> Images:
     """Return images with strokes that are a pixel wider on each side."""
-    return grey_dilation(images, (1, 3, 3))
+    return grey_dilation(images, (1, 3, 3)).astype(np.uint8)
 
 
 def thin(images: Images, rng: np.random.Generator | None = None) -> Images:
     """Return images with strokes that are a pixel narrower; a letter of which little would be left stays as it is."""
-    found = grey_erosion(images, (1, 2, 2))
+    found = grey_erosion(images, (1, 2, 2)).astype(np.uint8)
     faint = found.max(axis=(1, 2)) < images.max(axis=(1, 2)) / 2
     found[faint] = images[faint]
     return found
