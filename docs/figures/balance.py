@@ -293,30 +293,25 @@ def draw(results: dict[str, Any]) -> Figure:
     """Return the figure: accuracies against the number that predicts them best, and against each other."""
     off = misses(results)
     best = min(off, key=lambda name: off[name])
-    figure, (left, right) = style.panels(2, 5.4)
+    figure, (left, *planes) = style.panels(3, 4.4)
     for title, x in ratios(results, best).items():
         for n, (task, y) in enumerate(zip(("digits", "letters"), accuracies(results, "bagging")[title].T, strict=True)):
             left.plot(x, y, "o-", markersize=2.5, linewidth=0.8, color=style.colour(n), label=f"{task}, raw bagging")
     for n, (task, y) in enumerate(zip(("digits", "letters"), PUBLISHED["bagging"], strict=True)):
         left.axhline(y, color=style.colour(n), linewidth=1.2, linestyle="--", label=f"{task}, published")
-    left.set_title("Which network's weights are larger decides")
-    right.set_title("Conditions, epoch after epoch")
-    left.set_xlabel(f"{best}, letter over digit network")
-    left.set_ylabel("right, test images")
-    for n, (title, pairs) in enumerate(accuracies(results, "bagging").items()):
-        line = "-" if n < len(style.PALETTE) else ":"
-        right.plot(pairs[:, 1], pairs[:, 0], line, color=style.colour(n), linewidth=1.4, label=title)
-        right.plot(*pairs[-1, ::-1], "o", color=style.colour(n), label="_nolegend_")
-    for what, marker in (("bagging", "*"), ("fused", "D")):
-        digits, letters = PUBLISHED[what]
-        right.plot(letters, digits, marker, color=style.INK, markersize=11 if marker == "*" else 6, linestyle="",
-                   label=f"published, {what}")  # fmt: skip
-    right.set_xlabel("letters, raw bagging")
-    right.set_ylabel("digits, raw bagging")
-    for panel in (left, right):
+    left.set(title="Raw bagging against the weights", ylabel="right, test images")
+    left.set_xlabel(f"{best},\nletter over digit network")
+    style.percent_axis(left, "y")
+    for panel, (what, (digits, letters)) in zip(planes, PUBLISHED.items(), strict=True):
+        for n, (title, pairs) in enumerate(accuracies(results, what).items()):
+            line = "-" if n < len(style.PALETTE) else ":"
+            panel.plot(pairs[:, 1], pairs[:, 0], line, color=style.colour(n), linewidth=1.4, label=title)
+            panel.plot(*pairs[-1, ::-1], "o", color=style.colour(n), label="_nolegend_")
+        panel.plot([letters], [digits], "*", color=style.INK, markersize=12, linestyle="", label="published")
+        panel.set(title=f"Raw {what}, epoch after epoch", xlabel="letters", ylabel="digits")
+        style.percent_axis(panel, "x")
         style.percent_axis(panel, "y")
-    style.percent_axis(right, "x")
-    style.legend(figure, (left, right))
+    style.legend(figure, (left, *planes))
     return figure
 
 
