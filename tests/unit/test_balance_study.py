@@ -98,7 +98,7 @@ def test_the_figure_has_every_condition_and_the_published_points(study):
     with style.applied():
         figure = study.draw(results())
         told = style.files(figure)["svg"].decode()
-    for words in ("one", "two", "published, bagging", "mean weight, letter over digit network"):
+    for words in ("one", "two", "Raw fused", "digits, published", "mean weight,", "letter over digit network"):
         assert words in told
 
 
