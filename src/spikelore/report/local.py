@@ -197,7 +197,7 @@ def _sampled(arrays: Mapping[str, NDArray]) -> Drawing:
             panel.axvline(at, color=colour, linewidth=1.5, label=title)
         panel.set_title(f"A {name} one: D90 - D10 = {deciles[2] - deciles[0]:.2f}")
         panel.set_xlabel("weight")
-        panel.set_xlim(levels[reached[0]] - 2 * step, levels[reached[-1]] + 2 * step)
+        panel.set_xlim(float(levels[reached[0]]) - 2 * step, float(levels[reached[-1]]) + 2 * step)
     last, most = axes[-1], np.flatnonzero(widths)[-1] + 1
     last.bar(step * np.arange(most), widths[:most], 0.9 * step, color=style.MUTED)
     last.set_title("All weights of layer 3")
