@@ -1,6 +1,7 @@
 """`spikelore reproduce local`: the ways side by side, what each run leaves, and what is refused before it begins."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,11 +197,53 @@ def test_the_epoch_may_be_chosen_as_the_authors_do_or_be_the_last(whole, tmp_pat
         assert np.mean(network.predict(test.images) == test.labels) == pytest.approx(row["letters"], abs=1e-5)
 
 
-def test_the_page_has_both_figures_and_tables(whole, tmp_path):
+def test_what_each_way_protects_follows_from_its_networks(whole):
+    folder, results = whole
+    moves = {row["name"]: row for row in results["moves"]}
+    assert [*moves] == NAMES
+    assert moves["frozen"]["largest_stayed"] == 1
+    assert moves["frozen"]["largest_moved"] == 0
+    assert moves["frozen"]["layer_3_stayed"] < 1
+    ours = moves["protected templates"]
+    assert (ours["layer_1_stayed"], ours["layer_2_stayed"]) == (1, 1)
+    home = folder / "parts/templates/checkpoints"
+    before, after = (FirstSpikeNetwork.load(home / f"{name}.safetensors") for name in ("consolidated", "network"))
+    distance = np.abs(after.unit_weights - before.unit_weights)
+    assert ours["layer_3_stayed"] == pytest.approx((distance < 0.01).mean(), abs=2e-5)
+    assert ours["layer_3_moved"] == pytest.approx(distance.mean(), abs=2e-5)
+    assert (distance.reshape(len(distance), -1).max(axis=1) == 0).mean() >= 0.5
+
+
+def test_the_values_of_some_weights_in_the_sampling_are_kept(whole):
+    folder, _ = whole
+    arrays, _ = load_tensors(folder / "arrays.safetensors")
+    counts = arrays["langevin/sampled/counts"]
+    assert counts.sum(axis=1).tolist() == 3 * [2 * (40 // 5)]
+    bounds, _ = load_tensors(folder / "parts/langevin/checkpoints/bounds.safetensors")
+    widths = np.rint((bounds["upper"] - bounds["lower"]) / 0.01).astype(int)
+    np.testing.assert_array_equal(arrays["langevin/sampled/widths"], np.bincount(widths.ravel(), minlength=61))
+
+
+def test_parts_that_kept_less_have_no_row_of_moves_and_the_rest_goes_on(whole, tmp_path):
+    folder, results = whole
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    (copy / "results.json").unlink()
+    (copy / "parts/templates/checkpoints/consolidated.safetensors").unlink()
+    again = config_file.execute(config_file.build("local", VALUES), copy, None, resume=True)
+    assert again["rows"] == results["rows"]
+    assert again["moves"] == results["moves"][:-1]
+
+
+def test_the_page_has_all_figures_and_tables(whole, tmp_path):
     folder, _ = whole
     page = report.write(folder).read_text()
-    assert {file.name for file in (folder / "figures").glob("*.svg")} == {"epochs.svg", "map.svg"}
-    for words in ("Accuracy after both tasks", "What the choice of the epoch is worth", "protected templates"):
+    names = {"epochs.svg", "map.svg", "moves.svg", "sampled.svg"}
+    assert {file.name for file in (folder / "figures").glob("*.svg")} == names
+    for words in (
+        "Accuracy after both tasks", "What the choice of the epoch is worth", "protected templates",
+        "What each way protects", "What weights do under noise",
+    ):  # fmt: skip
         assert words in page
     other = tmp_path / "other"
     config = config_file.build("local", VALUES | {"ways": ["frozen", "joint"], "seed": 1})

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spikelore.errors import InputError
+from spikelore.learning.langevin import shown_weights
 from spikelore.metrics.streaming_quantiles import StreamingQuantiles
 
 SHARES = (0.1, 0.5, 0.9)
@@ -53,3 +54,24 @@ def test_what_cannot_be_is_refused():
     found.add(np.zeros(2))
     with pytest.raises(InputError, match=r"shares are \[1.5\], expected numbers from 0 to 1"):
         found.values((1.5,))
+
+
+def test_counts_say_how_often_an_element_was_at_each_level():
+    found = StreamingQuantiles((2, 2), 0.0, 1.0, count=3)
+    for value in (0.0, 0.4, 0.6, 0.9):
+        found.add(np.array([[value, 0], [1, 0.5]]))
+    np.testing.assert_array_equal(found.counts([0, 2]), [[1, 2, 1], [0, 0, 4]])
+
+
+def test_a_narrow_a_typical_and_a_wide_weight_are_shown():
+    """Of 101 weights the n-th wanders over n / 2 levels."""
+    found = StreamingQuantiles((101,), 0.0, 1.0, count=101)
+    for share in np.linspace(0, 1, 41):
+        found.add(share * np.arange(101) / 200)
+    kept = shown_weights(found)
+    lowest, middle, highest = found.values((0.1, 0.5, 0.9))
+    np.testing.assert_allclose(kept["deciles"], np.stack([lowest, middle, highest], axis=1)[[1, 50, 99]])
+    np.testing.assert_array_equal(kept["counts"].sum(axis=1), 3 * [41])
+    assert (kept["counts"] > 0).sum(axis=1).tolist() == [1, 26, 41]
+    assert kept["widths"].sum() == 101
+    assert np.flatnonzero(kept["widths"])[[0, -1]].tolist() == [0, 40]

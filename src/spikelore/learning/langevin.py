@@ -92,3 +92,32 @@ class LangevinSampling(Training):
         )
         rates: dict[str, Any] | None = json.loads(facts)["rates"]
         self.rates = Rates(*(tuple(pair) for pair in rates.values())) if rates else None
+
+
+SHOWN = {"narrow": 0.01, "typical": 0.5, "wide": 0.99}
+"""Weights that `shown_weights` picks: the share of all weights whose values are spread less."""
+
+
+def shown_weights(quantiles: StreamingQuantiles) -> dict[str, NDArray]:
+    """Return the distributions of a few weights of a sampling, small enough to keep.
+
+    Args:
+        quantiles: of a sampling.
+
+    Returns:
+        ``levels``: (L,) values.
+        ``counts``: (k,L) how often each weight of `SHOWN` was at each of them.
+        ``deciles``: (k,3) its D10, D50 and D90.
+        ``widths``: (L,) how many of all weights have a D90 that is so many levels above D10.
+    """
+    deciles = quantiles.values((0.1, 0.5, 0.9)).reshape(3, -1)
+    step = quantiles.levels[1] - quantiles.levels[0]
+    widths = np.rint((deciles[2] - deciles[0]) / step).astype(np.int64)
+    order = np.argsort(widths, kind="stable")
+    picked = [order[round(share * (len(order) - 1))] for share in SHOWN.values()]
+    return {
+        "levels": quantiles.levels,
+        "counts": quantiles.counts(picked),
+        "deciles": deciles[:, picked].T,
+        "widths": np.bincount(widths, minlength=len(quantiles.levels)),
+    }

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from spikelore.errors import InputError, check_whole
 from spikelore.kernels import DEFAULT_BACKEND, levels
@@ -86,6 +86,14 @@ class StreamingQuantiles:
         below = self._counts.cumsum(axis=1, dtype=np.uint16)
         least = [max(1, int(np.ceil(share * self.count - 1e-9))) for share in shares]  # of 0.1 x 10, one
         return np.stack([self.levels[(below >= each).argmax(axis=1)].reshape(self._shape) for each in least])
+
+    def counts(self, elements: ArrayLike) -> NDArray[np.uint16]:
+        """Return how often each of some elements was at each level, (k,L).
+
+        Args:
+            elements: (k,) their places in the flattened arrays.
+        """
+        return self._counts[np.asarray(elements, np.int64)]
 
     def state_dict(self) -> dict[str, NDArray]:
         """Return all that decides how it goes on."""

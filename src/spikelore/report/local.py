@@ -1,15 +1,41 @@
 """The report of the ways not to forget (Antonov, Sviatov & Sukhov 2022, doi 10.1016/j.neunet.2022.09.003)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
+from spikelore.learning.langevin import SHOWN
+from spikelore.metrics.weight_moves import STILL
 from spikelore.report import style
 from spikelore.report.over_runs import Row, over_runs
 from spikelore.report.page import Cell, Content, Drawing, Run, Table, different, preset_title
 
 _NUMBERS = ("digits", "letters", "mean", "stored_images", "epoch")
+_MOVES = {
+    "layer_1_stayed": "layer 1",
+    "layer_2_stayed": "layer 2",
+    "layer_3_stayed": "layer 3",
+    "largest_stayed": "largest tenth of layer 3",
+    "layer_3_moved": "mean move in layer 3",
+    "largest_moved": "of its largest tenth",
+}
+"""Numbers of how far weights moved, and their columns."""
+_DECILES = {"D10": style.GREEN, "D50": style.VERMILION, "D90": style.PURPLE}
+_PUBLISHED = {
+    "forgetting": ((0.180, 0.234, 0.439, 0.481), 0.784),
+    "lateral inhibition": ((0.744, 0.828, 0.799, 0.786), 0.889),
+    "pseudo-rehearsal": ((0.796, 0.766, 0.566, 0.435), 0.790),
+    "reminder 0.25 %": ((0.595, 0.767, 0.753, 0.745), 0.740),
+    "reminder 10 %": ((0.856, 0.906, 0.909, 0.911), 0.778),
+    "noise": ((0.648, 0.749, 0.696, 0.673), 0.878),
+    "frozen": ((0.824, 0.849, 0.806, 0.782), 0.692),
+    "langevin": ((0.813, 0.827, 0.828, 0.822), 0.783),
+    "joint": ((0.843, 0.904, 0.912, 0.920), 0.797),
+}
+"""Digits after epochs 1, 10, 50 and 100 of letters, and letters after 100, read off the authors' figure."""
 
 
 def _names(results: Row) -> dict[str, str]:
@@ -64,6 +90,10 @@ def _curves(run: Run) -> Drawing:
         epochs = [line["epoch"] for line in lines]
         for n, (name, title) in enumerate(names.items()):
             panel.plot(epochs, [line[f"{name}_test"] for line in lines], color=style.colour(n), label=title)
+            if published := _published(run, row["name"]):
+                panel.plot(
+                    *published[n], "o", color=style.colour(n), markerfacecolor=style.PAPER, label=f"{title}, published"
+                )
         panel.axvline(row["epoch"], color=style.MUTED, linewidth=1, zorder=1, label="epoch that counts")
         panel.set_title(row["name"])
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
@@ -80,6 +110,14 @@ def _curves(run: Run) -> Drawing:
     )
 
 
+def _published(run: Run, way: str) -> list[tuple[list[int], list[float]]]:
+    """Return epochs and accuracies of both tasks in the paper, of a run at its size and of one of its ways."""
+    if run.results["data"] != ["mnist", "letters"] or run.config["epochs_second"] != 100 or way not in _PUBLISHED:
+        return []
+    digits, letters = _PUBLISHED[way]
+    return [([1, 10, 50, 100], [*digits]), ([100], [letters])]
+
+
 def _map(results: Row, rows: list[Row]) -> Drawing:
     """What is kept against what is learned."""
     figure = Figure(figsize=(0.75 * style.WIDTH, 5.6), layout="constrained")
@@ -89,7 +127,6 @@ def _map(results: Row, rows: list[Row]) -> Drawing:
         axes.scatter([x], [y], s=42, color=style.colour(n), linewidths=0, zorder=3)
         if len(row["letters"].values) > 1:
             axes.errorbar([x], [y], [row["digits"].deviation], [row["letters"].deviation], ecolor=style.colour(n))
-        axes.annotate(row["name"], (x, y), (6, 4), textcoords="offset points", fontsize=9)
     for n, preset in enumerate(presets):
         axes.scatter([], [], s=42, color=style.colour(n), label=preset_title({"preset": preset}))
     style.percent_axis(axes, "x", min(row["letters"].mean for row in rows))
@@ -97,10 +134,84 @@ def _map(results: Row, rows: list[Row]) -> Drawing:
     axes.set_xlabel(f"{names['letters']}, learned")
     axes.set_ylabel(f"{names['digits']}, kept")
     style.legend(figure, [axes])
+    style.labels(axes, [(row["letters"].mean, row["digits"].mean, row["name"]) for row in rows])
     return Drawing(
         "map",
         "Kept against learned",
         "Each way at the epoch that counts; up is less forgotten, to the right is more learned.",
+        figure,
+    )
+
+
+def _moves_table(results: Row, rows: list[Row], spread: str) -> Table:
+    """What each way protects."""
+
+    def told(row: Row, name: str) -> str:
+        return row[name].percent() if name.endswith("stayed") else row[name].text(".3f")
+
+    return Table.of(
+        "What each way protects",
+        f"Share of weights that moved by less than {STILL} while {_names(results)['letters']} was learned, up to the "
+        f"epoch that counts, %{spread}; and how far a weight moved on average. Weights are in 0 .. 1.",
+        rows,
+        {
+            "": lambda row: row["name"],
+            **{title: lambda row, name=name: told(row, name) for name, title in _MOVES.items()},
+        },
+        by=preset_title,
+    )
+
+
+def _moves(run: Run) -> Drawing:
+    """One panel a way: how far layer 3's weights moved, by how large they were."""
+    rows = run.results["moves"]
+    figure, axes = style.panels(len(rows), 2.2, share_y=True)
+    tenths = np.arange(1, 11)
+    for panel, row in zip(axes, rows, strict=True):
+        moved = run.arrays[f"{row['name']}/moved"]
+        panel.bar(tenths, moved, 0.8, color=[style.BLUE] * 9 + [style.VERMILION])
+        panel.set_title(row["name"])
+        panel.set_xticks([1, 10], ["smallest", "largest"])
+    axes[0].set_ylabel("mean move")
+    for panel in axes[-3:]:
+        panel.set_xlabel("tenth of the weights, by size before")
+    return Drawing(
+        "moves",
+        "How far weights moved",
+        "How far the weights of layer 3 moved while the second task was learned, by how large they were before; "
+        "what does not move is kept. The largest tenth is what the way 'frozen' protects.",
+        figure,
+    )
+
+
+def _sampled(arrays: Mapping[str, NDArray]) -> Drawing:
+    """The values that a few weights took in the Langevin sampling, and how wide all are spread."""
+    levels, widths = arrays["langevin/sampled/levels"], arrays["langevin/sampled/widths"]
+    step = float(levels[1] - levels[0])
+    reached = np.flatnonzero(arrays["langevin/sampled/counts"].any(axis=0))
+    figure, axes = style.panels(len(SHOWN) + 1, 2.8)
+    for n, (panel, name) in enumerate(zip(axes, SHOWN, strict=False)):
+        counts, deciles = arrays["langevin/sampled/counts"][n], arrays["langevin/sampled/deciles"][n]
+        panel.bar(levels, counts, 0.9 * step, color=style.MUTED)
+        for at, (title, colour) in zip(deciles, _DECILES.items(), strict=True):
+            panel.axvline(at, color=colour, linewidth=1.5, label=title)
+        panel.set_title(f"A {name} one: D90 - D10 = {deciles[2] - deciles[0]:.2f}")
+        panel.set_xlabel("weight")
+        panel.set_xlim(float(levels[reached[0]]) - 2 * step, float(levels[reached[-1]]) + 2 * step)
+    last, most = axes[-1], np.flatnonzero(widths)[-1] + 1
+    last.bar(step * np.arange(most), widths[:most], 0.9 * step, color=style.MUTED)
+    last.set_title("All weights of layer 3")
+    last.set_xlabel("D90 - D10 of a weight")
+    for panel in axes[:-1]:
+        panel.set_ylabel("records")
+    last.set_ylabel("weights")
+    last.yaxis.set_major_formatter(lambda value, _: style.short(value))
+    style.legend(figure, axes)
+    return Drawing(
+        "sampled",
+        "What weights do under noise",
+        "Values of single weights while the first task is learned on with noise. One that decisions hang on stays in a "
+        "narrow range; in the second task none leaves its D10 to D90.",
         figure,
     )
 
@@ -114,6 +225,15 @@ def content(runs: Sequence[Run]) -> Content:
     first, second = results["data"]
     top = {preset: max((row for row in rows if row["preset"] == preset), key=lambda row: row["mean"].mean)
            for preset in different(rows, "preset")}  # fmt: skip
+    tables = [_table(results, rows, spread), _choices(choices, spread)]
+    drawings = [_map(results, rows), *([_curves(runs[0])] if len(runs) == 1 else [])]
+    if all(run.results.get("moves") for run in runs):
+        moves = over_runs([run.results["moves"] for run in runs], ("name", "preset"), [*_MOVES])
+        tables.append(_moves_table(results, moves, spread))
+        if len(runs) == 1:
+            drawings.append(_moves(runs[0]))
+    if len(runs) == 1 and "langevin/sampled/counts" in runs[0].arrays:
+        drawings.append(_sampled(runs[0].arrays))
     return Content(
         title=f"Learning without forgetting: {first}, then {second}",
         summary=f"A spiking network learned {first} and then {second} on the same outputs by local rules, in "
@@ -122,6 +242,6 @@ def content(runs: Sequence[Run]) -> Content:
             (f"{row['mean'].percent()} %", f"mean accuracy of {row['name']}, {preset_title(row).lower()}")
             for row in top.values()
         ],
-        tables=[_table(results, rows, spread), _choices(choices, spread)],
-        drawings=[_map(results, rows), *([_curves(runs[0])] if len(runs) == 1 else [])],
+        tables=tables,
+        drawings=drawings,
     )

@@ -12,7 +12,9 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from spikelore.errors import InputError
@@ -176,6 +178,52 @@ def curves(
     axes[0].set_ylabel(upright)
     legend(figure, axes)
     return figure
+
+
+_AROUND = [
+    (reach * x, reach * y)
+    for reach in range(8, 100, 6)
+    for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (0.7, -0.7), (-0.7, 0.7), (-0.7, -0.7))
+]
+"""Places of a label, points from what it names, in the order in which they are tried."""
+
+
+def labels(axes: Axes, named: Sequence[tuple[float, float, str]], size: float = 9.0) -> None:
+    """Write names (x, y, name) beside their points, so that none covers another, a point or the panel's edge.
+
+    The nearest free place is taken; from one that is not beside the point, a thin line leads there. Limits of the axes
+    and the rest of the figure must be as they will be drawn.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.set_dpi(72)  # a pixel is a point
+    figure.draw_without_rendering()
+    points = axes.transData.transform([(x, y) for x, y, _ in named])
+    edge, taken = axes.bbox, [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
+    for (x, y, name), place in zip(named, points, strict=True):
+        ink = TextPath((0, 0), name, size=size).get_extents()
+        box, move = _free(place, ink.width + 2, 1.25 * size, taken, edge)
+        taken.append(box)
+        line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4}
+        axes.annotate(
+            name, (x, y), move, textcoords="offset points", ha="center", va="center", fontsize=size,
+            arrowprops=line if np.hypot(*move) > ink.width / 2 + 2 * size else None,
+        )  # fmt: skip
+
+
+def _free(
+    point: NDArray[np.float64], width: float, height: float, taken: Sequence[Bbox], edge: Bbox
+) -> tuple[Bbox, tuple[float, float]]:
+    """Return the box of a label of this size and where its middle is from its point; the last place if none is free."""
+    box, move = Bbox.null(), (0.0, 0.0)
+    for x, y in _AROUND:
+        move = x + np.sign(x) * width / 2, y + np.sign(y) * height / 2
+        left, bottom = point + move - np.array([width, height]) / 2
+        box = Bbox.from_bounds(left, bottom, width, height)
+        inside = edge.x0 <= box.x0 and box.x1 <= edge.x1 and edge.y0 <= box.y0 and box.y1 <= edge.y1
+        if inside and not box.count_overlaps(taken):
+            break
+    return box, move
 
 
 def logarithmic(axes: Axes, values: Sequence[float]) -> None:

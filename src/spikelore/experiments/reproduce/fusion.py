@@ -334,7 +334,7 @@ class _Networks:
         return [self.first.count_spikes(each.test.images) for each in self.images]
 
 
-class _Scored:
+class Scored:
     """Images, and how well each unit that was ever asked fits them: none is asked twice."""
 
     def __init__(self, examples: Examples) -> None:
@@ -367,14 +367,14 @@ _TEMPLATES = "templates"
 class _Bench:
     """Fuses the networks in different ways and measures each on every test set."""
 
-    def __init__(self, networks: _Networks, stem: str, tests: list[_Scored]) -> None:
+    def __init__(self, networks: _Networks, stem: str, tests: list[Scored]) -> None:
         self.singles = {f"network {letter(index)}": each for index, each in enumerate(networks.all(stem))}
         self.networks = [*self.singles.values()]
         self.tests = tests
         self.config = networks.config
         self.size = self.config.size or len(self.networks[0].unit_weights)
         self.counts = networks.counts
-        self.trained_on = [_Scored(each["train"]) for each in networks.sets]
+        self.trained_on = [Scored(each["train"]) for each in networks.sets]
         self.active = [
             importance.activity(train.winners(network), len(network.unit_classes))
             for network, train in zip(self.networks, self.trained_on, strict=True)
@@ -426,7 +426,7 @@ def _measure(networks: _Networks) -> dict[str, Any]:
     Networks as trained have raw scores as published; every other score is there to compare.
     """
     folder, best = networks.folder, "best" in networks.config.presets
-    tests = [_Scored(each["test"]) for each in networks.sets]
+    tests = [Scored(each["test"]) for each in networks.sets]
     bench = _Bench(networks, "network", tests)
     same_classes = len(tests) == 2 and len({each.classes for each in bench.networks}) == 1
     selections = _SELECTIONS if same_classes else _SELECTIONS[:-1]

@@ -52,10 +52,11 @@ from spikelore.learning.first_spike_training import (
     further_templates,
     layer_training,
 )
-from spikelore.learning.langevin import LangevinSampling
+from spikelore.learning.langevin import LangevinSampling, shown_weights
 from spikelore.learning.reward_stdp import Bounds, RewardStdpConfig
 from spikelore.learning.stdp import StdpConfig
 from spikelore.learning.template_stdp import TemplateStdpConfig
+from spikelore.metrics.weight_moves import STILL, by_size
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
 
 
@@ -237,6 +238,10 @@ _AT_FIRST = (*_FIRST, "sampling", "layer 1", "consolidation")
 """Stages that begin from what task 1 has left."""
 _ASKED = ("decision", "templates")
 """Stages in which both tasks are asked after each epoch."""
+_CONSOLIDATED = "consolidated"
+"""The checkpoint from which a way with consolidation begins the second task; the others begin from ``first``."""
+_SHOWN = "sampled/"
+"""What the names of the distributions of a few weights in the checkpoint ``bounds`` begin with."""
 
 
 class _Stage:
@@ -258,6 +263,8 @@ class _Stage:
             self.learner.keep_bounds(training)
         else:
             network.save(folder.checkpoint("first" if self.name in _FIRST else "network"))
+        if self.name == "consolidation":
+            network.save(folder.checkpoint(_CONSOLIDATED))
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +298,9 @@ class _Learner:
         """Keep the bounds that a sampling gives."""
         bounds = self.way.bounds(sampling.network, sampling.quantiles)
         assert bounds is not None
-        save_tensors(self.folder.checkpoint("bounds"), dict(zip(("lower", "upper"), bounds, strict=True)), {})
+        kept = dict(zip(("lower", "upper"), bounds, strict=True))
+        kept |= {f"{_SHOWN}{name}": each for name, each in shown_weights(sampling.quantiles).items()}
+        save_tensors(self.folder.checkpoint("bounds"), kept, {})
 
     def _bounds(self, network: FirstSpikeNetwork) -> Bounds | None:
         if "sampling" in self.way.stages:
@@ -414,6 +423,8 @@ def run(config: LocalExperiment, folder: RunFolder, data_dir: Path | None) -> di
     names = [*_shared(config), *config.ways]
     lines = {name: parts.metrics(folder, name) for name in names}
     folder.write_metrics({"part": name, **line} for name, each in lines.items() for line in each)
+    moves = {name: _moves(config.way(name), parts.part(folder, name) / "checkpoints") for name in config.ways}
+    folder.write_arrays({f"{config.way(name).name}/{key}": each for name in moves for key, each in moves[name].items()})
     return {
         "experiment": "local",
         "seed": config.seed,
@@ -429,6 +440,7 @@ def run(config: LocalExperiment, folder: RunFolder, data_dir: Path | None) -> di
             for choice in get_args(Choice)
         ],
         "task_1": [_first_row(config, name, lines) for name in config.ways],
+        "moves": [_moves_row(config.way(name), kept) for name, kept in moves.items() if kept],
     }
 
 
@@ -461,6 +473,38 @@ def _first_row(config: LocalExperiment, name: str, lines: Mapping[str, Sequence[
         "digits": round(best["test"], 5),
         "epoch": best["epoch"],
         "epochs": len(epochs),
+    }
+
+
+def _moves(way: Way, checkpoints: Path) -> dict[str, NDArray]:
+    """Return how far a way's weights moved in the second task, and the values of a few in a sampling of the first.
+
+    Nothing if the part was learned before such networks were kept.
+    """
+    begun = checkpoints / f"{_CONSOLIDATED if 'consolidation' in way.stages else 'first'}.safetensors"
+    if not begun.exists():
+        return {}
+    before, after = (FirstSpikeNetwork.load(path) for path in (begun, checkpoints / "network.safetensors"))
+    layers = [(before.weights_1, after.weights_1), (before.weights_2, after.weights_2)]
+    stayed = [(np.abs(new - old) < STILL).mean() for old, new in layers]
+    arrays = {"features_stayed": np.array(stayed), **by_size(before.unit_weights, after.unit_weights)}
+    if "sampling" in way.stages:
+        found, _ = load_tensors(checkpoints / "bounds.safetensors")
+        arrays |= {name: each for name, each in found.items() if name.startswith(_SHOWN)}
+    return arrays
+
+
+def _moves_row(way: Way, arrays: Mapping[str, NDArray]) -> dict[str, Any]:
+    """Return which weights stayed as they were in the second task, and how far those of layer 3 moved."""
+    one, two = arrays["features_stayed"].tolist()
+    stayed, moved = arrays["stayed"], arrays["moved"]
+    shares = {"layer_1": one, "layer_2": two, "layer_3": stayed.mean(), "largest": stayed[-1]}
+    return {
+        "name": way.name,
+        "preset": way.preset,
+        **{f"{name}_stayed": round(float(share), 5) for name, share in shares.items()},
+        "layer_3_moved": round(float(moved.mean()), 5),
+        "largest_moved": round(float(moved[-1]), 5),
     }
 
 
