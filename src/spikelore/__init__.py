@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from spikelore.networks.checkpoint import load as load
     from spikelore.networks.first_spike import FirstSpikeNetwork as FirstSpikeNetwork
     from spikelore.networks.gradient_learning import GradientLearning as GradientLearning
+    from spikelore.networks.nir_format import export_nir as export_nir
+    from spikelore.networks.nir_format import import_nir as import_nir
     from spikelore.networks.protocol import Cost as Cost
     from spikelore.networks.protocol import Network as Network
     from spikelore.networks.rate_lif import RateLIFNetwork as RateLIFNetwork
@@ -70,6 +72,7 @@ _WHERE = {
     "networks.checkpoint": "load",
     "networks.first_spike": "FirstSpikeNetwork",
     "networks.gradient_learning": "GradientLearning",
+    "networks.nir_format": "export_nir import_nir",
     "networks.protocol": "Cost Network",
     "networks.rate_lif": "RateLIFNetwork",
     "networks.surrogate": "SurrogateNetwork",
