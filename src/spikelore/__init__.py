@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from spikelore.continual.methods import LearningWithoutForgetting as LearningWithoutForgetting
     from spikelore.continual.methods import MemorySettings as Memory  # noqa: F401
     from spikelore.continual.methods import Naive as Naive
+    from spikelore.continual.methods import NearestPrototype as NearestPrototype
     from spikelore.continual.methods import PublishedReplay as PublishedReplay
     from spikelore.continual.methods import Replay as Replay
+    from spikelore.continual.methods import StreamingDiscriminant as StreamingDiscriminant
     from spikelore.continual.methods.around import DecayOnce as DecayOnce
     from spikelore.continual.methods.around import Fusion as Fusion
     from spikelore.continual.methods.around import FusionThenReplay as FusionThenReplay
@@ -64,7 +66,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "continual.method": "Method why_not",
     "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay Joint LatentReplay "
-    "LearningWithoutForgetting Naive PublishedReplay Replay",
+    "LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay StreamingDiscriminant",
     "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
     "continual.run": "Callback ContinualRun Result StoppedError run table",
     "data.streams": "Stream Task split_stream",
