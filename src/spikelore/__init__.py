@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from spikelore.continual.methods import LearningWithoutForgetting as LearningWithoutForgetting
     from spikelore.continual.methods import MemorySettings as Memory  # noqa: F401
     from spikelore.continual.methods import Naive as Naive
+    from spikelore.continual.methods import NearestPrototype as NearestPrototype
     from spikelore.continual.methods import PublishedReplay as PublishedReplay
     from spikelore.continual.methods import Replay as Replay
+    from spikelore.continual.methods import StreamingDiscriminant as StreamingDiscriminant
     from spikelore.continual.methods.around import DecayOnce as DecayOnce
     from spikelore.continual.methods.around import Fusion as Fusion
     from spikelore.continual.methods.around import FusionThenReplay as FusionThenReplay
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from spikelore.networks.checkpoint import load as load
     from spikelore.networks.first_spike import FirstSpikeNetwork as FirstSpikeNetwork
     from spikelore.networks.gradient_learning import GradientLearning as GradientLearning
+    from spikelore.networks.nir_format import export_nir as export_nir
+    from spikelore.networks.nir_format import import_nir as import_nir
     from spikelore.networks.protocol import Cost as Cost
     from spikelore.networks.protocol import Network as Network
     from spikelore.networks.rate_lif import RateLIFNetwork as RateLIFNetwork
@@ -62,7 +66,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "continual.method": "Method why_not",
     "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay Joint LatentReplay "
-    "LearningWithoutForgetting Naive PublishedReplay Replay",
+    "LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay StreamingDiscriminant",
     "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
     "continual.run": "Callback ContinualRun Result StoppedError run table",
     "data.streams": "Stream Task split_stream",
@@ -70,6 +74,7 @@ _WHERE = {
     "networks.checkpoint": "load",
     "networks.first_spike": "FirstSpikeNetwork",
     "networks.gradient_learning": "GradientLearning",
+    "networks.nir_format": "export_nir import_nir",
     "networks.protocol": "Cost Network",
     "networks.rate_lif": "RateLIFNetwork",
     "networks.surrogate": "SurrogateNetwork",

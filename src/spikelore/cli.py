@@ -326,6 +326,31 @@ def _fuse(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _export_parser() -> _Parser:
+    parser = _Parser(
+        "export", description="Write a trained network as a NIR file, which other libraries and chips read."
+    )
+    parser.add_argument("network", type=_path, help="a checkpoint (.safetensors), or the folder of a run with one")
+    parser.add_argument("--to", type=_path, required=True, metavar="FILE.nir", help="file to write")
+    _add_common(parser)
+    return parser
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from spikelore.experiments.evaluation import checkpoints
+    from spikelore.networks import checkpoint
+    from spikelore.networks.nir_format import export_nir
+
+    first, *more = checkpoints(arguments.network)
+    if more:
+        names = ", ".join(file.name for file in (first, *more))
+        raise InputError(f"{arguments.network} holds {len(more) + 1} checkpoints ({names}), expected one; name it")
+    network = checkpoint.load(first)
+    export_nir(network, arguments.to)
+    print(printable(f"{arguments.to}: classes {', '.join(map(str, network.classes))}"))
+    return 0
+
+
 def _run_parser() -> _Parser:
     parser = _Parser(
         "run",
@@ -500,6 +525,7 @@ _COMMANDS = {
     "reproduce": (_reproduce_parser, _reproduce, "run a published experiment"),
     "evaluate": (_evaluate_parser, _evaluate, "measure checkpoints on a test set"),
     "fuse": (_fuse_parser, _fuse, "fuse trained networks into one"),
+    "export": (_export_parser, _export, "write a trained network for other libraries and chips"),
     "sweep": (_sweep_parser, _sweep, "run a grid of values and seeds"),
     "report": (_report_parser, _report, "write or compare reports"),
     "bench": (_bench_parser, _bench, "measure speed"),

@@ -14,11 +14,13 @@ import pytest
 import yaml
 from commands import SPIKELORE, finished, refused, run
 
+import spikelore as sl
 from spikelore.bench.first_spike import RECORDED
 from spikelore.data import load, write_idx
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.files import load_tensors
 from spikelore.folders import Writer
+from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.first_spike import FirstSpikeNetwork
 
 SMALL = {
@@ -293,3 +295,22 @@ def test_bench_checks_and_prints_json(small):
             assert "equal_answers" not in row
         else:
             assert row["equal_answers"] >= 0.95
+
+
+def test_a_network_is_exported(small, tmp_path):
+    pytest.importorskip("nir", reason="nir is not installed; install the extra nir")
+    stream = sl.split_stream("digits-sample", [(3, 7)])
+    neuron = Leaky(beta=0.9, reset="zero", surrogate="atan", slope=2.0)
+    network = sl.SurrogateNetwork.for_stream(stream, pooling="stride", neuron=neuron)
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    network.save(tmp_path / "run" / "checkpoints" / "network.safetensors")
+    for named, file in (("run", "a.nir"), ("run/checkpoints/network.safetensors", "b.nir")):
+        assert run("export", named, "--to", file, cwd=tmp_path).stdout == f"{file}: classes 3, 7\n"
+        images = stream.tasks[0].test.images[:20]
+        assert (sl.import_nir(tmp_path / file).class_scores(images) == network.class_scores(images)).all()
+    assert (tmp_path / "a.nir").read_bytes() == (tmp_path / "b.nir").read_bytes()
+    assert "expected one; name it" in refused("export", "done", "--to", "c.nir", cwd=small)
+    assert "fire once at most" in refused("export", "done/checkpoints/fused.safetensors", "--to", "c.nir", cwd=small)
+    assert "--to" in refused("export", "done", cwd=small)
+    assert "nothing does not exist" in refused("export", "nothing", "--to", "c.nir", cwd=small)
+    assert not (small / "c.nir").exists()

@@ -28,7 +28,7 @@ PAGES = [
     *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != "tutorial.md"),
 ]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-OF_OTHER_LIBRARIES = ("snntorch", "spikingjelly", "norse")
+OF_OTHER_LIBRARIES = ("snntorch", "spikingjelly", "norse", "nir")
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -73,14 +73,14 @@ def test_the_version_of_a_copy_that_is_not_installed(monkeypatch):
     assert spikelore.__version__ == "unknown"
 
 
-COMMANDS = ("run", "config", "data", "reproduce", "evaluate", "fuse", "sweep", "report", "bench")
+COMMANDS = ("run", "config", "data", "reproduce", "evaluate", "fuse", "export", "sweep", "report", "bench")
 
 
 def test_help_names_every_command(typed):
     for words in (["help"], ["--help"], ["-h"]):
         code, out, _ = typed(*words)
         assert code == 0
-        assert [line.split()[0] for line in out.splitlines()[2:13]] == [*COMMANDS, "version", "help"]
+        assert [line.split()[0] for line in out.splitlines()[2:14]] == [*COMMANDS, "version", "help"]
     code, out, _ = typed()
     assert (code, out.splitlines()[0]) == (2, "usage: spikelore COMMAND ...")
 

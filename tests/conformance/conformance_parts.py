@@ -108,6 +108,8 @@ def methods(memory: sl.Memory, **steps: int) -> dict[str, sl.Method]:
         "der++": sl.DarkReplay(**replay),
         "latent replay": sl.LatentReplay(**replay),
         "ewc": sl.ElasticWeightConsolidation(**steps, fisher_images=20),
+        "nearest prototype": sl.NearestPrototype(**steps),
+        "slda": sl.StreamingDiscriminant(**steps),
         "lwf": sl.LearningWithoutForgetting(**steps),
         "a-gem": AGem(**replay),
         "online decay": sl.OnlineDecay(base=naive, tau_prune_images=200.0),

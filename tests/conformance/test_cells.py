@@ -14,15 +14,28 @@ from spikelore.continual.method import NEEDED
 FORGETFUL = ("surrogate", "wrapped")
 """Networks that gradients teach: a new task wipes out the old one unless something of it is stored."""
 
-STORING = ("joint", "experience replay", "gdumb", "der++", "latent replay", "decay, replay", "fusion, then replay")
+STORING = (
+    "joint",
+    "experience replay",
+    "gdumb",
+    "der++",
+    "latent replay",
+    "decay, replay",
+    "fusion, then replay",
+    "nearest prototype",
+    "slda",
+)
 """Methods that store something of it, or see all at once."""
 
-RUNNING = 69
+RUNNING = 73
 """Cells that run; with a network or method more, this number is another."""
 
 OTHERS = {
     ("surrogate", "published replay"): "published replay has the readout 'spikes' alone, and the network 'drive'",
-    ("wrapped", "latent replay"): "latent replay needs a network with features and head, which Rates does not have",
+    **{
+        ("wrapped", name): f"{name} needs a network with features and head, which Rates does not have"
+        for name in ("latent replay", "nearest prototype", "slda")
+    },
 }
 """Sentences of holes that are no missing capability."""
 
@@ -69,7 +82,7 @@ def kept(learner) -> tuple[int, int]:
         if folder in ("memory", "store", "batches", "sample") and what in ("rows", "extras", "labels"):
             size += array.size if what == "labels" else array.nbytes
             images += array.size if what == "labels" and folder != "sample" else 0
-        elif folder in ("fisher", "anchor", "old") or name == "units/weights":
+        elif folder in ("fisher", "anchor", "old", "statistics") or name == "units/weights":
             size += array.nbytes
     return images, size
 

@@ -11,30 +11,31 @@ from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
 from spikelore.networks.layer_use import LayerUse
 
 
-def loops(spiked, kernel, padding, image_ms):
+def loops(spiked, kernel, padding, image_ms, stride=1):
     """The definition: for each neuron, for each of its synapses, is there a spike at the other end."""
     count, channels, height, width = spiked.shape
     last = np.zeros((1, channels, kernel, kernel))
     for n, c, y, x in np.ndindex(count, channels, kernel, kernel):
-        for row in range(height + 2 * padding - kernel + 1):
-            for column in range(width + 2 * padding - kernel + 1):
+        for row in range(0, height + 2 * padding - kernel + 1, stride):
+            for column in range(0, width + 2 * padding - kernel + 1, stride):
                 r, s = row + y - padding, column + x - padding
                 if 0 <= r < height and 0 <= s < width and spiked[n, c, r, s]:
                     last[0, c, y, x] = (n + 1) * image_ms
     return last
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize(
     ("height", "width", "kernel", "padding"), [(4, 4, 5, 2), (6, 5, 3, 1), (5, 7, 2, 0), (3, 3, 3, 0)]
 )
-def test_last_spikes_equal_the_definition_however_images_are_divided(height, width, kernel, padding):
+def test_last_spikes_equal_the_definition_however_images_are_divided(height, width, kernel, padding, stride):
     spiked = np.random.default_rng(1).random((9, 4, height, width)) < 0.04
     spiked[:, 2] = False
     spiked[:, 3, 1:, 1:] = False
-    expected = loops(spiked, kernel, padding, 200.0)
+    expected = loops(spiked, kernel, padding, 200.0, stride)
     assert 0 < (expected > 0).mean() < 1
     for cuts in ((0, 9), (0, 1, 4, 9)):
-        use = LayerUse(np.ones((2, 4, kernel, kernel), np.float32), padding=padding, image_ms=200.0)
+        use = LayerUse(np.ones((2, 4, kernel, kernel), np.float32), padding=padding, stride=stride, image_ms=200.0)
         for start, stop in itertools.pairwise(cuts):
             use.show_(spiked[start:stop])
         assert use.now_ms == 1800.0

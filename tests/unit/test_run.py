@@ -88,6 +88,34 @@ def test_tasks_whose_inputs_are_gone_are_not_measured():
     assert all(value is None or np.isfinite(value) for value in result.row().values() if not isinstance(value, str))
 
 
+def test_measures_within_tasks_tell_of_what_comes_back(tmp_path):
+    """The same whether the run was stopped or not."""
+
+    class Stops(sl.Callback):
+        def on_task(self, run, task):
+            if task == 1:
+                raise KeyboardInterrupt
+
+    network, told, state = NETWORKS["surrogate"], METHODS["naive"], tmp_path / "state.safetensors"
+    result = sl.run(LONG, network(LONG), told, points=2)
+    assert result.between[:, 0].tolist() == [0, 0, 1, 1, 2, 2]
+    assert [int(np.isfinite(row[1:]).sum()) for row in result.between] == [1, 1, 2, 2, 3, 3]
+    assert len(result.points) == 9
+    matrix, between = result.accuracy_matrix, result.between
+    lowest = [min(*matrix[j:, j], *between[between[:, 0] > j, 1 + j]) for j in (0, 1)]
+    assert result.minimum_accuracy == pytest.approx(np.mean(lowest))
+    assert result.stability_gap is not None
+    assert 0 <= result.stability_gap <= 1
+    confusion = result.confusions[-1]
+    assert result.recency_bias == pytest.approx(confusion[:3, 3:5].sum() / confusion[:3].sum())
+    with pytest.raises(KeyboardInterrupt):
+        sl.run(LONG, network(LONG), told, points=2, callbacks=[Stops()], state=state)
+    again = sl.run(LONG, network(LONG), told, points=2, state=state)
+    assert again.row() | {"seconds": 0} == result.row() | {"seconds": 0}
+    plain = sl.run(SHORT, network(SHORT), told)
+    assert (plain.stability_gap, plain.between.shape) == (None, (0, 3))
+
+
 def test_forward_transfer_compares_with_the_untrained_network():
     stream = stream_of((0, 1), (2, 3), scenario="domain-incremental")
     result = sl.run(stream, NETWORKS["surrogate"](stream), METHODS["naive"])

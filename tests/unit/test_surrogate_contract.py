@@ -158,12 +158,14 @@ def test_scores_do_not_depend_on_how_images_are_cut(kind):
     assert network.class_scores(images[:0]).shape == (0, 3)
 
 
+@pytest.mark.parametrize("pooling", ["max", "stride"])
 @pytest.mark.parametrize("channels", [(), (3,), (3, 4)])
 @pytest.mark.parametrize("readout", ["spikes", "drive"])
 @pytest.mark.parametrize("units", [1, 7])
-def test_scores_do_not_depend_on_the_cut_in_any_layer(channels, readout, units):
+def test_scores_do_not_depend_on_the_cut_in_any_layer(channels, readout, units, pooling):
     learning = GradientLearning(readout=readout)
-    network = surrogate(channels=channels, hidden=(50, 20), units_per_class=units, kernel=3, learning=learning)
+    sizes = {"channels": channels, "hidden": (50, 20), "kernel": 3, "pooling": pooling}
+    network = surrogate(**sizes, units_per_class=units, learning=learning)
     images = np.random.default_rng(0).integers(0, 256, (300, SIDE, SIDE), np.uint8)
     whole = network.class_scores(images)
     parts = [network.class_scores(part) for part in np.array_split(images, 37)]

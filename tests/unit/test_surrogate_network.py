@@ -86,11 +86,14 @@ def test_without_memory_gradients_are_those_of_one_step_times_all():
     assert gradients[0].abs().max() > 0
 
 
+@pytest.mark.parametrize("pooling", ["max", "stride"])
 @pytest.mark.parametrize("split", [0, 1, 2, 3])
 @pytest.mark.parametrize("membrane", ["carried", "reinitialised"])
 @pytest.mark.parametrize("coding", ["constant", "bernoulli"])
-def test_head_after_features_is_the_whole(split, membrane, coding):
-    one, other = (network(coding=coding, hidden=(32,), split=split, membrane=membrane) for _ in range(2))
+def test_head_after_features_is_the_whole(split, membrane, coding, pooling):
+    one, other = (
+        network(coding=coding, hidden=(32,), split=split, membrane=membrane, pooling=pooling) for _ in range(2)
+    )
     labels = torch.arange(4)
     whole, parts = one(images()), other.head(other.features(images()))
     assert whole.any()
@@ -293,3 +296,27 @@ def test_a_pixel_a_rounding_above_1_is_a_sure_spike():
     assert torch.equal(one.generator.get_state(), other.generator.get_state())
     with pytest.raises(InputError, match="expected probabilities of a spike"):
         one.encode(above * 2)
+
+
+def test_convolutions_in_strides_are_those_of_torch():
+    one = Leaky(beta=0.0, threshold=0.1)
+    strided = network(pooling="stride", pool=3, kernel=4, coding="constant", neuron=one, steps=1, split=2)
+    shapes = [(1, 28, 28), (12, 9, 9), (64, 2, 2)]
+    assert strided.config.shapes() == shapes
+    signal = images()[:, None]
+    for layer in strided.convolutions:
+        signal = (torch.nn.functional.conv2d(signal, layer.weight, layer.bias, stride=3) > 0.1).float()
+    assert signal.any()
+    assert torch.equal(strided.features(images())[0], signal.permute(0, 2, 3, 1))
+    currents = torch.nn.functional.linear(signal.flatten(1), strided.heads[0].weight, strided.heads[0].bias)
+    assert torch.equal(strided(images())[0].bool(), currents > 0.1)
+
+
+@pytest.mark.parametrize("side", [7, 8, 9, 10])
+def test_a_spike_reaches_the_places_of_a_stride(side):
+    strided = network(pooling="stride", pool=3, kernel=4, image=(1, side, side), channels=(2,), coding="constant")
+    reached = np.zeros((side, side))
+    for row, column in np.ndindex(*((side - 4) // 3 + 1,) * 2):
+        reached[3 * row : 3 * row + 4, 3 * column : 3 * column + 4] += 2
+    assert 0 < reached.max() <= 8
+    np.testing.assert_array_equal(strided._fan_out(0)[0].numpy(), reached)

@@ -20,7 +20,16 @@ from spikelore.data.streams import Stream, Task, arrival, batches, gather, joint
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import load_tensors, save_tensors
 from spikelore.metrics import confusion_matrix
-from spikelore.metrics.continual import average_accuracies, backward_transfer, forgetting, forward_transfer, mean
+from spikelore.metrics.continual import (
+    average_accuracies,
+    backward_transfer,
+    forgetting,
+    forward_transfer,
+    mean,
+    minimum_accuracy,
+    recency_bias,
+    stability_gap,
+)
 from spikelore.networks.protocol import Cost, Network
 from spikelore.randomness import check_seed, generator
 
@@ -53,6 +62,8 @@ class Result:
         inputs_learned: how often an input was learned from, stored ones not counted.
         seconds: of learning and measuring.
         untrained: (K,) accuracy on each task before all learning, in a domain-incremental stream; NaN elsewhere.
+        between: (P, 1 + K) at each point of measurement within a task its number and the accuracy on each task.
+        newest: classes of the last task.
     """
 
     network: str
@@ -71,6 +82,8 @@ class Result:
     inputs_learned: int
     seconds: float
     untrained: NDArray[np.float64]
+    between: NDArray[np.float64]
+    newest: tuple[int, ...]
 
     @property
     def _whole(self) -> bool:
@@ -110,11 +123,26 @@ class Result:
 
     @property
     def minimum_accuracy(self) -> float:
-        """Mean over the earlier tasks of their lowest accuracy since they were learned; that at the end of one task."""
-        matrix = self.accuracy_matrix
-        if not self._whole or len(matrix) == 1:
-            return mean(matrix[-1])
-        return mean([np.fmin.reduce(matrix[task:, task]) for task in range(len(matrix) - 1)])
+        """Mean over the earlier tasks of their lowest accuracy since they were learned; that at the end of one task.
+
+        Points of measurement within later tasks count.
+        """
+        return minimum_accuracy(self.accuracy_matrix, self.between) if self._whole else mean(self.accuracy_matrix[-1])
+
+    @property
+    def stability_gap(self) -> float | None:
+        """What is lost of earlier tasks in mid-task and comes back by its end; None without points within tasks."""
+        return _known(stability_gap(self.accuracy_matrix, self.between)) if self._whole else None
+
+    @property
+    def recency_bias(self) -> float | None:
+        """Share of earlier tasks' inputs decided for a class of the last; None of one task or where classes are shared.
+
+        Chance, where nothing is known, is the share of the last task's classes.
+        """
+        if not self._whole or not self.confusions:
+            return None
+        return _known(recency_bias(self.confusions[-1], sorted(self.classes), self.newest))
 
     def row(self) -> dict[str, Any]:
         """Return the numbers of one row of a table."""
@@ -133,6 +161,8 @@ class Result:
             "forward_transfer": _rounded(self.forward_transfer),
             "anytime_accuracy": _rounded(self.anytime_accuracy),
             "minimum_accuracy": _rounded(self.minimum_accuracy),
+            "stability_gap": _rounded(self.stability_gap),
+            "recency_bias": _rounded(self.recency_bias),
             "synops_learning": None if operations is None else round(operations * self.inputs_learned),
             "synops_per_input": None if operations is None else round(operations, 1),
             "seconds": round(self.seconds, 1),
@@ -243,6 +273,7 @@ class ContinualRun:
         self.untrained = np.full(tasks, np.nan)
         self.confusions: list[NDArray[np.int64]] = []
         self.measured: list[tuple[int, float]] = []
+        self.between = np.zeros((0, 1 + tasks))
         self.cost: Cost | None = None
 
     def _check_stream(self) -> None:
@@ -430,7 +461,12 @@ class ContinualRun:
 
     def _measure_point(self, task: int) -> None:
         with self.learner.asked():
-            self._keep_point(self._answers(task)[1])
+            found, confusion = self._answers(task)
+        self._keep_point(confusion)
+        row = np.full((1, self.between.shape[1]), np.nan)
+        row[0, 0] = task
+        row[0, [1 + tested for tested in found]] = list(found.values())
+        self.between = np.concatenate([self.between, row])
 
     def _measure_untrained(self) -> None:
         """Measure, with a fresh learner, what forward transfer compares with."""
@@ -473,12 +509,14 @@ class ContinualRun:
             self.matrix[:done, : len(tasks)].copy(), tuple(self.confusions), tuple(self.measured),
             self.learner.memory_images, self.learner.memory_bytes, self.cost, self.position.inputs,
             self.position.seconds, self.untrained[: len(tasks)].copy(),
+            self.between[self.between[:, 0] < done, : 1 + len(tasks)], tasks[-1].classes if tasks else (),
         )  # fmt: skip
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
         """Return all that decides how the run goes on: arrays by name, and the rest as JSON."""
         arrays, facts = self.learner.state_dict()
         own = {"run/matrix": self.matrix, "run/untrained": self.untrained}
+        own["run/between"] = self.between
         own["run/points"] = np.array(self.measured, np.float64).reshape(-1, 2)
         own |= {f"run/confusion/{n}": each for n, each in enumerate(self.confusions)}
         told = {
@@ -514,6 +552,9 @@ class ContinualRun:
         self.untrained[: len(untrained)] = untrained
         self.matrix[: len(matrix), : matrix.shape[1]] = matrix
         self.measured = [(int(inputs), float(accuracy)) for inputs, accuracy in rest.pop("run/points")]
+        between = rest.pop("run/between", self.between)
+        self.between = np.full((len(between), self.between.shape[1]), np.nan)
+        self.between[:, : between.shape[1]] = between
         labels = sorted(self.stream.classes)
         rows = np.searchsorted(labels, sorted({label for task in known for label in task}))
         self.confusions = []

@@ -12,6 +12,23 @@ from spikelore.metrics import accuracy, silence
 from spikelore.networks import checkpoint
 
 
+def checkpoints(path: Path) -> list[Path]:
+    """Return the checkpoints of a run folder's networks, or the one that is named.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist, expected a run folder or a checkpoint (.safetensors); correct the path"
+        )
+    found = sorted(path.glob("checkpoints/*.safetensors")) if path.is_dir() else [path]
+    files = [one for one in found if one.name != "state.safetensors"]
+    if not files:
+        raise InputError(f"{path} holds no checkpoints; give a run folder or a .safetensors file")
+    return files
+
+
 def evaluate(
     path: Path, data: str | None, data_dir: Path | None, classes: Sequence[int] = ()
 ) -> tuple[str, list[dict[str, Any]]]:
@@ -26,10 +43,6 @@ def evaluate(
     Raises:
         InputError: no such folder or file, no network in it, no dataset, or no such class in it.
     """
-    if not path.exists():
-        raise InputError(
-            f"{path} does not exist, expected a run folder or a checkpoint (.safetensors); correct the path"
-        )
     if (path / "config.yaml").exists():
         config = config_file.read(path / "config.yaml")
         measure = config_file.KINDS[config_file.kind_of(config)].evaluate
@@ -37,12 +50,9 @@ def evaluate(
             asked = f" of classes {', '.join(map(str, classes))}" if classes else ""
             with read_as_left(path):
                 return f"{path.name}: test images{asked}", measure(config, path, data, data_dir, classes)
+    files = checkpoints(path)
     if data is None:
         raise InputError("no dataset is named, expected one of: spikelore data list; name it with --data")
-    found = sorted(path.glob("checkpoints/*.safetensors")) if path.is_dir() else [path]
-    files = [one for one in found if one.name != "state.safetensors"]
-    if not files:
-        raise InputError(f"{path} holds no checkpoints; give a run folder or a .safetensors file")
     dataset = load(data, data_dir)
     test = dataset.test.of_classes(dataset.kept(classes)) if classes else dataset.test
     rows = []

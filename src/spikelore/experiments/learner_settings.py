@@ -26,8 +26,8 @@ class LearnerSettings:
     """How a network learns from a stream. What the method does not use keeps its default.
 
     Attributes:
-        method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc or lwf; or one of
-            one's own, as ``path/to/file.py:Class`` or ``module:Class``.
+        method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf,
+            nearest prototype or slda; or one of one's own, as ``path/to/file.py:Class`` or ``module:Class``.
         options: settings that a method of one's own has beside those here.
         epochs: passes over each task; 1 in a task-free stream.
         batch: new images a step.
@@ -51,7 +51,9 @@ class LearnerSettings:
         replay_strength: weight of the replayed images' cross entropy: DER++'s beta.
         fisher_images: images that estimate EWC's Fisher information after each task.
         temperature: of LwF's softened outputs.
-        freeze_after: images after which latent replay freezes the layers below ``network.split``.
+        freeze_after: images after which latent replay freezes the layers below ``network.split``; nearest prototype and
+            slda the whole network, of which they then add up the spikes of that layer.
+        shrinkage: of slda's covariance.
         faults: of the published code, to keep; see `spikelore.continual.methods.FAULTS`.
         stored_batches: M of the published replay: stored batches a task.
         replay_learning_rate: of the published replay's second Adam.
@@ -80,6 +82,7 @@ class LearnerSettings:
     fisher_images: int = 500
     temperature: float = 2.0
     freeze_after: int = 5000
+    shrinkage: float = 0.01
     faults: tuple[Fault, ...] = ()
     stored_batches: int = 0
     replay_learning_rate: float = 1e-4

@@ -19,6 +19,7 @@ class LayerUse:
     Args:
         weights: (F,C,K,K), the array that decay changes; a copy leaves the network as it is.
         padding: zeros around the layer's input.
+        stride: places from one neuron to the next.
         image_ms: time an image takes.
 
     Raises:
@@ -37,11 +38,12 @@ class LayerUse:
         [1.0, 0.368]
     """
 
-    def __init__(self, weights: Weights, *, padding: int, image_ms: float = 500.0) -> None:
+    def __init__(self, weights: Weights, *, padding: int, stride: int = 1, image_ms: float = 500.0) -> None:
         if not (math.isfinite(image_ms) and image_ms > 0):
             raise InputError(f"image_ms is {image_ms}, expected a time greater than 0; 500 is that of the LIF network")
         self.weights = weights
         self.padding = padding
+        self.stride = stride
         self.image_ms = image_ms
         self.images_seen = 0
         self.last_presynaptic_spike_ms: NDArray[np.float64] = np.zeros((1, *weights.shape[1:]))
@@ -61,12 +63,19 @@ class LayerUse:
         if spiked.ndim != 4 or spiked.shape[1] != channels:
             raise InputError(f"spikes have shape {spiked.shape}, expected (images, {channels}, rows, columns)")
         ends = (self.images_seen + 1 + np.arange(len(spiked))) * self.image_ms
-        self.last_presynaptic_spike_ms = latest_use(self.last_presynaptic_spike_ms, spiked, self.padding, ends)
+        self.last_presynaptic_spike_ms = latest_use(
+            self.last_presynaptic_spike_ms, spiked, self.padding, ends, stride=self.stride
+        )
         self.images_seen += len(spiked)
 
 
 def latest_use(
-    last: NDArray[np.float64], spiked: NDArray[np.bool_], padding: int, ends: NDArray[np.floating]
+    last: NDArray[np.float64],
+    spiked: NDArray[np.bool_],
+    padding: int,
+    ends: NDArray[np.floating],
+    *,
+    stride: int = 1,
 ) -> NDArray[np.float64]:
     """Return when each synapse of a convolutional layer last had a presynaptic spike, after further images.
 
@@ -75,11 +84,16 @@ def latest_use(
         spiked: (N,C,H,W), the layer's input.
         padding: zeros around it.
         ends: (N,) when each image ends.
+        stride: places from one neuron to the next.
     """
     last, kernel = last.copy(), last.shape[2]
     for y, x in np.ndindex(kernel, kernel):
         rows, columns = (
-            slice(max(0, at - padding), max(0, at + padding + size - kernel + 1))
+            slice(
+                (at - padding) % stride if at < padding else at - padding,
+                max(0, at + padding + size - kernel + 1),
+                stride,
+            )
             for at, size in zip((y, x), spiked.shape[2:], strict=True)
         )
         used = spiked[:, :, rows, columns].any(axis=(2, 3))

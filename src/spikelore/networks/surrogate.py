@@ -379,7 +379,8 @@ class SurrogateNetwork(Taught, SurrogateLayers):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 weights = layer.weight.detach().numpy()
                 weights = weights if weights.ndim == 4 else weights[:, :, None, None]
-                uses[name] = self._uses.get(name) or LayerUse(weights, padding=0)
+                stride = self.config.stride if isinstance(layer, nn.Conv2d) else 1
+                uses[name] = self._uses.get(name) or LayerUse(weights, padding=0, stride=stride)
                 uses[name].weights, uses[name].images_seen = weights, seen
         self._uses = uses
         return uses

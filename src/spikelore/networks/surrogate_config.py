@@ -19,7 +19,9 @@ class SurrogateConfig:
         image: channels, rows and columns of an image.
         channels: feature maps of each convolution layer.
         kernel: side of the square kernels, without padding.
-        pool: side and stride of the max pooling between a convolution and its neurons.
+        pool: side and stride of the max pooling between a convolution and its neurons; see ``pooling``.
+        pooling: ``max``; or ``stride``: none, and the convolutions themselves go in strides of ``pool``, which other
+            libraries and chips can take over (`spikelore.networks.nir_format`), since NIR has no max pooling.
         hidden: neurons of each fully connected layer between the convolutions and the output.
         classes: classes of the first head; 0 for a network that starts without one (`add_head`).
         units_per_class: output neurons of each class of a head; a class's spikes and potential are their mean.
@@ -44,6 +46,7 @@ class SurrogateConfig:
     membrane: Literal["carried", "reinitialised"] = "carried"
     split: int = 1
     units_per_class: int = 1
+    pooling: Literal["max", "stride"] = "max"
 
     def __post_init__(self) -> None:
         check_fields(self, "network.")
@@ -67,11 +70,17 @@ class SurrogateConfig:
         """Layers of neurons before the output."""
         return len(self.channels) + len(self.hidden)
 
+    @property
+    def stride(self) -> int:
+        """Stride of the convolutions."""
+        return self.pool if self.pooling == "stride" else 1
+
     def shapes(self) -> list[tuple[int, ...]]:
         """Return the shape of an image's signal before the first layer and after each, output left out."""
         shapes: list[tuple[int, ...]] = [self.image]
         for channels in self.channels:
-            sides = [(side - self.kernel + 1) // self.pool for side in shapes[-1][1:]]
+            odd = self.pool - 1 if self.pooling == "stride" else 0  # a stride may begin where no whole pool fits
+            sides = [(side - self.kernel + 1 + odd) // self.pool for side in shapes[-1][1:]]
             if min(sides) < 1:
                 raise InputError(
                     f"network.image is {self.image[1]}x{self.image[2]}, too small for {len(self.channels)} "

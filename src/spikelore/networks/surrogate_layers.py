@@ -41,6 +41,8 @@ class Operations:
 class SurrogateLayers(nn.Module):
     """conv - max pool - LIF, repeated; then linear - LIF, repeated; then one or more linear - LIF heads.
 
+    Without pooling (``pooling: stride``) the convolutions go in strides.
+
     Signals are (T,B,...), or (1,B,...) where they are the same at every step; such a signal is convolved once.
     It is trained like any torch module and answers `spikelore.networks.protocol.SpikingModule`.
 
@@ -67,7 +69,7 @@ class SurrogateLayers(nn.Module):
         shapes = config.shapes()
         convolutions = pairwise(shapes[: len(config.channels) + 1])
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(before[0], after[0], config.kernel) for before, after in convolutions
+            nn.Conv2d(before[0], after[0], config.kernel, config.stride) for before, after in convolutions
         )
         sizes = [size_of(shape) for shape in shapes[len(config.channels) :]]
         self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
@@ -183,14 +185,17 @@ class SurrogateLayers(nn.Module):
         convolution = self.convolutions[index]
         assert isinstance(convolution, nn.Conv2d)
         assert convolution.bias is not None
-        if index:
+        pooled = self.config.pooling == "max"
+        if index and pooled:
             folded, steps = self._folded(signal)
             currents = convolve(
                 folded, convolution.weight, convolution.bias, neurons, steps, self.config.pool, backend=self.backend
             )
             return currents.reshape(-1, signal.shape[1], *currents.shape[2:])
+        if index:
+            signal = (signal if neurons is None else self._spikes(signal)).permute(0, 1, 4, 2, 3)
         maps = convolution(signal.flatten(0, 1)).contiguous(memory_format=torch.channels_last)  # pools 3 x as fast
-        currents = F.max_pool2d(maps, self.config.pool)
+        currents = F.max_pool2d(maps, self.config.pool) if pooled else maps
         return currents.permute(0, 2, 3, 1).reshape(*signal.shape[:2], *currents.shape[2:], -1)
 
     def _matrix(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -295,9 +300,11 @@ class SurrogateLayers(nn.Module):
     def _fan_out(self, index: int) -> torch.Tensor:
         """Return how many synapses one spike of each input of layer ``index`` reaches, (1,H,W), (H,W,1) or (1,)."""
         if index < len(self.convolutions):
-            _, rows, columns = self.config.shapes()[index]
-            places = torch.ones(1, 1, rows - self.config.kernel + 1, columns - self.config.kernel + 1)
-            reached = F.conv_transpose2d(places, torch.ones(1, 1, self.config.kernel, self.config.kernel))
+            side, stride = self.config.kernel, self.config.stride
+            steps = [size - side for size in self.config.shapes()[index][1:]]
+            places = torch.ones(1, 1, *(most // stride + 1 for most in steps))
+            beyond = [most % stride for most in steps]
+            reached = F.conv_transpose2d(places, torch.ones(1, 1, side, side), stride=stride, output_padding=beyond)
             reached = reached[0] * self.config.channels[index]
             return reached.permute(1, 2, 0) if index else reached
         sizes = [*self.config.hidden, sum(map(sum, self.head_units))]

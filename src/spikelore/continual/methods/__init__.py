@@ -17,8 +17,10 @@ from spikelore.continual.methods.settings import (
     LearningWithoutForgetting,
     MemorySettings,
     Naive,
+    NearestPrototype,
     PublishedReplay,
     Replay,
+    StreamingDiscriminant,
 )
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "LearningWithoutForgetting",
     "MemorySettings",
     "Naive",
+    "NearestPrototype",
     "PublishedReplay",
     "Replay",
+    "StreamingDiscriminant",
 ]

@@ -40,6 +40,16 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 LossOver = Literal["all", "seen", "batch"]
 
 
+def _no_layer_to_cut(method: str, network: Any) -> str | None:
+    """Return in a sentence that a network has no layer whose spikes a method can take; None if it has."""
+    if not hasattr(network, "module"):
+        return cannot(method, Features, network)
+    module = None if isinstance(network, type) else network.module
+    if hasattr(module, "forward") and not all(callable(getattr(module, one, None)) for one in _PARTS):
+        return f"{method} needs a network with features and head, which {type(module).__name__} does not have"
+    return None
+
+
 @dataclass(frozen=True)
 class MemorySettings:
     """A memory of examples.
@@ -287,12 +297,7 @@ class LatentReplay(KeepsExamples):
 
     def why_not(self, network: Any) -> str | None:
         """Return also whether there is no layer to cut at: no ``features`` and ``head`` in a module."""
-        if not hasattr(network, "module"):
-            return cannot(self.name, Features, network) or super().why_not(network)
-        module = None if isinstance(network, type) else network.module
-        if hasattr(module, "forward") and not all(callable(getattr(module, one, None)) for one in _PARTS):
-            return f"{self.name} needs a network with features and head, which {type(module).__name__} does not have"
-        return super().why_not(network)
+        return _no_layer_to_cut(self.name, network) or super().why_not(network)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,6 +338,54 @@ class LearningWithoutForgetting(_Checked):
 
     strength: float = 1.0
     temperature: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearestPrototype(_Checked):
+    """Nothing is stored but sums: the mean spikes of each class decide, of layers that have stopped learning.
+
+    Attributes:
+        freeze_after: images that a network which gradients teach learns from, as if there were no method, before it is
+            frozen; it is the images after these whose spikes are added up. 0 takes the network as it comes. Networks of
+            local rules freeze their features by themselves, and this has no meaning for them.
+
+    Source: see `spikelore.continual.methods.prototypes`.
+    """
+
+    name: ClassVar[str] = "nearest prototype"
+    listens: ClassVar[bool] = False
+    learner: ClassVar[Any] = f"{_HERE}.frozen:FrozenFeaturesLearner"
+    local_learner: ClassVar[Any] = f"{_HERE}.prototypes:LocalPrototypes"
+
+    freeze_after: int = 0
+
+    def why_not(self, network: Any) -> str | None:
+        """Return also whether there is no layer whose spikes can be taken."""
+        reason = _no_layer_to_cut(self.name, network) or super().why_not(network)
+        if not reason and self.freeze_after and not hasattr(network, "module"):
+            return f"freeze_after of {self.name} needs gradients, which a {name_of(network)} network does not have"
+        return reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamingDiscriminant(NearestPrototype):
+    """Streaming linear discriminant analysis (SLDA): as `NearestPrototype`, under the covariance of all spikes.
+
+    Attributes:
+        shrinkage: share of the unit matrix in the covariance that is inverted; .01 on validation images (the source has
+            .0001, of real-valued features).
+
+    Source: Hayes & Kanan 2020 (arXiv 1909.01520); see `spikelore.continual.methods.prototypes`.
+    """
+
+    name: ClassVar[str] = "slda"
+
+    shrinkage: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.shrinkage <= 1:
+            raise InputError(f"shrinkage is {self.shrinkage}, expected above 0 and at most 1; 0.01 is usual")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -409,7 +462,7 @@ METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
         Naive, Joint, Replay, PublishedReplay, GDumb, DarkReplay, LatentReplay, ElasticWeightConsolidation,
-        LearningWithoutForgetting,
+        LearningWithoutForgetting, NearestPrototype, StreamingDiscriminant,
     )
 }  # fmt: skip
 """The methods that configurations know, by the name that tables have for them."""
