@@ -262,6 +262,23 @@ def test_stored_images_push_away_and_teach_nothing(network, examples):
     np.testing.assert_allclose(weighted.unit_gains / plain.unit_gains, np.where(protected, 1.25, 1), rtol=1e-6)
 
 
+def test_units_that_learn_and_hardly_win_begin_anew_and_no_other(network, examples):
+    templates = consolidation(network, examples, TemplateStdpConfig(epochs=3)).finish()
+    weights = templates.unit_weights.copy()
+    weights[[4, 9]] = np.linspace(0, 1, weights[0].size).reshape(weights[0].shape)  # resembles no image
+    started = templates.with_units(weights, templates.unit_classes)
+    plasticity = ProtectedTemplates(protected=0.6).plasticity(started)
+
+    def after(revive):
+        training = further_templates(started, examples, 1, TemplateStdpConfig(), 0, plasticity, {}, revive=revive)
+        training.finish()
+        return (training.network.unit_weights != weights).any(axis=(1, 2, 3))
+
+    assert not after(revive=False)[[4, 9]].any()
+    assert after(revive=True)[[4, 9]].all()
+    assert not after(revive=True)[plasticity == 0].any()
+
+
 @pytest.mark.parametrize("warning", [np.zeros(3, np.bool_), np.zeros(40, np.int64), np.ones(40, np.bool_)])
 def test_warnings_are_refused_unless_they_are_one_bool_an_image_and_leave_some_to_learn(network, examples, warning):
     training = further_templates(

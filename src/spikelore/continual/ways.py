@@ -367,6 +367,7 @@ class ProtectedTemplates(Way):
         bits: of a stored pixel, 8, or 1 for black or white.
         gain: the factor by which scores of protected units count. Their correlations are lower than those of units that
             have learned the second task for fewer epochs.
+        revive: units that the second task hardly uses after its first epoch start anew from images decided wrongly.
     """
 
     title = "protected templates"
@@ -376,7 +377,8 @@ class ProtectedTemplates(Way):
     epochs: int = 10
     stored: int = 0
     bits: int = 8
-    gain: float = 1.05
+    gain: float = 1.06
+    revive: bool = True
 
     def __post_init__(self) -> None:
         check_whole("templates.epochs", self.epochs, 1)

@@ -187,9 +187,13 @@ def learn_more_epoch(
     *,
     plasticity: NDArray[np.float32] | None = None,
     warning: NDArray[np.bool_] | None = None,
+    revive: bool = False,
     backend: str = DEFAULT_BACKEND,
 ) -> tuple[FirstSpikeNetwork, float]:
-    """Do epoch ``epoch`` (0, 1 ...) of `learn_more`; return the network and its share of right decisions."""
+    """Do epoch ``epoch`` (0, 1 ...) of `learn_more`; return the network and its share of right decisions.
+
+    With ``revive``, units that may learn and hardly ever were best in the first epoch start anew, as in `learn_epoch`.
+    """
     labels = _known(labels, features, network)
     if plasticity is not None:
         plasticity = as_shares(plasticity, len(network.unit_classes), "plasticity")
@@ -204,7 +208,13 @@ def learn_more_epoch(
         margin=None if epoch == 0 else config.margin, plasticity=plasticity, warning=warning,
         backend=backend,
     )  # fmt: skip
-    return _with_templates(network, result.weights, network.unit_classes), result.right
+    weights = result.weights
+    if revive and epoch == 0:
+        busy = np.zeros(len(weights), np.bool_) if plasticity is None else plasticity == 0
+        taught = labels if warning is None else np.where(warning, -1, labels)
+        rng = generator(seed, "learning on", "revived")
+        weights = _revived(network, weights, np.where(busy, _LEAST_REWARDS, result.rewarded), features, taught, rng)
+    return _with_templates(network, weights, network.unit_classes), result.right
 
 
 def _as_warning(warning: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:

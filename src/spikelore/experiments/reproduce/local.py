@@ -91,8 +91,8 @@ class WaySettings:
     langevin: Langevin = field(default_factory=Langevin)
     joint: Reminder = field(default_factory=lambda: Reminder(1.0))
     templates: ProtectedTemplates = field(default_factory=ProtectedTemplates)
-    templates_60: ProtectedTemplates = field(default_factory=lambda: ProtectedTemplates(stored=6, gain=1.04))
-    templates_30kb: ProtectedTemplates = field(default_factory=lambda: ProtectedTemplates(stored=30, bits=1, gain=1.04))
+    templates_60: ProtectedTemplates = field(default_factory=lambda: ProtectedTemplates(stored=6, gain=1.05))
+    templates_30kb: ProtectedTemplates = field(default_factory=lambda: ProtectedTemplates(stored=30, bits=1, gain=1.03))
 
 
 _WAYS = tuple(each.name for each in fields(WaySettings))
@@ -357,6 +357,7 @@ class _Learner:
                 network, Examples.of(network, joined([new, beside])), epochs, config.consolidation, config.seed,
                 self.way.plasticity(network), self._asked(network),
                 warning=np.repeat([False, True], (len(new), len(beside))) if len(beside) else None, gain=self.way.gain,
+                revive=self.way.revive,
             )  # fmt: skip
         return _Stage(self, name, training)
 
@@ -516,11 +517,11 @@ def at_scale(
     ways = tuple(name for name in _WAYS if preset in (None, paper.way(name).preset))
     if scale == "paper":
         return replace(paper, ways=ways)
+    ours = ProtectedTemplates(epochs=6, gain=1.0, revive=False)
     settings = WaySettings(
         forgetting=Forgetting(epochs=20, patience=8), noise=RateNoise(epochs=15),
-        langevin=Langevin(epochs=4, record_every=25, deviation=0.002), templates=ProtectedTemplates(epochs=6, gain=1.0),
-        templates_60=ProtectedTemplates(epochs=6, gain=1.0, stored=12),
-        templates_30kb=ProtectedTemplates(epochs=6, gain=1.0, stored=60, bits=1),
+        langevin=Langevin(epochs=4, record_every=25, deviation=0.002), templates=ours,
+        templates_60=replace(ours, stored=12), templates_30kb=replace(ours, stored=60, bits=1),
     )  # fmt: skip
     return replace(
         paper, tasks=(Source("digits-sample", (0, 1, 2, 3, 4)), Source("digits-sample", (5, 6, 7, 8, 9))),
