@@ -50,6 +50,11 @@ def test_fade_unused_synapses(tmp_path, learned):
     learned("known digits: spikes left", int(faded["known"]) / int(without["known"]), at_least=0.8)
 
 
+def test_whole_task(tmp_path, learned):
+    [line] = output("whole_task.py", cwd=tmp_path)
+    learned("accuracy", shares(line)[0], at_least=93)
+
+
 def test_compare_methods(tmp_path, learned):
     lines = output("compare_methods.py", cwd=tmp_path)
     assert lines[0].startswith("latent replay needs frozen layers whose spikes can be stored, which a rate-lif")

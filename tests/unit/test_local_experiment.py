@@ -26,12 +26,14 @@ VALUES = {
     "network": {"layer_2": {"features": 20}, "decision": {"features": 20}}, "consolidation": {"epochs": 3},
     "settings": {
         "forgetting": {"epochs": 3}, "noise": {"epochs": 3}, "langevin": {"epochs": 2, "record_every": 5},
-        "templates": {"epochs": 2},
+        "templates": {"epochs": 2}, "templates_60": {"epochs": 2, "stored": 3},
+        "templates_30kb": {"epochs": 2, "stored": 5},
     },
 }  # fmt: skip
 NAMES = [
     "forgetting", "lateral inhibition", "pseudo-rehearsal", "reminder 0.25 %", "reminder 10 %", "noise", "frozen",
-    "langevin", "joint", "protected templates",
+    "langevin", "joint", "protected templates", "protected templates, 3 images a class",
+    "protected templates, 5 black and white images a class",
 ]  # fmt: skip
 
 
@@ -57,11 +59,13 @@ def lines(folder: Path) -> list[dict]:
 def test_every_way_has_a_row_that_follows_from_its_curve(whole):
     folder, results = whole
     assert [row["name"] for row in results["rows"]] == NAMES
-    assert [row["preset"] for row in results["rows"]] == 9 * ["published"] + ["best"]
+    assert [row["preset"] for row in results["rows"]] == 9 * ["published"] + 3 * ["best"]
     stored = {row["name"]: row["stored_images"] for row in results["rows"]}
     assert {name: count for name, count in stored.items() if count} == {
-        "reminder 0.25 %": 2, "reminder 10 %": 4, "joint": 40,
+        "reminder 0.25 %": 2, "reminder 10 %": 4, "joint": 40, NAMES[-2]: 6, NAMES[-1]: 10,
     }  # fmt: skip
+    weights = {row["name"]: row["stored_bytes"] for row in results["rows"]}
+    assert [weights[name] for name in ("joint", *NAMES[-3:])] == [40 * 785, 0, 6 * 785, 10 * 99]
     for way, row in zip(local._WAYS, results["rows"], strict=True):
         curve = [line for line in lines(folder) if line["part"] == way and "letters_validation" in line]
         assert [line["epoch"] for line in curve] == [1, 2]
@@ -74,7 +78,7 @@ def test_every_way_has_a_row_that_follows_from_its_curve(whole):
 def test_the_price_of_choosing_on_test_images_shows(whole):
     folder, results = whole
     found = {(row["name"], row["choice"]): row for row in results["choices"]}
-    assert len(found) == 30
+    assert len(found) == 36
     for way, name in zip(local._WAYS, NAMES, strict=True):
         curve = [line for line in lines(folder) if line["part"] == way and "letters_test" in line]
         assert found[name, "last"]["letters"] == pytest.approx(curve[-1]["letters_test"])
@@ -264,6 +268,9 @@ def test_the_page_has_all_figures_and_tables(whole, tmp_path):
         ({"settings": {"frozen": {"share": 1.2}}}, "frozen.share is 1.2, expected 0 to 1"),
         ({"settings": {"reminder_few": {"share": 1.1}}}, "share is 1.1, more images than there are"),
         ({"settings": {"reminder_few": {"share": 0.1}}}, "two of the ways are 'reminder 10 %'"),
+        ({"settings": {"templates_60": {"stored": 21}}}, "templates.stored is 21, more images than there are .*, 20"),
+        ({"settings": {"templates": {"bits": 2}}}, "templates.bits is 2, expected 1 or 8"),
+        ({"settings": {"templates": {"gain": 0.0}}}, "templates.gain is 0.0, expected a number above 0"),
         ({"settings": {"langevin": {"record_every": 41}}}, "langevin.record_every is 41 of 40 images"),
         ({"ways": ["nothing"]}, r"ways are \['nothing'\], expected some of forgetting, inhibition"),
         ({"ways": []}, r"ways are \[\]"),
@@ -292,7 +299,7 @@ def test_scales():
     assert [source.data for source in paper.tasks] == ["mnist", "letters"]
     assert (paper.epochs_decision, paper.epochs_second, paper.settings.forgetting.epochs) == (50, 100, 600)
     assert (paper.settings.langevin.epochs, paper.settings.langevin.record_every) == (24, 100)
-    assert at_scale("paper", preset="best").ways == ("templates",)
+    assert at_scale("paper", preset="best").ways == ("templates", "templates_60", "templates_30kb")
     assert at_scale("paper", choose="test") == LocalExperiment(choose="test")
     assert len(at_scale("quick", preset="published").ways) == 9
     assert {source.data for source in at_scale("quick").tasks} == {"digits-sample"}

@@ -46,6 +46,20 @@ def test_one_image_by_hand(backend):
     assert result.right == 0
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_image_that_only_warns_rewards_no_unit(backend):
+    spikes = SpikeLists.from_spikes(np.array([[1, 0, 0], [0, 1, 1]], np.bool_).reshape(2, 3, 1, 1))
+    weights = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]], np.float32).reshape(2, 3, 1, 1)
+    result = template_stdp.train(
+        spikes, np.array([0, 1]), np.array([0, 0]), weights, np.array([0, 1]), padding=0, rate=0.5, margin=2.0,
+        warning=np.array([True, True]), batch=1, backend=backend,
+    )  # fmt: skip
+    np.testing.assert_array_equal(result.weights[0], weights[0])
+    assert result.rewarded.tolist() == [0, 0]
+    # away from 1 0 0, then from 0 1 1, half the way each
+    np.testing.assert_allclose(result.weights[1].ravel(), [0.375, 0.0625, 0.0625], atol=1e-6)
+
+
 def test_margin_leaves_clear_images_alone():
     rng = np.random.default_rng(1)
     spikes, labels = patches(rng)

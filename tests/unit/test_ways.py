@@ -223,6 +223,71 @@ def test_protected_units_stay_while_the_others_learn(network, examples):
     assert max(line["new"] for line in told) > swapped.outcome(templates).right
 
 
+def test_what_is_stored_is_told_in_bytes_and_shown_again_and_again(known, network):
+    assert not len(ProtectedTemplates().images_beside(known, network, 0))
+    assert ProtectedTemplates().bytes_stored(known) == 0
+    grey, flat = ProtectedTemplates(stored=3), ProtectedTemplates(stored=3, bits=1)
+    assert (grey.bytes_stored(known), flat.bytes_stored(known)) == (6 * (28 * 28 + 1), 6 * (28 * 28 // 8 + 1))
+    kept, black_and_white = grey.images_stored(known), flat.images_stored(known)
+    assert class_counts(kept.labels) == {0: 3, 1: 3}
+    np.testing.assert_array_equal(black_and_white.images, np.where(kept.images >= 128, 255, 0))
+    beside = flat.images_beside(known, network, 0)
+    assert len(beside) == len(known) // 4 == 10
+    shown = [image.tobytes() for image in black_and_white.images]
+    assert [shown.index(image.tobytes()) for image in beside.images] == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
+
+
+def test_stored_images_push_away_and_teach_nothing(network, examples):
+    templates = consolidation(network, examples, TemplateStdpConfig(epochs=3)).finish()
+    plasticity = ProtectedTemplates(protected=0.6).plasticity(templates)
+    swapped = Examples(examples.features, 1 - examples.labels)
+    both = Examples(
+        SpikeLists.concatenate([swapped.features, examples.features]), np.r_[swapped.labels, examples.labels]
+    )
+    warning = np.repeat([False, True], len(examples.labels))
+
+    def learned(train, warning, epochs=3, gain=1.0):
+        config = TemplateStdpConfig(epochs=3, rate=0.1, margin=0.1)
+        training = further_templates(templates, train, epochs, config, 0, plasticity, {}, warning=warning, gain=gain)
+        training.finish()
+        return training.network
+
+    without, warned = learned(swapped, None), learned(both, warning)
+    protected = plasticity == 0
+    np.testing.assert_array_equal(warned.unit_weights[protected], templates.unit_weights[protected])
+    assert (warned.unit_weights[~protected] != without.unit_weights[~protected]).any()
+    assert examples.outcome(warned).right >= examples.outcome(without).right
+    plain, weighted = learned(both, warning), learned(both, warning, gain=1.25)
+    np.testing.assert_array_equal(plain.unit_weights, weighted.unit_weights)
+    np.testing.assert_allclose(weighted.unit_gains / plain.unit_gains, np.where(protected, 1.25, 1), rtol=1e-6)
+
+
+def test_units_that_learn_and_hardly_win_begin_anew_and_no_other(network, examples):
+    templates = consolidation(network, examples, TemplateStdpConfig(epochs=3)).finish()
+    weights = templates.unit_weights.copy()
+    weights[[4, 9]] = np.linspace(0, 1, weights[0].size).reshape(weights[0].shape)  # resembles no image
+    started = templates.with_units(weights, templates.unit_classes)
+    plasticity = ProtectedTemplates(protected=0.6).plasticity(started)
+
+    def after(revive):
+        training = further_templates(started, examples, 1, TemplateStdpConfig(), 0, plasticity, {}, revive=revive)
+        training.finish()
+        return (training.network.unit_weights != weights).any(axis=(1, 2, 3))
+
+    assert not after(revive=False)[[4, 9]].any()
+    assert after(revive=True)[[4, 9]].all()
+    assert not after(revive=True)[plasticity == 0].any()
+
+
+@pytest.mark.parametrize("warning", [np.zeros(3, np.bool_), np.zeros(40, np.int64), np.ones(40, np.bool_)])
+def test_warnings_are_refused_unless_they_are_one_bool_an_image_and_leave_some_to_learn(network, examples, warning):
+    training = further_templates(
+        network, examples, 2, TemplateStdpConfig(), 0, np.ones(10, np.float32), {}, warning=warning
+    )
+    with pytest.raises(InputError, match=r"warning is .*, expected 40 bool"):
+        training.finish()
+
+
 # Langevin -----------------------------------------------------------------------------------------------
 
 

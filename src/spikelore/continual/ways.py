@@ -8,6 +8,7 @@ Source: Antonov, Sviatov & Sukhov, Neural Networks 155, 2022 (doi 10.1016/j.neun
 letters (a) to (i) stand with each way.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -21,6 +22,7 @@ from spikelore.errors import InputError, check_whole
 from spikelore.learning.reward_stdp import Bounds
 from spikelore.metrics.streaming_quantiles import StreamingQuantiles
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
+from spikelore.networks.gradient_learning import SPIKE_FROM
 from spikelore.randomness import generator
 
 _DRAWN_AT_ONCE = 2000
@@ -69,6 +71,11 @@ class Way:
     def images_stored(self, known: LabelledImages) -> LabelledImages:
         """Return what it keeps of the first task's training images."""
         return known.take(np.zeros(0, np.int64))
+
+    def bytes_stored(self, known: LabelledImages) -> int:
+        """Return how many bytes that takes, a byte of label each among them."""
+        stored = self.images_stored(known)
+        return len(stored) * (math.prod(stored.images.shape[1:]) + 1)
 
     def images_beside(self, known: LabelledImages, network: FirstSpikeNetwork, seed: int) -> LabelledImages:
         """Return the images that are learned beside the second task's.
@@ -346,15 +353,21 @@ class Langevin(Way):
 
 @dataclass(frozen=True)
 class ProtectedTemplates(Way):
-    """Ours: nothing is stored, and nothing that the first task needs moves.
+    """Ours: nothing that the first task needs moves, and little or nothing is stored.
 
     The feature layers stay as the first task left them. With its images still there, the units of the decision layer
     become templates in the order of their importance (`spikelore.learning.template_stdp`). Then the first ``protected``
-    of each class's units are frozen, and the others learn the second task.
+    of each class's units are frozen, and the others learn the second task. Stored images of the first task teach none
+    of them: they only push away units of other classes that come too near.
 
     Attributes:
         protected: share of each class's units, 0 to 1.
         epochs: over the second task's images.
+        stored: images of each class that are stored, 0 for none.
+        bits: of a stored pixel, 8, or 1 for black or white.
+        gain: the factor by which scores of protected units count. Their correlations are lower than those of units that
+            have learned the second task for fewer epochs.
+        revive: units that the second task hardly uses after its first epoch start anew from images decided wrongly.
     """
 
     title = "protected templates"
@@ -362,9 +375,18 @@ class ProtectedTemplates(Way):
     stages = ("consolidation", "templates")
     protected: float = 0.5
     epochs: int = 10
+    stored: int = 0
+    bits: int = 8
+    gain: float = 1.06
+    revive: bool = True
 
     def __post_init__(self) -> None:
         check_whole("templates.epochs", self.epochs, 1)
+        check_whole("templates.stored", self.stored)
+        if self.bits not in (1, 8):
+            raise InputError(f"templates.bits is {self.bits}, expected 1 or 8; choose one of them")
+        if not 0 < self.gain < math.inf:
+            raise InputError(f"templates.gain is {self.gain}, expected a number above 0; choose another one")
         if not 0 <= self.protected <= 1:
             raise InputError(
                 f"templates.protected is {self.protected}, expected 0 to 1; give the share of units to protect"
@@ -373,6 +395,41 @@ class ProtectedTemplates(Way):
     def plasticity(self, network: FirstSpikeNetwork) -> NDArray[np.float32]:
         """Return 0 for each unit that is protected and 1 for the others, (F,)."""
         return plasticity([class_counts(network.unit_classes)], self.protected)
+
+    @property
+    def name(self) -> str:
+        """What tables call it: what is stored."""
+        if not self.stored:
+            return self.title
+        return f"{self.title}, {self.stored} {'black and white ' if self.bits == 1 else ''}images a class"
+
+    def images_stored(self, known: LabelledImages) -> LabelledImages:
+        """Return the first images of each class, as they are after storage.
+
+        Raises:
+            InputError: a class has fewer.
+        """
+        counts = class_counts(known.labels)
+        if counts and self.stored > min(counts.values()):
+            raise InputError(
+                f"templates.stored is {self.stored}, more images than there are of a class, {min(counts.values())}; "
+                "store fewer"
+            )
+        kept = [np.flatnonzero(known.labels == label)[: self.stored] for label in counts]
+        stored = known.take(np.concatenate(kept) if kept else np.zeros(0, np.int64))
+        if self.bits == 1:
+            return LabelledImages(np.where(stored.images >= SPIKE_FROM, 255, 0).astype(np.uint8), stored.labels)
+        return stored
+
+    def bytes_stored(self, known: LabelledImages) -> int:
+        """Return how many bytes that takes, whole ones an image, and a byte of label each."""
+        stored = self.images_stored(known)
+        return len(stored) * (-(-math.prod(stored.images.shape[1:]) * self.bits // 8) + 1)
+
+    def images_beside(self, known: LabelledImages, network: FirstSpikeNetwork, seed: int) -> LabelledImages:
+        """Return the stored images again and again, a quarter as many as all were."""
+        stored = self.images_stored(known)
+        return stored.take(np.resize(np.arange(len(stored)), len(known) // 4 if len(stored) else 0))
 
 
 def joined(parts: Sequence[LabelledImages]) -> LabelledImages:

@@ -259,17 +259,24 @@ def consolidation(
 
 def further_templates(
     network: FirstSpikeNetwork, train: Examples, epochs: int, config: TemplateStdpConfig, seed: int,
-    plasticity: NDArray[np.float32], asked: Mapping[str, Examples],
+    plasticity: NDArray[np.float32], asked: Mapping[str, Examples], *, warning: NDArray[np.bool_] | None = None,
+    gain: float = 1.0, revive: bool = False,
 ) -> ChosenTraining:  # fmt: skip
     """Return the training by which templates learn further data; it tells the right decisions (``train``).
 
-    See `spikelore.learning.template_stdp.learn_more`, and `ChosenTraining` for ``asked``.
+    See `spikelore.learning.template_stdp.learn_more_epoch`, and `ChosenTraining` for ``asked``. When they decide, the
+    scores of units that do not learn count ``gain`` times.
     """
+    gains = np.where(plasticity > 0, 1, gain).astype(np.float32)
 
     def learn(network: FirstSpikeNetwork, epoch: int) -> tuple[FirstSpikeNetwork, dict[str, float]]:
         network, right = template_stdp.learn_more_epoch(
-            network, train.features, train.labels, epoch, epochs, config, seed, plasticity=plasticity
+            network, train.features, train.labels, epoch, epochs, config, seed, plasticity=plasticity,
+            warning=warning, revive=revive,
+        )  # fmt: skip
+        balanced = network.with_units(
+            network.unit_weights, network.unit_classes, network.unit_gains * gains, network.unit_centres
         )
-        return network, {"train": right}
+        return balanced, {"train": right}
 
     return ChosenTraining(network, epochs, learn, asked)

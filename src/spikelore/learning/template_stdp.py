@@ -139,6 +139,7 @@ def learn_more(
     seed: int,
     *,
     plasticity: NDArray[np.float32] | None = None,
+    warning: NDArray[np.bool_] | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> FirstSpikeNetwork:
     """Let a consolidated or fused network learn further data of classes that it has units for.
@@ -151,15 +152,26 @@ def learn_more(
         config: rates.
         seed: root seed of the order.
         plasticity: (F,) in 0..1, multiplies each unit's rates; 0 protects it. All 1 if not given.
+        warning: (N,) bool, images of what protected units know: from the second epoch on they push away units of other
+            classes that come too near, and move no unit towards them. None if not given.
         backend: ``numba_cpu`` or ``reference``.
 
     Raises:
-        InputError: not one label an image, or one that no unit stands for, or no plasticity as above.
+        InputError: not one label an image, or one that no unit stands for, or no plasticity or warning as above.
     """
     check_whole("epochs", epochs)
     for epoch in range(epochs):
         network, _ = learn_more_epoch(
-            network, features, labels, epoch, epochs, config, seed, plasticity=plasticity, backend=backend
+            network,
+            features,
+            labels,
+            epoch,
+            epochs,
+            config,
+            seed,
+            plasticity=plasticity,
+            warning=warning,
+            backend=backend,
         )
     return network
 
@@ -174,19 +186,45 @@ def learn_more_epoch(
     seed: int,
     *,
     plasticity: NDArray[np.float32] | None = None,
+    warning: NDArray[np.bool_] | None = None,
+    revive: bool = False,
     backend: str = DEFAULT_BACKEND,
 ) -> tuple[FirstSpikeNetwork, float]:
-    """Do epoch ``epoch`` (0, 1 ...) of `learn_more`; return the network and its share of right decisions."""
+    """Do epoch ``epoch`` (0, 1 ...) of `learn_more`; return the network and its share of right decisions.
+
+    With ``revive``, units that may learn and hardly ever were best in the first epoch start anew, as in `learn_epoch`.
+    """
     labels = _known(labels, features, network)
     if plasticity is not None:
         plasticity = as_shares(plasticity, len(network.unit_classes), "plasticity")
+    order = generator(seed, "learning on", epoch).permutation(len(labels))
+    if warning is not None:
+        warning = _as_warning(warning, len(labels))
+        order = order if epoch else order[~warning[order]]
     result = template_stdp.train(
-        features, generator(seed, "learning on", epoch).permutation(len(labels)), labels,
+        features, order, labels,
         network.unit_weights, network.unit_classes, padding=network.config.decision.padding,
         rate=None if epoch == 0 else config.rate * (1 - (epoch - 1) / max(1, epochs - 1)),
-        margin=None if epoch == 0 else config.margin, plasticity=plasticity, backend=backend,
+        margin=None if epoch == 0 else config.margin, plasticity=plasticity, warning=warning,
+        backend=backend,
     )  # fmt: skip
-    return _with_templates(network, result.weights, network.unit_classes), result.right
+    weights = result.weights
+    if revive and epoch == 0:
+        busy = np.zeros(len(weights), np.bool_) if plasticity is None else plasticity == 0
+        taught = labels if warning is None else np.where(warning, -1, labels)
+        rng = generator(seed, "learning on", "revived")
+        weights = _revived(network, weights, np.where(busy, _LEAST_REWARDS, result.rewarded), features, taught, rng)
+    return _with_templates(network, weights, network.unit_classes), result.right
+
+
+def _as_warning(warning: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+    found = np.asarray(warning)
+    if found.shape != (count,) or found.dtype != np.bool_ or found.all():
+        raise InputError(
+            f"warning is {found.dtype} of shape {found.shape}, expected {count} bool, one an image, not all true; "
+            "correct it"
+        )
+    return found
 
 
 def _known(labels: Labels, features: SpikeLists, network: FirstSpikeNetwork) -> Labels:

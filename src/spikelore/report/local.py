@@ -13,7 +13,7 @@ from spikelore.report import style
 from spikelore.report.over_runs import Row, over_runs
 from spikelore.report.page import Cell, Content, Drawing, Run, Table, different, preset_title
 
-_NUMBERS = ("digits", "letters", "mean", "stored_images", "epoch")
+_NUMBERS = ("digits", "letters", "mean", "stored_images", "stored_bytes", "epoch")
 _MOVES = {
     "layer_1_stayed": "layer 1",
     "layer_2_stayed": "layer 2",
@@ -54,6 +54,7 @@ def _table(results: Row, rows: list[Row], spread: str) -> Table:
         {
             "": lambda row: row["name"],
             "stored images": lambda row: row["stored_images"].text(".0f"),
+            "bytes": lambda row: row["stored_bytes"].text(".0f"),
             "epoch": lambda row: row["epoch"].text(".0f"),
             **{
                 title: lambda row, name=name: Cell(row[name].percent(), strong=row[name].mean == best[name])

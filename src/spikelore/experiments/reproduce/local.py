@@ -30,6 +30,7 @@ from spikelore.continual.ways import (
     RateNoise,
     Reminder,
     Way,
+    joined,
     mixed,
 )
 from spikelore.data import LabelledImages, Splits
@@ -75,6 +76,8 @@ class WaySettings:
         langevin: bounds for each weight.
         joint: all old images.
         templates: ours, nothing stored.
+        templates_60: ours with six images of each class.
+        templates_30kb: ours with 30 KB of black and white images.
     """
 
     forgetting: Forgetting = field(default_factory=Forgetting)
@@ -87,6 +90,8 @@ class WaySettings:
     langevin: Langevin = field(default_factory=Langevin)
     joint: Reminder = field(default_factory=lambda: Reminder(1.0))
     templates: ProtectedTemplates = field(default_factory=ProtectedTemplates)
+    templates_60: ProtectedTemplates = field(default_factory=lambda: ProtectedTemplates(stored=6, gain=1.05))
+    templates_30kb: ProtectedTemplates = field(default_factory=lambda: ProtectedTemplates(stored=30, bits=1, gain=1.03))
 
 
 _WAYS = tuple(each.name for each in fields(WaySettings))
@@ -132,7 +137,7 @@ class LocalExperiment:
     stdp: StdpConfig = field(default_factory=StdpConfig)
     reward: RewardStdpConfig = field(default_factory=RewardStdpConfig)
     later_adaptive_scale: float = 0.5
-    consolidation: TemplateStdpConfig = field(default_factory=TemplateStdpConfig)
+    consolidation: TemplateStdpConfig = field(default_factory=lambda: TemplateStdpConfig(13, 0.05, 0.05))
     choose: Choice = "validation"
     ways: tuple[str, ...] = _WAYS
     settings: WaySettings = field(default_factory=WaySettings)
@@ -211,6 +216,7 @@ def _load(config: LocalExperiment, data_dir: Path | None) -> _Tasks:
         )
     for name in config.ways:
         config.first(name).network.check_radii(shapes[0], f"{name}: ")
+        config.way(name).images_stored(first.images.train)
     tasks, every = _Tasks((first, second)), config.settings.langevin.record_every
     if "langevin" in config.ways and every > (count := len(first.images.train)):
         raise InputError(
@@ -352,9 +358,13 @@ class _Learner:
             training = consolidation(network, Examples.of(network, known.train), config.consolidation, config.seed)
         else:
             assert isinstance(self.way, ProtectedTemplates)
+            new = self.tasks.images[1].train
+            beside = self.way.images_beside(known.train, network, config.seed)
             training = further_templates(
-                network, Examples.of(network, self._learned), epochs, config.consolidation, config.seed,
+                network, Examples.of(network, joined([new, beside])), epochs, config.consolidation, config.seed,
                 self.way.plasticity(network), self._asked(network),
+                warning=np.repeat([False, True], (len(new), len(beside))) if len(beside) else None, gain=self.way.gain,
+                revive=self.way.revive,
             )  # fmt: skip
         return _Stage(self, name, training)
 
@@ -458,6 +468,7 @@ def _row(
         "letters": round(letters, 5),
         "mean": round((digits + letters) / 2, 5),
         "stored_images": len(way.images_stored(tasks.images[0].train)),
+        "stored_bytes": way.bytes_stored(tasks.images[0].train),
         "epoch": found["epoch"],
     }
 
@@ -524,13 +535,15 @@ def at_scale(
     ways = tuple(name for name in _WAYS if preset in (None, paper.way(name).preset))
     if scale == "paper":
         return replace(paper, ways=ways)
+    ours = ProtectedTemplates(epochs=6, gain=1.0, revive=False)
     settings = WaySettings(
         forgetting=Forgetting(epochs=20, patience=8), noise=RateNoise(epochs=15),
-        langevin=Langevin(epochs=4, record_every=25, deviation=0.002), templates=ProtectedTemplates(epochs=6),
+        langevin=Langevin(epochs=4, record_every=25, deviation=0.002), templates=ours,
+        templates_60=replace(ours, stored=12), templates_30kb=replace(ours, stored=60, bits=1),
     )  # fmt: skip
     return replace(
         paper, tasks=(Source("digits-sample", (0, 1, 2, 3, 4)), Source("digits-sample", (5, 6, 7, 8, 9))),
         train_per_class=150, validation_per_class=40, test_per_class=100, epochs_layer_1=3,
-        epochs_layer_2=5, epochs_decision=12, epochs_second=10, stdp=StdpConfig(double_every=150), ways=ways,
-        settings=settings,
+        epochs_layer_2=5, epochs_decision=12, epochs_second=10, stdp=StdpConfig(double_every=150),
+        consolidation=TemplateStdpConfig(), ways=ways, settings=settings,
     )  # fmt: skip

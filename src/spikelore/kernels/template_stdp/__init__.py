@@ -87,6 +87,7 @@ def train(
     ranks: NDArray[np.int64] | None = None,
     limits: NDArray[np.int64] | None = None,
     plasticity: NDArray[np.float32] | None = None,
+    warning: NDArray[np.bool_] | None = None,
     wins: NDArray[np.int64] | None = None,
     least_rate: float = 0.0,
     batch: int = _BATCH,
@@ -111,6 +112,7 @@ def train(
             limits the first units of a class learn to do without the rest.
         plasticity: (F,) float32 in 0..1, multiplies a unit's rates (0 protects it). The best unit of the class
             that is not protected is rewarded. All 1 if not given.
+        warning: (N,) bool, images that only punish, no unit is rewarded for them. None if not given.
         wins: (F,) int64, how often each unit was rewarded in earlier passes; not changed. With them, a unit that
             never was does not compete, and takes the first image of its class that comes, before any other unit of
             the class learns from it. Without, a pass counts from 0 and all units compete.
@@ -137,6 +139,7 @@ def train(
         ranks, limits = np.zeros(units, np.int64), np.ones(len(order), np.int64)
     elif ranks is None:
         raise InputError("limits are given without ranks; give the rank of each unit")
+    teaches = np.ones(len(labels), np.bool_) if warning is None else ~warning
     learner: Learner = (
         select(_BACKENDS, backend).Learner(weights, padding) if isinstance(weights, np.ndarray) else weights
     )
@@ -153,9 +156,9 @@ def train(
         scores, coming, scored = scored[:batch], coming[batch:], scored[batch:]
         competing = (ranks < limit[:, None]) & ~counts.unused()
         own = unit_classes == labels[images][:, None]
+        may_learn = (ranks < limit[:, None]) & (plastic > 0) & teaches[images][:, None]
         best, taught, other = (
-            np.where(mask, scores, -np.inf)
-            for mask in (competing & own, (ranks < limit[:, None]) & own & (plastic > 0), competing & ~own)
+            np.where(mask, scores, -np.inf) for mask in (competing & own, may_learn & own, competing & ~own)
         )
         with np.errstate(invalid="ignore"):  # neither class has a unit that competes: not right
             lead = (best.max(axis=1) - other.max(axis=1)) / lengths[images]
