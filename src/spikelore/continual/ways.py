@@ -315,7 +315,8 @@ class Langevin(Way):
     Attributes:
         epochs: of sampling, passes over the first task's images.
         record_every: images between two values that count.
-        deviation: of the noise that is then added to each weight.
+        deviation: of the noise that is then added to each weight. Published is N(0, 4e-4), of which the second number
+            is the variance: with it as the deviation, accuracy does not drift to 82 % as theirs does.
         low: share of a weight's values below its lower bound.
         high: share of them up to its upper bound.
     """
@@ -324,7 +325,7 @@ class Langevin(Way):
     stages = ("sampling", "layer 1", "layer 2", "decision")
     epochs: int = 24
     record_every: int = 100
-    deviation: float = 0.0004
+    deviation: float = 0.02
     low: float = 0.1
     high: float = 0.9
 
