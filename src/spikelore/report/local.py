@@ -53,9 +53,11 @@ def _table(results: Row, rows: list[Row], spread: str) -> Table:
         rows,
         {
             "": lambda row: row["name"],
-            "stored images": lambda row: row["stored_images"].text(".0f"),
-            "bytes": lambda row: row["stored_bytes"].text(".0f"),
-            "epoch": lambda row: row["epoch"].text(".0f"),
+            **{
+                title: lambda row, name=name: row[name].text(".0f")
+                for name, title in {"stored_images": "stored images", "stored_bytes": "bytes", "epoch": "epoch"}.items()
+                if name in rows[0]
+            },
             **{
                 title: lambda row, name=name: Cell(row[name].percent(), strong=row[name].mean == best[name])
                 for name, title in names.items()
@@ -220,7 +222,9 @@ def _sampled(arrays: Mapping[str, NDArray]) -> Drawing:
 def content(runs: Sequence[Run]) -> Content:
     """Return the page of one run, or of several: every number is then a mean over them, with the deviation."""
     results = runs[0].results
-    rows = over_runs([run.results["rows"] for run in runs], ("name", "preset"), _NUMBERS)
+    every = [run.results["rows"] for run in runs]
+    told = [name for name in _NUMBERS if all(name in row for each in every for row in each)]  # older runs tell less
+    rows = over_runs(every, ("name", "preset"), told)
     choices = over_runs([run.results["choices"] for run in runs], ("name", "choice"), ("mean",))
     spread = "" if len(runs) == 1 else f", mean ± sample standard deviation over {len(runs)} runs"
     first, second = results["data"]
