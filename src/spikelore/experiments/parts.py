@@ -1,12 +1,11 @@
 """Parts of a run: what learns by itself does so in a folder of its own under ``parts``, beside the others."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from spikelore.experiments.parallel import Cell, cores
-from spikelore.experiments.run_folder import RunFolder
+from spikelore.experiments.run_folder import RunFolder, read_metrics
 from spikelore.experiments.stages import Stage, Stages
 from spikelore.experiments.typed import plain
 from spikelore.files import write_bytes_atomic
@@ -65,8 +64,7 @@ def learn(
 
 def metrics(folder: RunFolder, name: str) -> list[dict[str, Any]]:
     """Return a part's lines of metrics."""
-    text = (part(folder, name) / "metrics.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    return read_metrics(part(folder, name))
 
 
 def keep_checkpoints(folder: RunFolder, name: str) -> None:

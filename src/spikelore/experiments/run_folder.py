@@ -222,8 +222,7 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return all lines of ``metrics.jsonl``."""
-        file = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+        return read_metrics(self.path) if (self.path / "metrics.jsonl").exists() else []
 
     def save_state(self, arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any]) -> None:
         """Remember how far the run has come: ``arrays``, ``progress`` and the lines of metrics so far."""
@@ -320,6 +319,11 @@ def _is_first(file: Path) -> bool:
     if file.name == "metrics.jsonl":
         return not file.stat().st_size
     return file.name in _FIRST or any(fnmatch(file.name, f".{name}.*") for name in _FIRST)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return all lines of a folder's ``metrics.jsonl``."""
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def _read(path: Path) -> Any:

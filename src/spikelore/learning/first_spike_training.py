@@ -46,8 +46,7 @@ class Examples:
 
     def outcome(self, network: FirstSpikeNetwork) -> Outcome:
         """Return how a network decides them."""
-        winner = network.winners(self.features, self.known)
-        return Outcome.of(np.where(winner < 0, -1, network.unit_classes[winner]), self.labels)
+        return Outcome.of(network.decide(self.features, known=self.known), self.labels)
 
 
 class Training:

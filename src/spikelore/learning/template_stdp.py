@@ -162,17 +162,9 @@ def learn_more(
     check_whole("epochs", epochs)
     for epoch in range(epochs):
         network, _ = learn_more_epoch(
-            network,
-            features,
-            labels,
-            epoch,
-            epochs,
-            config,
-            seed,
-            plasticity=plasticity,
-            warning=warning,
+            network, features, labels, epoch, epochs, config, seed, plasticity=plasticity, warning=warning,
             backend=backend,
-        )
+        )  # fmt: skip
     return network
 
 

@@ -668,13 +668,21 @@ class FirstSpikeNetwork:
         padding = self.config.decision.padding
         return reward_stdp.winners(features, self.competing_weights(), padding=padding, known=known, backend=backend)
 
-    def decide(self, features: SpikeLists, among: Sequence[int] = (), *, backend: str = DEFAULT_BACKEND) -> Labels:
-        """Return the decided class of each image, (N,) int64, of those in ``among`` if given; -1 for a silent image."""
-        scores, classes = self.scores(features, backend=backend), self.unit_classes
+    def decide(
+        self, features: SpikeLists, among: Sequence[int] = (), *, known: KnownPotentials | None = None,
+        backend: str = DEFAULT_BACKEND,
+    ) -> Labels:  # fmt: skip
+        """Return the decided class of each image, (N,) int64, of those in ``among`` if given; -1 for a silent image.
+
+        See `winners` for the rest; with ``among`` nothing that is ``known`` is used.
+        """
+        classes = self.unit_classes
         if len(among):
             allowed = np.isin(classes, self._checked_among(among))
-            scores, classes = scores[:, allowed], classes[allowed]
-        winner = reward_stdp.decide(scores)
+            classes = classes[allowed]
+            winner = reward_stdp.decide(self.scores(features, backend=backend)[:, allowed])
+        else:
+            winner = self.winners(features, known, backend=backend)
         return np.where(winner < 0, -1, classes[winner])
 
     def _checked_among(self, among: Sequence[int]) -> Labels:

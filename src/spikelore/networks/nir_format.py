@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -202,7 +202,7 @@ def from_nir(graph: Any, *, steps: int | None = None, step_ms: float | None = No
         raise InputError(f"the graph's classes are {shown(labels)}, expected the units of a class side by side")
     kernel, stride = _geometry(convolutions)
     config = SurrogateConfig(
-        image=(1, *image) if len(image) == 2 else (1, 1, *image) if len(image) == 1 else image,  # type: ignore[arg-type]
+        image=cast(tuple[int, int, int], (1,) * (3 - len(image)) + image),  # which refuses more than three
         channels=tuple(len(node.weight) for node in convolutions),
         kernel=kernel,
         pool=stride,

@@ -246,8 +246,8 @@ def first_decisions(config: FusionExperiment, folder: RunFolder, data_dir: Path 
 
 
 def further_decisions(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Cell]:
-    """Return what learns the decisions of the others, if they have not."""
-    return _decisions(config, folder, data_dir, range(1, len(config.sources)))
+    """Return what learns the decisions of the others, if they had to wait for network a."""
+    return _decisions(config, folder, data_dir, range(1, len(config.sources) if config.later_start == "first" else 1))
 
 
 def _decisions(

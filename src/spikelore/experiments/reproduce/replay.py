@@ -8,7 +8,6 @@ Deviations from the authors' code: where the steps of the published network are 
 generator of their own; joint training tests the last network, theirs that of the last hundredth batch.
 """
 
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -40,7 +39,7 @@ from spikelore.experiments.learner_settings import LearnerSettings, for_variant
 from spikelore.experiments.network_settings import OtherNetwork, network_class
 from spikelore.experiments.parallel import Cell, cores
 from spikelore.experiments.reproduce import PRESETS, Preset
-from spikelore.experiments.run_folder import RunFolder, versions
+from spikelore.experiments.run_folder import RunFolder, read_metrics, versions
 from spikelore.experiments.stream_settings import Datasets, StreamSettings
 from spikelore.experiments.typed import changed, check_values, made, nested, plain
 from spikelore.files import load_tensors
@@ -234,7 +233,7 @@ def run(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) -> d
         found, _ = load_tensors(folder.path / "parts" / name / "arrays.safetensors")
         arrays |= {f"{title}/{number}": array for title, array in found.items()}
     folder.write_arrays(arrays)
-    _gather_metrics(folder, list(rows))
+    folder.write_metrics({"part": name, **line} for name in rows for line in read_metrics(folder.path / "parts" / name))
     return {
         "experiment": "replay",
         "seed": config.seed,
@@ -300,15 +299,6 @@ def evaluate(
             found = accuracy_of(job, path / "parts" / name, data, datasets, classes)
             rows[name] = {"learner": name, "data": data or job.data, "accuracy": found}
     return list(rows.values())
-
-
-def _gather_metrics(folder: RunFolder, names: list[str]) -> None:
-    found = {name: folder.path / "parts" / name / "metrics.jsonl" for name in names}
-    folder.write_metrics(
-        {"part": name, **json.loads(line)}
-        for name, file in found.items()
-        for line in file.read_text(encoding="utf-8").splitlines()
-    )
 
 
 def _method(job: Job) -> str:

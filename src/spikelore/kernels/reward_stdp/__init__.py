@@ -112,15 +112,6 @@ def train(
     if low.ndim != high.ndim:
         low, high = (np.broadcast_to(bound, weights.shape) for bound in (low, high))
     return select(_BACKENDS, backend).train(
-        spikes,
-        order,
-        labels,
-        weights,
-        feature_classes,
-        padding,
-        table,
-        low,
-        high,
-        plasticity,
+        spikes, order, labels, weights, feature_classes, padding, table, low, high, plasticity,
         known or KnownPotentials(),
-    )
+    )  # fmt: skip

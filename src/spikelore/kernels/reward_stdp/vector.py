@@ -9,6 +9,16 @@ from numba.extending import intrinsic
 from spikelore.kernels.vector import LANES, data_of, lanes_at, loop, row_at
 
 
+def _adding(builder, table, rows, stride, vectors):
+    """Return what `loop` visits to add the rows of a table, which ``rows`` names one after the other."""
+
+    def visit(e, sums):
+        run = row_at(builder, table, builder.load(builder.gep(rows, [e])), stride, vectors)
+        return [builder.fadd(total, builder.load(each, align=4)) for total, each in zip(sums, run, strict=True)]
+
+    return visit
+
+
 def make_add_rows(vectors: int) -> Callable[..., None]:
     """Make ``add_rows(target, at, table, offset, stride, rows, first, last)``.
 
@@ -32,13 +42,8 @@ def make_add_rows(vectors: int) -> Callable[..., None]:
             target_data, table_data, row_data = (
                 data_of(context, builder, signature, arguments, position) for position in (0, 2, 5)
             )
-            table_start = builder.gep(table_data, [offset])
-
-            def visit(e, sums):
-                run = row_at(builder, table_start, builder.load(builder.gep(row_data, [e])), stride, vectors)
-                return [builder.fadd(total, builder.load(each, align=4)) for total, each in zip(sums, run, strict=True)]
-
-            sums = loop(builder, first, last, [ir.Constant(vector, [0.0] * LANES)] * vectors, visit)
+            add = _adding(builder, builder.gep(table_data, [offset]), row_data, stride, vectors)
+            sums = loop(builder, first, last, [ir.Constant(vector, [0.0] * LANES)] * vectors, add)
             start = builder.gep(target_data, [at])
             for n, total in enumerate(sums):
                 place = lanes_at(builder, start, n, vector)
@@ -73,20 +78,16 @@ def make_sum_two(vectors: int) -> Callable[..., None]:
             target_data, table_data, row_data = (
                 data_of(context, builder, signature, arguments, position) for position in (0, 3, 6)
             )
-            table_start = builder.gep(table_data, [offset])
-
-            def added(e, sums):
-                run = row_at(builder, table_start, builder.load(builder.gep(row_data, [e])), stride, vectors)
-                return [builder.fadd(total, builder.load(each, align=4)) for total, each in zip(sums, run, strict=True)]
+            add = _adding(builder, builder.gep(table_data, [offset]), row_data, stride, vectors)
 
             def both(e, sums):
                 second = builder.add(e, builder.sub(middle, first))
-                return [*added(e, sums[:vectors]), *added(second, sums[vectors:])]
+                return [*add(e, sums[:vectors]), *add(second, sums[vectors:])]
 
             zeros = [ir.Constant(vector, [0.0] * LANES)] * vectors
             shared = builder.add(first, builder.sub(last, middle))
             sums = loop(builder, first, shared, [*zeros, *zeros], both)
-            sums = [*loop(builder, shared, middle, sums[:vectors], added), *sums[vectors:]]
+            sums = [*loop(builder, shared, middle, sums[:vectors], add), *sums[vectors:]]
             for run in range(2):
                 start = builder.gep(target_data, [builder.add(at, apart) if run else at])
                 for n, total in enumerate(sums[run * vectors :][:vectors]):
