@@ -14,6 +14,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spikelore import collector
 from spikelore.errors import InputError, SpikeloreError, printable
 from spikelore.files import user_path
 from spikelore.folders import folder_for
@@ -602,6 +603,7 @@ def _fault(error: Exception, command: str) -> str:
 
 def main() -> None:
     """Run the command; one line on stderr and exit code 1 or 2 when it fails."""
+    collector.looks_seldom()
     words = sys.argv[1:]
     command = words[0] if words else ""
     if sys.stdout is None or sys.stderr is None:  # closed by who started this, as by >&-

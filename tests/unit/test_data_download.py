@@ -67,7 +67,7 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Serve a small dataset in the place of Fashion-MNIST, and keep the user's own folders out."""
-    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "cache")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda project: tmp_path / "cache")
     monkeypatch.delenv("SPIKELORE_DATA", raising=False)
     served = Server()
     folder = write_folder(tmp_path / "published")

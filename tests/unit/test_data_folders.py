@@ -22,7 +22,7 @@ TRAIN[:, [0, -1]] = TEST[:, [0, -1]] = 0
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "cache")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda project: tmp_path / "cache")
     monkeypatch.delenv("SPIKELORE_DATA", raising=False)
 
 

@@ -20,7 +20,7 @@ from spikelore.errors import InputError, SpikeloreError
 @pytest.fixture(autouse=True)
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep the user's own folders out of the tests; return the data folder."""
-    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "cache")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda project: tmp_path / "cache")
     monkeypatch.setenv("SPIKELORE_DATA", str(tmp_path / "data"))
     return tmp_path / "data"
 

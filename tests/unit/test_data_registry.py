@@ -13,7 +13,7 @@ SHAPE = (5, 7)
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep the user's own cache and data folder out of the tests."""
-    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "cache")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda project: tmp_path / "cache")
     monkeypatch.delenv("SPIKELORE_DATA", raising=False)
     return tmp_path / "cache"
 

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.cluster.hierarchy import fcluster, ward
 
 from spikelore.continual import importance as ranking
 from spikelore.errors import InputError
@@ -278,6 +277,8 @@ def _merged(weights: NDArray[np.float32], units: int) -> NDArray[np.float32]:
     alive = weights[spread >= DEAD_SPREAD * np.median(upper_half)]
     if units == 0 or len(alive) <= units:
         return alive[:units]
+    from scipy.cluster.hierarchy import fcluster, ward  # slow to load, and few ask for it
+
     clusters = fcluster(ward(_centred(alive.reshape(len(alive), -1).astype(np.float64))), units, "maxclust")
     means = [alive[clusters == each].mean(axis=0, dtype=np.float64) for each in np.unique(clusters)]
     return np.array(means, np.float32)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from spikelore.errors import InputError
 
@@ -89,6 +88,8 @@ def assignment(a: Weights, b: Weights) -> tuple[NDArray[np.int64], NDArray[np.in
 
     Source: Antonov & Sukhov's public code, notebook 5.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to load, and few ask for it
+
     rows_a, rows_b = _rows(a), _rows(b)
     cost = np.empty((len(rows_a), len(rows_b)))
     keep_a = np.empty(cost.shape, np.bool_)

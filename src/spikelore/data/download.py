@@ -1,5 +1,6 @@
 """Fetching the known datasets: whole or not at all, with the checksums of their publishers."""
 
+import hashlib
 import os
 import re
 import tempfile
@@ -9,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pooch
-import requests
+import platformdirs
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-from urllib3.exceptions import HTTPError
 
 from spikelore.data.idx import content_sha256
 from spikelore.errors import InputError, SpikeloreError
@@ -110,7 +109,7 @@ SOURCES = {
 
 def cache_folder() -> Path:
     """Return the user's cache folder for datasets, which may not exist yet."""
-    return Path(pooch.os_cache("spikelore")).expanduser()
+    return Path(platformdirs.user_cache_dir("spikelore")).expanduser()
 
 
 def data_folder(data_dir: Path | None) -> Path:
@@ -186,8 +185,7 @@ def is_published(name: str, paths: Sequence[Path]) -> bool:
     """Return whether the four files of a source have content that a checksum in this program tells."""
     source = SOURCES[name]
     return all(
-        content_sha256(path) == source.sha256.get(stem)
-        or pooch.file_hash(str(path), alg="md5") == source.md5.get(f"{stem}.gz", "unknown")
+        content_sha256(path) == source.sha256.get(stem) or _md5(path) == source.md5.get(f"{stem}.gz", "unknown")
         for stem, path in zip(STEMS, paths, strict=True)
     )
 
@@ -256,7 +254,12 @@ def _is_right(name: str, folder: Path, stem: str) -> bool:
     except InputError:
         return False
     md5 = SOURCES[name].md5.get(f"{stem}.gz")
-    return md5 is not None and pooch.file_hash(str(path), alg="md5") == md5
+    return md5 is not None and _md5(path) == md5
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 class _TooMuchError(Exception):
@@ -265,6 +268,9 @@ class _TooMuchError(Exception):
 
 def _download(url: str, md5: str, target: Path, largest: int, tries: int, backoff_s: float) -> None:
     """Download ``url`` to ``target`` and check its MD5, ``tries`` times at most."""
+    from requests import RequestException  # slow to load, and most runs fetch nothing
+    from urllib3.exceptions import HTTPError
+
     problem, tried = "", 0
     while tried < tries:
         if tried:
@@ -275,12 +281,12 @@ def _download(url: str, md5: str, target: Path, largest: int, tries: int, backof
         except _TooMuchError as error:
             problem = f"{error}; name another place, or put the files there by hand"
             break
-        except (requests.RequestException, HTTPError) as error:
+        except (RequestException, HTTPError) as error:
             # Beneath requests' error lies urllib3's, and its reason is the plain one.
             cause = getattr(next(iter(error.args), None), "reason", error)
             problem = f"the download failed ({cause}), expected a file; check the network and try again"
             continue
-        found = pooch.file_hash(str(target), alg="md5")
+        found = _md5(target)
         if found == md5:
             return
         problem = f"found MD5 {found}, expected {md5}; try again later or put the files there by hand"
@@ -289,6 +295,8 @@ def _download(url: str, md5: str, target: Path, largest: int, tries: int, backof
 
 def _receive(url: str, target: Path, largest: int) -> None:
     """Write what ``url`` sends to ``target``, up to ``largest`` bytes and for a limited time."""
+    import requests
+
     began, received = time.monotonic(), 0
     # Accept-Encoding: no server may unpack the gzip files on the way.
     with (

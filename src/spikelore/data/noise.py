@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from spikelore.data.registry import LabelledImages
 from spikelore.errors import InputError, check_whole
@@ -50,6 +49,8 @@ def blurred_noise(
     """
     if not 0 < sigma_px < np.inf:
         raise InputError(f"sigma_px is {sigma_px}, expected more than 0; 2 is the published blur")
+    from scipy.ndimage import gaussian_filter  # slow to load, and few ask for it
+
     noise = gaussian_filter(_uniform(count, height, width, mean, rng), (0, sigma_px, sigma_px), mode="reflect")
     return at_mean(noise - noise.min(), mean)
 

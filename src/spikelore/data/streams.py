@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.ndimage import rotate
 
 from spikelore.data.registry import Dataset, LabelledImages, load
 from spikelore.errors import InputError
@@ -258,6 +257,8 @@ def rotated_tasks(
     Rotated MNIST (Lopez-Paz & Ranzato 2017, arXiv 1706.08840), bilinear, the outside 0. All tasks hold out the same
     validation images. To be learned as domain-incremental.
     """
+
+    from scipy.ndimage import rotate  # slow to load, and few ask for it
 
     def turn(part: LabelledImages, n: int) -> LabelledImages:
         if degrees[n] % 360 == 0:

@@ -19,6 +19,7 @@ from threading import Thread
 from types import ModuleType
 from typing import Any
 
+from spikelore import collector
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import optional
 from spikelore.files import remove, write_bytes_atomic
@@ -190,6 +191,7 @@ def _prepare_worker(shares: MutableSequence[float], own_cores: int) -> None:
     """Take a part of the cores, leave an interrupt to the parent, and leave with it."""
     global _shares, _own_cores
     _shares, _own_cores = shares, own_cores
+    collector.looks_seldom()
     for name in _THREADS:  # read when torch and Numba are loaded, which is later
         os.environ[name] = str(own_cores)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -608,6 +608,14 @@ class FirstSpikeNetwork:
     def count_spikes(self, images: Images, *, backend: str = DEFAULT_BACKEND) -> SpikeCounts:
         """Return the spikes and synaptic operations of deciding ``images``, means per image.
 
+        Raises:
+            InputError: no images, or as `encode`.
+        """
+        return self.observed(images, backend=backend)[1]
+
+    def observed(self, images: Images, *, backend: str = DEFAULT_BACKEND) -> tuple[SpikeLists, SpikeCounts]:
+        """Return `features_of` images, and the spikes and synaptic operations of deciding them, means per image.
+
         A layer's operations are those of `convolution_operations` for the spikes it receives: the input's,
         layer 1's after pooling (a window passes one spike on), layer 2's after pooling. Feature layers run
         without the competition that they learn by, as when they are frozen. The difference-of-Gaussians
@@ -615,7 +623,7 @@ class FirstSpikeNetwork:
         """
         self.check()
         images = _some(images, "count the spikes of")
-        fired, done = np.zeros(3, np.int64), np.zeros(3, np.int64)
+        fired, done, features = np.zeros(3, np.int64), np.zeros(3, np.int64), []
         for part in chunks(len(images)):
             spiked = self.encode(images[part], backend=backend) < self.config.coding.total_bins
             fired[0] += np.count_nonzero(spiked)
@@ -629,12 +637,13 @@ class FirstSpikeNetwork:
                 )
                 fired[n + 1] += np.count_nonzero(spiked)
                 spiked = _pooled(spiked, layer.pool)
+            features.append(SpikeLists.from_spikes(spiked))
             decision = self.config.decision
             done[2] += convolution_operations(
                 spiked, features=decision.features, kernel=decision.kernel, padding=decision.padding
             ).sum()
         spikes, operations = (tuple((counts / len(images)).tolist()) for counts in (fired, done))
-        return SpikeCounts(spikes, operations)
+        return SpikeLists.concatenate(features), SpikeCounts(spikes, operations)
 
     def cost(self, images: Images) -> Cost:
         """Return what deciding images costs, from `count_spikes`."""

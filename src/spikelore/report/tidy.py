@@ -3,28 +3,31 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from spikelore.files import write_bytes_atomic
+
+if TYPE_CHECKING:  # slow to load, and a command's help needs no table
+    import pandas
 
 _OF_THE_RUN = ("experiment", "seed", "data")
 
 
-def tidy(results: Mapping[str, Any], **told: Any) -> pd.DataFrame:
+def tidy(results: Mapping[str, Any], **told: Any) -> "pandas.DataFrame":
     """Return the ``rows`` of ``results.json`` as a table.
 
     Args:
         results: of a run; what a row says itself, such as its seed, is not taken from the run.
         told: further columns, the first ones, such as the values of a grid.
     """
+    import pandas
+
     run = {name: results[name] for name in _OF_THE_RUN}
     run["data"] = ", ".join(run["data"])
-    return pd.DataFrame([{**told, **run, **row} for row in results["rows"]])
+    return pandas.DataFrame([{**told, **run, **row} for row in results["rows"]])
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pandas.DataFrame") -> None:
     """Write a table as Parquet.
 
     Raises:

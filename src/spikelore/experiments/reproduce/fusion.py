@@ -139,12 +139,20 @@ def check(config: FusionExperiment, data_dir: Path | None) -> None:
 
 # Learning -----------------------------------------------------------------------------------------------
 
+_ACTIVITY = "activity"
+
 
 class _Training:
-    """A training of network ``index``: each epoch is a line of metrics, and its end a checkpoint."""
+    """A training of network ``index``: each epoch is a line of metrics, and its end a checkpoint.
 
-    def __init__(self, training: Training, folder: RunFolder, name: str, index: int, images: int) -> None:
+    Of decisions, one more line tells how often each unit decides an image that the network has learned from.
+    """
+
+    def __init__(
+        self, training: Training, folder: RunFolder, name: str, index: int, images: int, learned: Examples | None
+    ) -> None:
         self.training, self.folder, self.name, self.index, self.images = training, folder, name, index, images
+        self.learned = learned
         self.state_dict, self.load_state_dict = training.state_dict, training.load_state_dict
 
     def steps(self) -> Iterator[tuple[str, int]]:
@@ -154,6 +162,12 @@ class _Training:
         title = self.name if self.name.startswith("layer") else f"{stem} {owner}"
         for metrics in training.steps():
             self.folder.append_metrics(stage=self.name, network=owner, epoch=training.epoch, **metrics)
+            if self.learned is not None and training.epoch == training.epochs:
+                network = training.finish()
+                winners = network.winners(self.learned.features)
+                wins = importance.activity(winners, len(network.unit_classes)).astype(int).tolist()
+                right = Outcome.of(np.where(winners < 0, -1, network.unit_classes[winners]), self.learned.labels).right
+                self.folder.append_metrics(stage=_ACTIVITY, network=owner, of=stem, right=right, wins=wins)
             yield f"{title}, epoch {training.epoch}", self.images
         training.finish().save(self.folder.checkpoint(f"{stem}_{owner}"))
         if self.name == "decision":
@@ -204,13 +218,18 @@ class _Learner:
             training = DecisionTraining(self.start, self._examples, epochs, reward, asked)
         else:
             training = consolidation(self._load(), self._examples, config.consolidation, config.seed)
-        return _Training(training, self.folder, name, index, size)
+        learned = None if name.startswith("layer") else self._examples
+        return _Training(training, self.folder, name, index, size, learned)
 
 
 def _learn(
-    config: FusionExperiment, part: str, index: int, start: FirstSpikeNetwork, data_dir: Path | None, out: Path
-) -> dict[str, Any]:
-    """Learn the features, or the decisions of network ``index``, in a part's folder."""
+    config: FusionExperiment, part: str, index: int, features: FirstSpikeNetwork | None,
+    first: NDArray[np.float32] | None, data_dir: Path | None, out: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """Learn the features, or, on ``features``, the decisions of network ``index``, in a part's folder.
+
+    Decisions begin with the weights ``first`` if they are given, else with random ones.
+    """
     epochs = {"decision": config.epochs_decision}
     if part == _FEATURES:
         epochs = {"layer 1": config.epochs_layer_1, "layer 2": config.epochs_layer_2}
@@ -219,6 +238,11 @@ def _learn(
 
     def made(folder: RunFolder) -> tuple[float, list[Callable[[], Stage]]]:
         images = [each.images for each in _load_all(config, data_dir)[0]]
+        classes = tuple(np.unique(images[index].train.labels).tolist())
+        start = FirstSpikeNetwork.create(config.network, classes, config.seed)
+        if features is not None:
+            weights = start.unit_weights if first is None else first
+            start = replace(features, unit_weights=weights, unit_classes=start.unit_classes)
         return _Learner(config, index, start, images, folder).plan(epochs)
 
     return parts.learn(config, out, {"part": part}, made)
@@ -237,7 +261,7 @@ def features(config: FusionExperiment, folder: RunFolder, data_dir: Path | None)
     """
     sources, further = _load_all(config, data_dir)
     told(note for each in _every(sources, further) for note in each.notes)
-    return parts.left(config, folder, _learn, {_FEATURES: (_FEATURES, 0, _fresh(config, sources[0]))}, data_dir)
+    return parts.left(config, folder, _learn, {_FEATURES: (_FEATURES, 0, None, None)}, data_dir)
 
 
 def first_decisions(config: FusionExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Cell]:
@@ -254,21 +278,12 @@ def _decisions(
     config: FusionExperiment, folder: RunFolder, data_dir: Path | None, wanted: Iterable[int]
 ) -> dict[str, Cell]:
     """Return what learns the decisions of those networks that have not: a's features, a new decision layer."""
-    learned = _network(parts.part(folder, _FEATURES), 0)
-    starts = {}
+    learned, starts = _network(parts.part(folder, _FEATURES), 0), {}
     for index in wanted:
-        fresh = _fresh(config, drawn(config.sources[index], config, data_dir))
-        weights = fresh.unit_weights
-        if index and config.later_start == "first":
-            weights = _network(parts.part(folder, letter(0)), 0).unit_weights
-        start = replace(learned, unit_weights=weights, unit_classes=fresh.unit_classes)
-        starts[letter(index)] = letter(index), index, start
+        follows = index and config.later_start == "first"
+        first = _network(parts.part(folder, letter(0)), 0).unit_weights if follows else None
+        starts[letter(index)] = letter(index), index, learned, first
     return parts.left(config, folder, _learn, starts, data_dir)
-
-
-def _fresh(config: FusionExperiment, source: Drawn) -> FirstSpikeNetwork:
-    classes = tuple(np.unique(source.images.train.labels).tolist())
-    return FirstSpikeNetwork.create(config.network, classes, config.seed)
 
 
 def _network(path: Path, index: int) -> FirstSpikeNetwork:
@@ -322,16 +337,15 @@ class _Networks:
         return _network(self.folder.path, 0)
 
     @cached_property
-    def sets(self) -> list[dict[str, Examples]]:
-        """The training and the test images of each source."""
-        return [
-            {name: Examples.of(self.first, getattr(each, name)) for name in ("train", "test")} for each in self.images
-        ]
+    def tests(self) -> list[tuple[Examples, SpikeCounts]]:
+        """The test images of each source, and their spikes in one network."""
+        seen = [(self.first.observed(each.test.images), each.test.labels) for each in self.images]
+        return [(Examples(features, labels), counts) for (features, counts), labels in seen]
 
-    @cached_property
-    def counts(self) -> list[SpikeCounts]:
-        """The spikes of each source's test images in one network."""
-        return [self.first.count_spikes(each.test.images) for each in self.images]
+    def activity(self, stem: str) -> list[dict[str, Any]]:
+        """How the networks of all sources decide what they have learned from."""
+        lines = [line for line in self.folder.metrics() if line["stage"] == _ACTIVITY and line["of"] == stem]
+        return sorted(lines, key=lambda line: line["network"])
 
 
 class Scored:
@@ -373,25 +387,34 @@ class _Bench:
         self.tests = tests
         self.config = networks.config
         self.size = self.config.size or len(self.networks[0].unit_weights)
-        self.counts = networks.counts
-        self.trained_on = [Scored(each["train"]) for each in networks.sets]
-        self.active = [
-            importance.activity(train.winners(network), len(network.unit_classes))
-            for network, train in zip(self.networks, self.trained_on, strict=True)
-        ]
+        self.counts = [counts for _, counts in networks.tests]
+        self.learned = networks.activity(stem)
+        self.joined: dict[tuple[str, int], FirstSpikeNetwork] = {}
+
+    @cached_property
+    def importances(self) -> dict[str, list[NDArray[np.float64]]]:
+        """Of each network's units: by their activity, and all that weights tell."""
+        active = [np.array(line["wins"], np.float64) for line in self.learned]
+        weights = [network.unit_weights for network in self.networks]
+        return {"activity": active, **{name: [*map(of, weights)] for name, of in importance.FROM_WEIGHTS.items()}}
 
     def network(self, how: str, score: str, size: int = 0) -> FirstSpikeNetwork:
         """Return one of the networks, all together (``bagging``), or these fused by an importance."""
         if how in self.singles:
             return self.singles[how]
+        key = how, size or self.size
+        if key not in self.joined:
+            self.joined[key] = self._join(*key)
+        return fusion.scaled(self.joined[key], score)
+
+    def _join(self, how: str, size: int) -> FirstSpikeNetwork:
         if how == "bagging":
-            return fusion.bagging(self.networks, score=score)
+            return fusion.bagging(self.networks)
         if how == "assignment":
-            return fusion.fuse_by_assignment(*self.networks, score=score)
+            return fusion.fuse_by_assignment(*self.networks)
         if how == "merge":
-            return fusion.merge(self.networks, size=size or self.size, score=score)
-        importances = self.active if how == "activity" else how
-        return fusion.fuse(self.networks, importances=importances, size=size or self.size, score=score)
+            return fusion.merge(self.networks, size=size)
+        return fusion.fuse(self.networks, importances=self.importances[how], size=size)
 
     def row(self, preset: str, how: str, score: str, size: int = 0) -> dict[str, Any]:
         """Measure one network: a row of ``results.json``."""
@@ -426,7 +449,7 @@ def _measure(networks: _Networks) -> dict[str, Any]:
     Networks as trained have raw scores as published; every other score is there to compare.
     """
     folder, best = networks.folder, "best" in networks.config.presets
-    tests = [Scored(each["test"]) for each in networks.sets]
+    tests = [Scored(examples) for examples, _ in networks.tests]
     bench = _Bench(networks, "network", tests)
     same_classes = len(tests) == 2 and len({each.classes for each in bench.networks}) == 1
     selections = _SELECTIONS if same_classes else _SELECTIONS[:-1]
@@ -463,7 +486,7 @@ def _learn_further(networks: _Networks, further: Drawn | None) -> dict[str, Any]
     fused = FirstSpikeNetwork.load(folder.checkpoint("fused"))
     budgets = fusion.equal_budgets(networks.all("templates"), len(fused.unit_weights))
     train, test = (Examples.of(fused, images) for images in (further.images.train, further.images.test))
-    tests = {letter(index): each["test"] for index, each in enumerate(networks.sets)} | {"further": test}
+    tests = {letter(index): examples for index, (examples, _) in enumerate(networks.tests)} | {"further": test}
     rows = []
     for share in (None, *config.protected):
         network = fused
@@ -491,7 +514,7 @@ def _how_learned(networks: _Networks, bench: _Bench) -> list[dict[str, Any]]:
             {
                 "network": letter(index),
                 "best_epoch": best["epoch"],
-                "train": bench.trained_on[index].outcome(network).right,
+                "train": bench.learned[index]["right"],
                 "validation": best["validation"],
                 "test": outcome.right,
                 "silent": outcome.silent,
@@ -510,7 +533,7 @@ def _arrays(bench: _Bench, fused: FirstSpikeNetwork) -> dict[str, NDArray]:
         name, labels = letter(index), test.examples.labels
         arrays[f"activity/{name}"] = importance.activity(test.winners(network), len(network.unit_classes))
         for score in ("full sum", "top fraction", "spread"):
-            arrays[f"{score.replace(' ', '_')}/{name}"] = importance.FROM_WEIGHTS[score](network.unit_weights)
+            arrays[f"{score.replace(' ', '_')}/{name}"] = bench.importances[score][index]
         arrays[f"unit_weights/{name}"] = network.unit_weights
         arrays[f"unit_classes/{name}"] = network.unit_classes
         for who, each in ((title, network), ("fused", fused)):

@@ -1,7 +1,8 @@
 """The data of first-spike networks: a dataset or some of its classes, as many images of each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,12 +68,16 @@ class Drawn:
     Attributes:
         images: drawn.
         facts: its entry in ``images_per_class`` of the results.
-        notes: what to know before a network learns it.
     """
 
     images: Splits
     facts: dict[str, Any]
-    notes: list[str]
+    _look: Callable[[], list[str]]
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What to know before a network learns it."""
+        return self._look()
 
 
 def drawn(source: Source, config: Sizes, data_dir: Path | None) -> Drawn:
@@ -102,19 +107,23 @@ def drawn(source: Source, config: Sizes, data_dir: Path | None) -> Drawn:
                 f"{source.data} ({part}): {len(blank)} blank image(s), the first with label "
                 f"{images.labels[blank[0]]}; an image without a lit pixel makes no spike, so remove it"
             )
-    notes = [*findings(dataset), *of_first_spikes(source.data, parts.train, config.network.coding)]
+    fewer = []
     if train < config.train_per_class:
-        notes.append(
+        fewer.append(
             f"{name}: class {smallest} has {available} training images, so its network trains on {train} of each class "
             f"(train_per_class is {config.train_per_class}), beside {held_out} for validation"
         )
     if test < config.test_per_class:
-        notes.append(
+        fewer.append(
             f"{name}: class {smallest_test} has {available_test} test images, so {test} of each class are tested "
             f"(test_per_class is {config.test_per_class})"
         )
     facts = {"data": name, "train": train, "validation": held_out, "test": test, **named(dataset)}
-    return Drawn(parts, facts, notes)
+
+    def look() -> list[str]:
+        return [*findings(dataset), *of_first_spikes(source.data, parts.train, config.network.coding), *fewer]
+
+    return Drawn(parts, facts, look)
 
 
 def _smallest(images: LabelledImages, classes: Sequence[int]) -> tuple[int, int]:

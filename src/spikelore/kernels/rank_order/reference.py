@@ -1,11 +1,12 @@
 """Rank-order coding as its definition."""
 
 import numpy as np
-from scipy.ndimage import correlate, uniform_filter
 
 
 def intensities(images, kernels, threshold, normalization_radius):
     """See `spikelore.kernels.rank_order.intensities`."""
+    from scipy.ndimage import correlate, uniform_filter  # slow to load, and the fast kernel needs none
+
     out = np.zeros((len(images), len(kernels), *images.shape[1:]), np.float32)
     for n, image in enumerate(images.astype(np.float64)):
         for c, kernel in enumerate(kernels.astype(np.float64)):
