@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from spikelore.continual.methods.around import Protection as Protection
     from spikelore.continual.methods.around import Pruning as Pruning
     from spikelore.continual.methods.around import WeightDecay as WeightDecay
+    from spikelore.continual.methods.local_ways import FrozenWeights as FrozenWeights
+    from spikelore.continual.methods.local_ways import LangevinBounds as LangevinBounds
+    from spikelore.continual.methods.local_ways import PseudoRehearsal as PseudoRehearsal
+    from spikelore.continual.methods.local_ways import RateNoise as RateNoise
     from spikelore.continual.run import Callback as Callback
     from spikelore.continual.run import ContinualRun as ContinualRun
     from spikelore.continual.run import Result as Result
@@ -68,6 +72,7 @@ _WHERE = {
     "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay Joint LatentReplay "
     "LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay StreamingDiscriminant",
     "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
+    "continual.methods.local_ways": "FrozenWeights LangevinBounds PseudoRehearsal RateNoise",
     "continual.run": "Callback ContinualRun Result StoppedError run table",
     "data.streams": "Stream Task split_stream",
     "errors": "InputError SpikeloreError",

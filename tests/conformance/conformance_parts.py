@@ -123,6 +123,10 @@ def methods(memory: sl.Memory, **steps: int) -> dict[str, sl.Method]:
         "fusion, merge": sl.Fusion(base=naive),
         "bagging": sl.Fusion(base=naive, selection="bagging"),
         "fusion, then replay": sl.FusionThenReplay(base=naive, memory=memory),
+        "rate noise": sl.RateNoise(base=naive),
+        "frozen weights": sl.FrozenWeights(base=naive),
+        "langevin bounds": sl.LangevinBounds(base=naive, images=40, records=10),
+        "pseudo-rehearsal": sl.PseudoRehearsal(base=naive, images=60),
         "every second": SkipsEverySecond(**steps),
     }
 

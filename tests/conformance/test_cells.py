@@ -82,7 +82,13 @@ def kept(learner) -> tuple[int, int]:
         if folder in ("memory", "store", "batches", "sample") and what in ("rows", "extras", "labels"):
             size += array.size if what == "labels" else array.nbytes
             images += array.size if what == "labels" and folder != "sample" else 0
-        elif folder in ("fisher", "anchor", "old", "statistics") or name == "units/weights":
+        elif name in ("way/images", "way/labels"):
+            size += array.size if what == "labels" else array.nbytes
+        elif (
+            name in ("way/lower", "way/upper", "way/frozen")
+            or folder in ("fisher", "anchor", "old", "statistics")
+            or name == "units/weights"
+        ):
             size += array.nbytes
     return images, size
 

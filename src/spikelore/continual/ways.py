@@ -298,7 +298,7 @@ class FrozenLarge(Way):
     def bounds(self, network: FirstSpikeNetwork, quantiles: StreamingQuantiles | None) -> Bounds:
         """Return bounds whose frozen weights have none but their own value."""
         weights, decision = network.unit_weights, network.config.decision
-        largest = np.argsort(-weights, axis=None, kind="stable")[: round(self.share * weights.size)]
+        largest = largest_share(weights, self.share)
         lower, upper = np.full_like(weights, decision.lower), np.full_like(weights, decision.upper)
         for bound in (lower, upper):
             bound.flat[largest] = weights.flat[largest]
@@ -431,6 +431,11 @@ class ProtectedTemplates(Way):
         """Return the stored images again and again, a quarter as many as all were."""
         stored = self.images_stored(known)
         return stored.take(np.resize(np.arange(len(stored)), len(known) // 4 if len(stored) else 0))
+
+
+def largest_share(weights: NDArray[np.floating], share: float) -> NDArray[np.int64]:
+    """Return where the largest of weights are in their flattened array, a ``share`` of all; of equal ones the first."""
+    return np.argsort(-weights, axis=None, kind="stable")[: round(share * weights.size)]
 
 
 def joined(parts: Sequence[LabelledImages]) -> LabelledImages:

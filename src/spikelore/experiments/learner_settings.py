@@ -59,7 +59,8 @@ class LearnerSettings:
         replay_learning_rate: of the published replay's second Adam.
         grow_heads: a new head for each task, in training only the task's own (published, class-incremental).
         around: a method that works around this one: online decay, weight decay, decay once, pruning, protected units,
-            fusion, or fusion, then replay; or one of one's own as ``method``. None if empty.
+            fusion, or fusion, then replay; a local way: rate noise, frozen weights, langevin bounds, or
+            pseudo-rehearsal; or one of one's own as ``method``. None if empty.
         around_options: its own settings, such as ``{tau_prune_images: 200}``; see `spikelore.continual.methods.around`.
     """
 
@@ -151,11 +152,13 @@ class LearnerSettings:
             _refuse_unused("around_options", self.around_options, {}, "no method around another")
             return base
         from spikelore.continual.methods.around import AROUND
+        from spikelore.continual.methods.local_ways import LOCAL_WAYS
 
-        kind = AROUND.get(self.around)
+        known = AROUND | LOCAL_WAYS
+        kind = known.get(self.around)
         if kind is None and ":" not in self.around:
             raise InputError(
-                f"learner.around is {self.around!r}, expected one of {'; '.join(AROUND)}, or one of your own as "
+                f"learner.around is {self.around!r}, expected one of {'; '.join(known)}, or one of your own as "
                 "FILE.py:CLASS; choose one"
             )
         kind = kind or own_class("learner.around", self.around, "a method that works around another", _is_method)
