@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from spikelore.continual.methods import PublishedReplay as PublishedReplay
     from spikelore.continual.methods import Replay as Replay
     from spikelore.continual.methods import StreamingDiscriminant as StreamingDiscriminant
+    from spikelore.continual.methods import SynapticIntelligence as SynapticIntelligence
     from spikelore.continual.methods.around import DecayOnce as DecayOnce
     from spikelore.continual.methods.around import Fusion as Fusion
     from spikelore.continual.methods.around import FusionThenReplay as FusionThenReplay
@@ -66,7 +67,8 @@ if TYPE_CHECKING:
 _WHERE = {
     "continual.method": "Method why_not",
     "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay Joint LatentReplay "
-    "LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay StreamingDiscriminant",
+    "LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay StreamingDiscriminant "
+    "SynapticIntelligence",
     "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
     "continual.run": "Callback ContinualRun Result StoppedError run table",
     "data.streams": "Stream Task split_stream",

@@ -240,11 +240,11 @@ def test_ewc_holds_weights_that_mattered_and_its_penalty_is_the_formula():
     plain = torch.nn.functional.cross_entropy(learner.logits(learner.to_input(images)), columns)
     assert learner.loss(images, labels, columns, 1).item() == pytest.approx(plain.item())
     name, parameter = next(iter(learner.module.named_parameters()))
-    assert learner.fisher[name].max() > 0
+    assert learner.importance[name].max() > 0
     with torch.no_grad():
         parameter += 0.01
     plain = torch.nn.functional.cross_entropy(learner.logits(learner.to_input(images)), columns)
-    expected = plain.item() + 3.0 / 2 * float(learner.fisher[name].sum()) * 0.01**2
+    expected = plain.item() + 3.0 / 2 * float(learner.importance[name].sum()) * 0.01**2
     assert learner.loss(images, labels, columns, 1).item() == pytest.approx(expected, rel=1e-4)
 
 

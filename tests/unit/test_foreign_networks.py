@@ -713,7 +713,7 @@ def test_the_fisher_pass_leaves_statistics_and_modes_alone():
     learner.end_task(0)
     assert same(tensors(network.norm), before)
     assert all(modes(network))
-    assert max(float(fisher.max()) for fisher in learner.fisher.values()) > 0
+    assert max(float(fisher.max()) for fisher in learner.importance.values()) > 0
 
 
 def test_learning_moves_statistics_once_a_step_and_nothing_else_does():
@@ -882,14 +882,14 @@ def test_a_fisher_pass_that_fails_adds_nothing():
     teach(learner, 0)
     learner.begin_task(1, TASKS[1])
     learner.learn(*batch_of(1, 0), 1)
-    before = {name: each.clone() for name, each in learner.fisher.items()}
+    before = {name: each.clone() for name, each in learner.importance.items()}
     Fragile.left = 2
     with pytest.raises(SpikeloreError, match=r"failed on inputs .*ValueError: enough"):
         learner.end_task(1)
-    assert same(learner.fisher, before)
+    assert same(learner.importance, before)
     Fragile.left = 1000
     learner.end_task(1)
-    assert not same(learner.fisher, before)
+    assert not same(learner.importance, before)
 
 
 def test_a_convolution_without_a_channel_is_told_how_to_get_one():

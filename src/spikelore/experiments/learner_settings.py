@@ -26,7 +26,7 @@ class LearnerSettings:
     """How a network learns from a stream. What the method does not use keeps its default.
 
     Attributes:
-        method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf,
+        method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf, si,
             nearest prototype or slda; or one of one's own, as ``path/to/file.py:Class`` or ``module:Class``.
         options: settings that a method of one's own has beside those here.
         epochs: passes over each task; 1 in a task-free stream.
@@ -47,10 +47,12 @@ class LearnerSettings:
         rehearsal_steps: steps on the memory alone, for each class seen, that a copy of the network takes before it is
             asked; GDumb's only learning, from fresh weights.
         rehearsal_learning_rate: of those steps, falling to 0 along a cosine.
-        strength: weight of the term that protects old knowledge: EWC's lambda, LwF's, DER's alpha.
+        strength: weight of the term that protects old knowledge: EWC's lambda, LwF's, SI's, DER's alpha.
         replay_strength: weight of the replayed images' cross entropy: DER++'s beta.
         fisher_images: images that estimate EWC's Fisher information after each task.
         temperature: of LwF's softened outputs.
+        damping: xi of SI.
+        consolidate_after: images after which SI takes importance and anchor anew; 0 for after each task.
         freeze_after: images after which latent replay freezes the layers below ``network.split``; nearest prototype and
             slda the whole network, of which they then add up the spikes of that layer.
         shrinkage: of slda's covariance.
@@ -81,6 +83,8 @@ class LearnerSettings:
     replay_strength: float = 1.0
     fisher_images: int = 500
     temperature: float = 2.0
+    damping: float = 0.1
+    consolidate_after: int = 0
     freeze_after: int = 5000
     shrinkage: float = 0.01
     faults: tuple[Fault, ...] = ()

@@ -327,6 +327,15 @@ class LayeredModule(Protocol):
 
 
 @runtime_checkable
+class TracedModule(Protocol):
+    """A `SpikingModule` that says what enters its layers, since it does not call them: what orthogonal steps need."""
+
+    def layer_inputs(self, images: "torch.Tensor") -> "Mapping[str, torch.Tensor]":
+        """Return what enters each linear layer, (...,D), and convolution, (...,C,H,W), by its name as a submodule."""
+        ...
+
+
+@runtime_checkable
 class PotentialModule(LayeredModule, Protocol):
     """A `LayeredModule` that also gives its output neurons' potentials: what the readout ``drive`` needs."""
 

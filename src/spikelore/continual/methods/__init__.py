@@ -21,6 +21,7 @@ from spikelore.continual.methods.settings import (
     PublishedReplay,
     Replay,
     StreamingDiscriminant,
+    SynapticIntelligence,
 )
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "PublishedReplay",
     "Replay",
     "StreamingDiscriminant",
+    "SynapticIntelligence",
 ]

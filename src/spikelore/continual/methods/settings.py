@@ -26,8 +26,9 @@ _PARTS = ("features", "head")
 _LARGEST = 1e30
 _LEAST = {
     "replay_batch": 1, "fisher_images": 1, "freeze_after": 0, "rehearsal_steps": 0, "stored_batches": 0,
+    "consolidate_after": 0,
 }  # fmt: skip
-_POSITIVE = ("rehearsal_learning_rate", "replay_learning_rate", "temperature")
+_POSITIVE = ("rehearsal_learning_rate", "replay_learning_rate", "temperature", "damping")
 _NOT_NEGATIVE = ("strength", "replay_strength")
 
 Fault = Literal[
@@ -38,6 +39,11 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 """Faults of the published code that are the learner's; see `spikelore.continual.methods.published`."""
 
 LossOver = Literal["all", "seen", "batch"]
+"""Outputs that a cross entropy is over: all; of the classes seen so far; of those among the new images.
+
+``seen`` does not push down the outputs of classes to come, ``batch`` those of earlier ones either (for replayed
+images it is as ``seen``): ER-ACE, Caccia et al. 2022 (arXiv 2104.05025).
+"""
 
 
 def _no_layer_to_cut(method: str, network: Any) -> str | None:
@@ -341,6 +347,35 @@ class LearningWithoutForgetting(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SynapticIntelligence(_Checked):
+    """SI: weights that brought the loss down on their way are held near their values.
+
+    Attributes:
+        strength: weight of the penalty.
+        damping: xi, how far a weight must have moved at least, squared, to count in full.
+        consolidate_after: images after which importance and anchor are taken anew; 0 for after each task, of which a
+            task-free stream does not tell.
+        loss_over: outputs that the cross entropy is over; see `LossOver`.
+
+    Source: Zenke, Poole & Ganguli 2017 (arXiv 1703.04200); see `spikelore.continual.methods.synaptic`.
+    """
+
+    name: ClassVar[str] = "si"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    learner: ClassVar[Any] = f"{_HERE}.synaptic:SynapticIntelligenceLearner"
+
+    strength: float = 1.0
+    damping: float = 0.1
+    consolidate_after: int = 0
+    loss_over: LossOver = "all"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "boundaries", not self.consolidate_after)
+        object.__setattr__(self, "listens", not self.consolidate_after)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NearestPrototype(_Checked):
     """Nothing is stored but sums: the mean spikes of each class decide, of layers that have stopped learning.
 
@@ -462,7 +497,7 @@ METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
         Naive, Joint, Replay, PublishedReplay, GDumb, DarkReplay, LatentReplay, ElasticWeightConsolidation,
-        LearningWithoutForgetting, NearestPrototype, StreamingDiscriminant,
+        LearningWithoutForgetting, SynapticIntelligence, NearestPrototype, StreamingDiscriminant,
     )
 }  # fmt: skip
 """The methods that configurations know, by the name that tables have for them."""
