@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spikelore.continual.methods import ElasticWeightConsolidation as ElasticWeightConsolidation
     from spikelore.continual.methods import GDumb as GDumb
     from spikelore.continual.methods import GradientReplay as GradientReplay
+    from spikelore.continual.methods import HebbianProjection as HebbianProjection
     from spikelore.continual.methods import Joint as Joint
     from spikelore.continual.methods import LatentReplay as LatentReplay
     from spikelore.continual.methods import LearningWithoutForgetting as LearningWithoutForgetting
@@ -66,8 +67,8 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "continual.method": "Method why_not",
-    "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay Joint LatentReplay "
-    "LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay StreamingDiscriminant "
+    "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay HebbianProjection "
+    "Joint LatentReplay LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay StreamingDiscriminant "
     "SynapticIntelligence",
     "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
     "continual.run": "Callback ContinualRun Result StoppedError run table",

@@ -27,7 +27,7 @@ class LearnerSettings:
 
     Attributes:
         method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf, si,
-            nearest prototype or slda; or one of one's own, as ``path/to/file.py:Class`` or ``module:Class``.
+            hlop, nearest prototype or slda; or one of one's own, as ``path/to/file.py:Class`` or ``module:Class``.
         options: settings that a method of one's own has beside those here.
         epochs: passes over each task; 1 in a task-free stream.
         batch: new images a step.
@@ -53,6 +53,8 @@ class LearnerSettings:
         temperature: of LwF's softened outputs.
         damping: xi of SI.
         consolidate_after: images after which SI takes importance and anchor anew; 0 for after each task.
+        subspace_share: neurons that HLOP learns a task's inputs of a layer with, as a share of what is free.
+        hebbian_rate: by which they learn.
         freeze_after: images after which latent replay freezes the layers below ``network.split``; nearest prototype and
             slda the whole network, of which they then add up the spikes of that layer.
         shrinkage: of slda's covariance.
@@ -85,6 +87,8 @@ class LearnerSettings:
     temperature: float = 2.0
     damping: float = 0.1
     consolidate_after: int = 0
+    subspace_share: float = 0.1
+    hebbian_rate: float = 1.0
     freeze_after: int = 5000
     shrinkage: float = 0.01
     faults: tuple[Fault, ...] = ()

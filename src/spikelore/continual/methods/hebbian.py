@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from spikelore.continual.methods.gradient import GradientLearner, array_of
+from spikelore.continual.methods.gradient import GradientLearner, array_of, tensors_under
 from spikelore.errors import InputError
 from spikelore.networks.presynaptic import Weighted, presynaptic, weighted_layers
 from spikelore.randomness import torch_generator
@@ -43,15 +43,18 @@ def learn_(rows: torch.Tensor, inputs: torch.Tensor, subspace: torch.Tensor, rat
 
     Source: Oja 1989 (doi 10.1142/S0129065789000475), as Xiao et al. 2024 use it; see `HebbianProjectionLearner`.
     """
-    left = without(inputs, subspace)
-    energy = float(left.square().sum())
-    if energy <= _NOTHING * float(inputs.square().sum()):
+    if len(inputs) > inputs.shape[1]:  # fewer sums by way of all products
+        products = without(without(inputs.T @ inputs, subspace).T, subspace)
+        energy, whole = float(products.trace()), float(inputs.square().sum())
+    else:
+        products = None
+        left = without(inputs, subspace)
+        energy, whole = float(left.square().sum()), float(inputs.square().sum())
+    if energy <= _NOTHING * whole:
         return
-    if len(left) > left.shape[1]:
-        left = torch.linalg.qr(left, mode="r").R  # has the same products
     for _ in range(_ROUNDS):
-        out = left @ rows.T
-        rows += rate / energy * out.T @ (left - out @ rows)
+        ours = rows @ products if products is not None else (left @ rows.T).T @ left
+        rows += rate / energy * (ours - ours @ rows.T @ rows)
 
 
 class HebbianProjectionLearner(GradientLearner):
@@ -126,27 +129,43 @@ class HebbianProjectionLearner(GradientLearner):
             learn_(self.fresh[name], inputs, known, self.method.hebbian_rate)
         return value
 
-    @torch.no_grad()
     def move(self, loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
         """Take the optimiser's step without its part in what is known."""
-        if not self.known:
-            with torch.enable_grad():
-                return super().move(loss, optimiser)
-        before = {name: each.detach().clone() for name, each in self.module.named_parameters()}
-        with torch.enable_grad():
-            value = super().move(loss, optimiser)
-        after = dict(self.module.named_parameters())
-        for name in self.layers():
-            weight, bias = f"{name}.weight", f"{name}.bias"
-            both = [one for one in (weight, bias) if one in after]
-            if name in self.known:
-                step = torch.cat([(after[one] - before[one]).flatten(1) if one == weight else (after[one] - before[one])[:, None] for one in both], 1)
-                step = without(step.float(), self.known[name])
-                after[weight].copy_(before[weight] + step[:, : before[weight][0].numel()].view_as(before[weight]))
-                if bias in after:
-                    after[bias].copy_(before[bias] + step[:, -1])
-            for one in both:
-                del before[one]
-        for name, value_before in before.items():
-            after[name].copy_(value_before)
+        before = {each: each.detach().clone() for each in self.module.parameters()}
+        value = super().move(loss, optimiser)
+        if self.known:
+            self._project(before)
         return value
+
+    @torch.no_grad()
+    def _project(self, before: dict[torch.nn.Parameter, torch.Tensor]) -> None:
+        held = dict(before)
+        for name, layer in self.layers().items():
+            parts = [each for each in (layer.weight, layer.bias) if held.pop(each, None) is not None]
+            if name not in self.known or not parts:
+                continue
+            steps = [(each - before[each]).reshape(len(each), -1) for each in parts]
+            step = without(torch.cat(steps, 1), self.known[name])
+            for each, moved in zip(parts, step.split([one.shape[1] for one in steps], 1), strict=True):
+                each.copy_(before[each] + moved.reshape(each.shape))
+        for each, weights in held.items():
+            each.copy_(weights)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the task beside the rest."""
+        return {**super().facts(), "current": self.current}
+
+    def load_facts(self, facts: Any) -> None:
+        """Take over what `facts` returned."""
+        super().load_facts(facts)
+        self.current = facts["current"]
+
+    def kept_arrays(self) -> dict[str, NDArray]:
+        """Return the subspaces."""
+        both = (("subspace", self.known), ("fresh", self.fresh))
+        return {f"{title}/{name}": array_of(rows) for title, found in both for name, rows in found.items()}
+
+    def take_over(self, arrays: Any, facts: Any) -> None:
+        """Take over these beside the rest."""
+        super().take_over(arrays, facts)
+        self.known, self.fresh = tensors_under("subspace", arrays), tensors_under("fresh", arrays)

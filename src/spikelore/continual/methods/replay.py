@@ -17,6 +17,7 @@ from spikelore.networks.readout import check_images
 from spikelore.randomness import generator, torch_generator
 from spikelore.shapes import Images, Labels
 
+
 class MemoryLearner(GradientLearner):
     """A learner that keeps examples of the stream; see `spikelore.continual.methods.settings.KeepsExamples`.
 

@@ -376,6 +376,34 @@ class SynapticIntelligence(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HebbianProjection(_Checked):
+    """HLOP: steps are orthogonal to what entered each layer in earlier tasks, which Hebbian neurons learn.
+
+    Attributes:
+        subspace_share: neurons that learn a task's inputs of a layer, as a share of the dimensions still free.
+        hebbian_rate: by which they learn, at most 1.
+        loss_over: outputs that the cross entropy is over; see `LossOver`.
+
+    Source: Xiao et al. 2024 (arXiv 2402.11984); see `spikelore.continual.methods.hebbian`.
+    """
+
+    name: ClassVar[str] = "hlop"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    boundaries: ClassVar[bool] = True
+    learner: ClassVar[Any] = f"{_HERE}.hebbian:HebbianProjectionLearner"
+
+    subspace_share: float = 0.1
+    hebbian_rate: float = 1.0
+    loss_over: LossOver = "all"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("subspace_share", "hebbian_rate"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name)}, expected above 0 and at most 1; choose another")
+
+
+@dataclass(frozen=True, kw_only=True)
 class NearestPrototype(_Checked):
     """Nothing is stored but sums: the mean spikes of each class decide, of layers that have stopped learning.
 
@@ -497,7 +525,7 @@ METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
         Naive, Joint, Replay, PublishedReplay, GDumb, DarkReplay, LatentReplay, ElasticWeightConsolidation,
-        LearningWithoutForgetting, SynapticIntelligence, NearestPrototype, StreamingDiscriminant,
+        LearningWithoutForgetting, SynapticIntelligence, HebbianProjection, NearestPrototype, StreamingDiscriminant,
     )
 }  # fmt: skip
 """The methods that configurations know, by the name that tables have for them."""
