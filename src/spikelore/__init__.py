@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from spikelore.continual.methods import NearestPrototype as NearestPrototype
     from spikelore.continual.methods import PublishedReplay as PublishedReplay
     from spikelore.continual.methods import Replay as Replay
+    from spikelore.continual.methods import SleepReplay as SleepReplay
     from spikelore.continual.methods import StreamingDiscriminant as StreamingDiscriminant
     from spikelore.continual.methods import SynapticIntelligence as SynapticIntelligence
     from spikelore.continual.methods.around import DecayOnce as DecayOnce
@@ -68,8 +69,8 @@ if TYPE_CHECKING:
 _WHERE = {
     "continual.method": "Method why_not",
     "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay HebbianProjection "
-    "Joint LatentReplay LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay StreamingDiscriminant "
-    "SynapticIntelligence",
+    "Joint LatentReplay LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay SleepReplay "
+    "StreamingDiscriminant SynapticIntelligence",
     "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
     "continual.run": "Callback ContinualRun Result StoppedError run table",
     "data.streams": "Stream Task split_stream",

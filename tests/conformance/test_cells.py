@@ -27,7 +27,7 @@ STORING = (
 )
 """Methods that store something of it, or see all at once."""
 
-RUNNING = 73
+RUNNING = 78
 """Cells that run; with a network or method more, this number is another."""
 
 OTHERS = {
@@ -82,7 +82,10 @@ def kept(learner) -> tuple[int, int]:
         if folder in ("memory", "store", "batches", "sample") and what in ("rows", "extras", "labels"):
             size += array.size if what == "labels" else array.nbytes
             images += array.size if what == "labels" and folder != "sample" else 0
-        elif folder in ("fisher", "anchor", "old", "statistics") or name == "units/weights":
+        elif (
+            folder in ("fisher", "importance", "anchor", "path", "old", "statistics", "subspace", "seen")
+            or name == "units/weights"
+        ):
             size += array.nbytes
     return images, size
 

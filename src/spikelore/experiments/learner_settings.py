@@ -27,7 +27,8 @@ class LearnerSettings:
 
     Attributes:
         method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf, si,
-            hlop, nearest prototype or slda; or one of one's own, as ``path/to/file.py:Class`` or ``module:Class``.
+            hlop, sleep, nearest prototype or slda; or one of one's own, as ``path/to/file.py:Class`` or
+            ``module:Class``.
         options: settings that a method of one's own has beside those here.
         epochs: passes over each task; 1 in a task-free stream.
         batch: new images a step.
@@ -55,6 +56,11 @@ class LearnerSettings:
         consolidate_after: images after which SI takes importance and anchor anew; 0 for after each task.
         subspace_share: neurons that HLOP learns a task's inputs of a layer with, as a share of what is free.
         hebbian_rate: by which they learn.
+        sleep_images: images of noise after each task, of sleep.
+        patch: side of their window, pixels.
+        gain: factor of the currents in sleep.
+        potentiation: step of a synapse whose input spiked when its neuron did, in sleep.
+        depression: step of one whose input did not.
         freeze_after: images after which latent replay freezes the layers below ``network.split``; nearest prototype and
             slda the whole network, of which they then add up the spikes of that layer.
         shrinkage: of slda's covariance.
@@ -89,6 +95,11 @@ class LearnerSettings:
     consolidate_after: int = 0
     subspace_share: float = 0.1
     hebbian_rate: float = 1.0
+    sleep_images: int = 300
+    patch: int = 10
+    gain: float = 1.5
+    potentiation: float = 0.0001
+    depression: float = 0.0003
     freeze_after: int = 5000
     shrinkage: float = 0.01
     faults: tuple[Fault, ...] = ()

@@ -8,6 +8,7 @@ Every network answers `Network`. What a method needs beyond that is a *capabilit
 `Rehearsal`                  a way of its own to learn from what it has learned before
 `Units`                      output units, each with a class and its incoming weights
 `Synapses`                   each layer's weights, with the last presynaptic spike of each synapse and a clock
+`DenseLayers`                fully connected layers of spiking neurons, which noise can drive
 ============================ ======================================================================================
 
 A network of one's own needs to inherit from nothing: what it has, it can. One that inherits from `Network` is given
@@ -293,6 +294,19 @@ class Synapses(Protocol):
 
     def use_(self, inputs: Images) -> None:
         """Let the clocks run on by inputs that were just learned; does nothing where learning itself moves them."""
+        ...
+
+
+@runtime_checkable
+class DenseLayers(Protocol):
+    """A network of gradients whose last layers are fully connected spiking neurons; its ``config`` says which."""
+
+    def dense_layers(self) -> "list[list[torch.nn.Linear]]":
+        """Return these layers, from input to output, each as its parts, whose neurons stand one after the other."""
+        ...
+
+    def dense_inputs(self, spikes: "torch.Tensor") -> "torch.Tensor":
+        """Return what enters the first of them, (T,B,D), where (T,B,C,H,W) spikes enter the network."""
         ...
 
 

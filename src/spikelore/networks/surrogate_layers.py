@@ -336,6 +336,14 @@ class SurrogateLayers(nn.Module):
         found |= {f"hidden.{n}": each for n, each in enumerate(dense[:-1])}
         return found | {f"heads.{n}": dense[-1] for n in range(len(self.heads))}
 
+    def dense_layers(self) -> list[list[nn.Linear]]:
+        """Return the fully connected layers, from input to output, each as its parts: the last is of all heads."""
+        return [*([layer] for layer in linear_layers(self.hidden)), linear_layers(self.heads)]
+
+    def dense_inputs(self, spikes: torch.Tensor) -> torch.Tensor:
+        """Return what enters the first fully connected layer, (T,B,D), where (T,B,C,H,W) spikes enter the network."""
+        return next(each for name, each in self._layer_inputs(spikes).items() if not name.startswith("convolutions"))
+
 
 def linear_layers(layers: nn.ModuleList) -> list[nn.Linear]:
     """Return layers as what they are."""

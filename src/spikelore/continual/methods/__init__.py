@@ -21,6 +21,7 @@ from spikelore.continual.methods.settings import (
     NearestPrototype,
     PublishedReplay,
     Replay,
+    SleepReplay,
     StreamingDiscriminant,
     SynapticIntelligence,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "NearestPrototype",
     "PublishedReplay",
     "Replay",
+    "SleepReplay",
     "StreamingDiscriminant",
     "SynapticIntelligence",
 ]

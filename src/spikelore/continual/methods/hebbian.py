@@ -43,17 +43,15 @@ def learn_(rows: torch.Tensor, inputs: torch.Tensor, subspace: torch.Tensor, rat
 
     Source: Oja 1989 (doi 10.1142/S0129065789000475), as Xiao et al. 2024 use it; see `HebbianProjectionLearner`.
     """
-    if len(inputs) > inputs.shape[1]:  # fewer sums by way of all products
+    left = inputs if len(inputs) > inputs.shape[1] else without(inputs, subspace)
+    products = None
+    if left is inputs:  # fewer sums by way of all products
         products = without(without(inputs.T @ inputs, subspace).T, subspace)
-        energy, whole = float(products.trace()), float(inputs.square().sum())
-    else:
-        products = None
-        left = without(inputs, subspace)
-        energy, whole = float(left.square().sum()), float(inputs.square().sum())
-    if energy <= _NOTHING * whole:
+    energy = float(left.square().sum() if products is None else products.trace())
+    if energy <= _NOTHING * float(inputs.square().sum()):
         return
     for _ in range(_ROUNDS):
-        ours = rows @ products if products is not None else (left @ rows.T).T @ left
+        ours = (left @ rows.T).T @ left if products is None else rows @ products
         rows += rate / energy * (ours - ours @ rows.T @ rows)
 
 
@@ -141,7 +139,8 @@ class HebbianProjectionLearner(GradientLearner):
     def _project(self, before: dict[torch.nn.Parameter, torch.Tensor]) -> None:
         held = dict(before)
         for name, layer in self.layers().items():
-            parts = [each for each in (layer.weight, layer.bias) if held.pop(each, None) is not None]
+            own: list[Any] = [layer.weight, layer.bias]
+            parts = [each for each in own if held.pop(each, None) is not None]
             if name not in self.known or not parts:
                 continue
             steps = [(each - before[each]).reshape(len(each), -1) for each in parts]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 from spikelore.continual.memory import Budget, Policy
 from spikelore.continual.method import Method, cannot, name_of
 from spikelore.errors import InputError, check_fields, check_whole
-from spikelore.networks.protocol import Differentiable, Features
+from spikelore.networks.protocol import DenseLayers, Differentiable, Features
 
 if TYPE_CHECKING:
     import torch
@@ -26,10 +26,10 @@ _PARTS = ("features", "head")
 _LARGEST = 1e30
 _LEAST = {
     "replay_batch": 1, "fisher_images": 1, "freeze_after": 0, "rehearsal_steps": 0, "stored_batches": 0,
-    "consolidate_after": 0,
+    "consolidate_after": 0, "sleep_images": 1, "patch": 1,
 }  # fmt: skip
-_POSITIVE = ("rehearsal_learning_rate", "replay_learning_rate", "temperature", "damping")
-_NOT_NEGATIVE = ("strength", "replay_strength")
+_POSITIVE = ("rehearsal_learning_rate", "replay_learning_rate", "temperature", "damping", "gain")
+_NOT_NEGATIVE = ("strength", "replay_strength", "potentiation", "depression")
 
 Fault = Literal[
     "targets of the current task", "heads not replayed", "task 0 as no task", "saved before the end",
@@ -404,6 +404,34 @@ class HebbianProjection(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SleepReplay(_Checked):
+    """Sleep-like replay: after each task noise drives the network, and Hebbian plasticity changes its last layers.
+
+    Attributes:
+        sleep_images: images of noise after each task.
+        patch: side of the window of noise, pixels.
+        gain: factor of the currents in sleep.
+        potentiation: step of a synapse whose input spiked when its neuron did.
+        depression: step of one whose input did not.
+        loss_over: outputs that the cross entropy is over; see `LossOver`.
+
+    Source: Tadros et al. 2022 (doi 10.1038/s41467-022-34938-7); see `spikelore.continual.methods.sleep`.
+    """
+
+    name: ClassVar[str] = "sleep"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable, DenseLayers)
+    boundaries: ClassVar[bool] = True
+    learner: ClassVar[Any] = f"{_HERE}.sleep:SleepReplayLearner"
+
+    sleep_images: int = 300
+    patch: int = 10
+    gain: float = 1.5
+    potentiation: float = 0.0001
+    depression: float = 0.0003
+    loss_over: LossOver = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
 class NearestPrototype(_Checked):
     """Nothing is stored but sums: the mean spikes of each class decide, of layers that have stopped learning.
 
@@ -525,7 +553,8 @@ METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
         Naive, Joint, Replay, PublishedReplay, GDumb, DarkReplay, LatentReplay, ElasticWeightConsolidation,
-        LearningWithoutForgetting, SynapticIntelligence, HebbianProjection, NearestPrototype, StreamingDiscriminant,
+        LearningWithoutForgetting, SynapticIntelligence, HebbianProjection, SleepReplay, NearestPrototype,
+        StreamingDiscriminant,
     )
 }  # fmt: skip
 """The methods that configurations know, by the name that tables have for them."""
