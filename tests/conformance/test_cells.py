@@ -32,6 +32,9 @@ RUNNING = 78
 
 OTHERS = {
     ("surrogate", "published replay"): "published replay has the readout 'spikes' alone, and the network 'drive'",
+    ("wrapped", "sleep"): (
+        "sleep needs fully connected layers of spiking neurons that noise can drive, which Rates does not have"
+    ),
     **{
         ("wrapped", name): f"{name} needs a network with features and head, which Rates does not have"
         for name in ("latent replay", "nearest prototype", "slda")

@@ -344,8 +344,7 @@ def test_sleep_changes_the_last_layers_alone_and_is_what_decides():
 def test_sleep_needs_layers_that_noise_can_drive():
     net = sl.TorchNetwork(Foreign(), CLASSES, (8, 8))
     assert sl.why_not(sl.SleepReplay(), net) == (
-        "sleep needs fully connected layers of spiking neurons that noise can drive, which a Foreign network does not "
-        "have"
+        "sleep needs fully connected layers of spiking neurons that noise can drive, which Foreign does not have"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 from numpy.typing import NDArray
 
 from spikelore.errors import InputError, check_whole
-from spikelore.networks.protocol import DenseLayers, Differentiable, Features, Network, Synapses, Units
+from spikelore.networks.protocol import Differentiable, Features, Network, Synapses, Units
 from spikelore.shapes import Images, Labels
 
 _LARGEST_BATCH = 100_000
@@ -22,7 +22,6 @@ NEEDED: dict[type, tuple[str, str]] = {
     Differentiable: ("gradients of its output spikes", "module"),
     Features: ("frozen layers whose spikes can be stored", "feature_shape"),
     Units: ("output units that can be taken out and put in", "with_fresh_units"),
-    DenseLayers: ("fully connected layers of spiking neurons that noise can drive", "dense_layers"),
     Synapses: ("synapses that know when they were last used", "synapses"),
 }
 """Each capability in words, and a name that a network with it has."""

@@ -8,7 +8,6 @@ Every network answers `Network`. What a method needs beyond that is a *capabilit
 `Rehearsal`                  a way of its own to learn from what it has learned before
 `Units`                      output units, each with a class and its incoming weights
 `Synapses`                   each layer's weights, with the last presynaptic spike of each synapse and a clock
-`DenseLayers`                fully connected layers of spiking neurons, which noise can drive
 ============================ ======================================================================================
 
 A network of one's own needs to inherit from nothing: what it has, it can. One that inherits from `Network` is given
@@ -297,19 +296,6 @@ class Synapses(Protocol):
         ...
 
 
-@runtime_checkable
-class DenseLayers(Protocol):
-    """A network of gradients whose last layers are fully connected spiking neurons; its ``config`` says which."""
-
-    def dense_layers(self) -> "list[list[torch.nn.Linear]]":
-        """Return these layers, from input to output, each as its parts, whose neurons stand one after the other."""
-        ...
-
-    def dense_inputs(self, spikes: "torch.Tensor") -> "torch.Tensor":
-        """Return what enters the first of them, (T,B,D), where (T,B,C,H,W) spikes enter the network."""
-        ...
-
-
 class SpikingModule(Protocol):
     """A differentiable network: any ``torch.nn.Module`` from images to output spikes over time.
 
@@ -346,6 +332,25 @@ class TracedModule(Protocol):
 
     def layer_inputs(self, images: "torch.Tensor") -> "Mapping[str, torch.Tensor]":
         """Return what enters each linear layer, (...,D), and convolution, (...,C,H,W), by its name as a submodule."""
+        ...
+
+
+@runtime_checkable
+class DenseModule(Protocol):
+    """A `SpikingModule` whose last layers are fully connected and can be run by noise: what sleep needs.
+
+    Attributes:
+        config: with ``steps`` and ``neuron``, the constants of these layers' neurons.
+    """
+
+    config: Any
+
+    def dense_layers(self) -> "list[list[torch.nn.Linear]]":
+        """Return these layers, from input to output, each as its parts, whose neurons stand one after the other."""
+        ...
+
+    def dense_inputs(self, spikes: "torch.Tensor") -> "torch.Tensor":
+        """Return what enters the first of them, (T,B,D), where (T,B,C,H,W) spikes enter the network."""
         ...
 
 

@@ -65,7 +65,8 @@ class HebbianProjectionLearner(GradientLearner):
         d - d Q'Q
 
     so that what is in the subspace has the answers that it had. A bias is a weight of an input that is always 1, part
-    of both. What belongs to no linear layer or convolution, such as a learned threshold, is held after the first task.
+    of both. What is not the weight or bias of a linear layer or convolution, such as a learned threshold, is held after
+    the first task.
 
     Source: HLOP, Xiao et al. 2024 (ICLR, arXiv 2402.11984), equations 4 to 7. Deviations: it is the step that is
     projected and not the gradient, since Adam's step of a projected gradient leaves the subspace's complement; Q is
@@ -116,9 +117,10 @@ class HebbianProjectionLearner(GradientLearner):
         return self.known.get(name, torch.zeros(0, size))
 
     def take_step(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> float:
-        """Take a projected step, then learn from what enters the layers."""
+        """Take a projected step, and learn from what entered the layers before it."""
+        entered = presynaptic(self.module, self.to_input(images))
         value = super().take_step(images, labels, columns, task)
-        for name, inputs in presynaptic(self.module, self.to_input(images)).items():
+        for name, inputs in entered.items():
             known = self._known(name, inputs.shape[1])
             if name not in self.fresh:
                 count = round(self.method.subspace_share * (known.shape[1] - len(known)))
@@ -139,14 +141,17 @@ class HebbianProjectionLearner(GradientLearner):
     def _project(self, before: dict[torch.nn.Parameter, torch.Tensor]) -> None:
         held = dict(before)
         for name, layer in self.layers().items():
-            own: list[Any] = [layer.weight, layer.bias]
-            parts = [each for each in own if held.pop(each, None) is not None]
-            if name not in self.known or not parts:
+            parts: list[Any] = [each for each in (layer.weight, layer.bias) if each is not None]
+            if not all(each in before for each in parts):
+                continue  # made of other weights
+            for each in parts:
+                held.pop(each, None)
+            if name not in self.known:
                 continue
             steps = [(each - before[each]).reshape(len(each), -1) for each in parts]
-            step = without(torch.cat(steps, 1), self.known[name])
+            step = without(torch.cat(steps, 1).float(), self.known[name])
             for each, moved in zip(parts, step.split([one.shape[1] for one in steps], 1), strict=True):
-                each.copy_(before[each] + moved.reshape(each.shape))
+                each.copy_(before[each] + moved.reshape(each.shape).to(each.dtype))
         for each, weights in held.items():
             each.copy_(weights)
 

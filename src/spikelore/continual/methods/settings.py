@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 from spikelore.continual.memory import Budget, Policy
 from spikelore.continual.method import Method, cannot, name_of
 from spikelore.errors import InputError, check_fields, check_whole
-from spikelore.networks.protocol import DenseLayers, Differentiable, Features
+from spikelore.networks.protocol import Differentiable, Features
 
 if TYPE_CHECKING:
     import torch
@@ -419,7 +419,7 @@ class SleepReplay(_Checked):
     """
 
     name: ClassVar[str] = "sleep"
-    needs: ClassVar[tuple[type, ...]] = (Differentiable, DenseLayers)
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
     boundaries: ClassVar[bool] = True
     learner: ClassVar[Any] = f"{_HERE}.sleep:SleepReplayLearner"
 
@@ -429,6 +429,16 @@ class SleepReplay(_Checked):
     potentiation: float = 0.0001
     depression: float = 0.0003
     loss_over: LossOver = "all"
+
+    def why_not(self, network: Any) -> str | None:
+        """Return also whether there are no layers that noise could drive."""
+        reason = super().why_not(network)
+        if reason or isinstance(network, type) or hasattr(network.module, "dense_layers"):
+            return reason
+        return (
+            f"{self.name} needs fully connected layers of spiking neurons that noise can drive, which "
+            f"{type(network.module).__name__} does not have"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

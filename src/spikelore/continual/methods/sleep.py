@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from spikelore.continual.methods.gradient import GradientLearner, arrays_under
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.foreign import put_
+from spikelore.networks.protocol import DenseModule
 from spikelore.networks.readout import check_images
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
@@ -81,10 +82,9 @@ def sleep_(
                 current = weights @ entering.astype(np.float32)
                 potentials[n] = rest + np.float32(gain) * current + bias
                 spiked[n] = potentials[n] > threshold
-                rows = weights[spiked[n]]
-                change = np.where(entering, potentiation, -depression).astype(np.float32)
-                rows += change * openness(rows)
-                weights[spiked[n]] = rows
+                rows: _Floats = weights[spiked[n]]
+                change: _Floats = np.where(entering, potentiation, -depression).astype(np.float32)
+                weights[spiked[n]] = rows + change * openness(rows)
                 entering = spiked[n]
 
 
@@ -127,7 +127,8 @@ class SleepReplayLearner(GradientLearner):
 
     @torch.no_grad()
     def _sleep(self, rng: np.random.Generator) -> None:
-        method, network = self.method, self.network
+        assert isinstance(self.module, DenseModule)
+        method, network = self.method, self.module
         steps = network.config.steps
         mean = self.pixels / np.maximum(self.count, 1)
         dreams = noise(mean, method.sleep_images, method.patch, steps, rng)

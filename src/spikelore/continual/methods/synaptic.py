@@ -47,8 +47,7 @@ class SynapticIntelligenceLearner(HeldWeightsLearner):
         """Begin paths where there are none: of all weights, or of those that came with further classes."""
         for name, weight in self.weights_now().items():
             if name not in self.path:
-                self.path[name], self.importance[name] = torch.zeros_like(weight), torch.zeros_like(weight)
-                self.anchor[name] = weight
+                self.path[name], self.anchor[name] = torch.zeros_like(weight), weight
 
     def move(self, loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
         """Take the optimiser's step, and add what it brought to each weight's path."""
@@ -57,8 +56,11 @@ class SynapticIntelligenceLearner(HeldWeightsLearner):
         with torch.no_grad():
             for name, parameter in self.module.named_parameters():
                 if parameter.grad is not None:
-                    held = self.method.strength * self.importance[name] * (before[name] - self.anchor[name])
-                    self.path[name] -= (parameter.grad - held) * (parameter - before[name])
+                    moved = parameter - before[name]
+                    self.path[name] -= parameter.grad * moved
+                    if name in self.importance:  # of the gradient, the penalty's part
+                        pulled = self.importance[name] * (before[name] - self.anchor[name])
+                        self.path[name] += self.method.strength * pulled * moved
         return value
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
@@ -77,8 +79,8 @@ class SynapticIntelligenceLearner(HeldWeightsLearner):
     def _consolidate(self) -> None:
         weights = self.weights_now()
         for name, path in self.path.items():
-            moved = weights[name] - self.anchor[name]
-            self.importance[name] += path.clamp(min=0) / (moved**2 + self.method.damping)
+            added = path.clamp(min=0) / ((weights[name] - self.anchor[name]) ** 2 + self.method.damping)
+            self.importance[name] = self.importance[name] + added if name in self.importance else added
             path.zero_()
         self.anchor, self.waiting = weights, 0
 
