@@ -98,8 +98,8 @@ class LearnerSettings:
     sleep_images: int = 300
     patch: int = 10
     gain: float = 1.5
-    potentiation: float = 0.0001
-    depression: float = 0.0003
+    potentiation: float = 0.0002
+    depression: float = 0.0006
     freeze_after: int = 5000
     shrinkage: float = 0.01
     faults: tuple[Fault, ...] = ()

@@ -426,8 +426,8 @@ class SleepReplay(_Checked):
     sleep_images: int = 300
     patch: int = 10
     gain: float = 1.5
-    potentiation: float = 0.0001
-    depression: float = 0.0003
+    potentiation: float = 0.0002
+    depression: float = 0.0006
     loss_over: LossOver = "all"
 
     def why_not(self, network: Any) -> str | None:

@@ -80,7 +80,7 @@ def sleep_(
                 rest = neuron.beta * potentials[n]
                 rest = rest - threshold * spiked[n] if neuron.reset == "subtract" else rest * ~spiked[n]
                 current = weights @ entering.astype(np.float32)
-                potentials[n] = rest + np.float32(gain) * current + bias
+                potentials[n] = (rest + gain * current + bias).astype(np.float32, copy=False)
                 spiked[n] = potentials[n] > threshold
                 rows: _Floats = weights[spiked[n]]
                 change: _Floats = np.where(entering, potentiation, -depression).astype(np.float32)
