@@ -400,7 +400,9 @@ class HebbianProjection(_Checked):
         super().__post_init__()
         for name in ("subspace_share", "hebbian_rate"):
             if not 0 < getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}, expected above 0 and at most 1; choose another")
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, expected above 0 and at most 1; choose another number"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
