@@ -24,7 +24,7 @@ def without(rows: torch.Tensor, subspace: torch.Tensor) -> torch.Tensor:
 def fresh_rows(subspace: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
     """Return ``count`` random orthonormal rows (M,D) outside the subspace that orthonormal (K,D) span."""
     drawn = torch.randn(count, subspace.shape[1], generator=generator)
-    return joined(subspace, drawn)[len(subspace) :]
+    return joined(subspace, drawn)[len(subspace) :].clone()  # sums differ by where in memory rows begin
 
 
 def joined(subspace: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
