@@ -32,8 +32,9 @@ mean, which lags in so few steps; `a-gem` and `every second` are methods of some
 what runs, not which method is better: settings are the same everywhere and fitted to none.
 
 At or near 10 % stand, as is to be expected in 45 steps a task, what stores no example for the surrogate network (naive,
-published replay, ewc, lwf, decay, pruning, protection), `a-gem` with its plain loss (with `loss_over="batch"` it is far
-better, see `examples/agem.py`), and weight decay whose time constant of 2000 images is too short for templates.
+published replay, ewc, lwf, si, hlop, sleep, decay, pruning, protection; [some of them](without-images.md) do better
+with other settings), `a-gem` with its plain loss (with `loss_over="batch"` it is far better, see `examples/agem.py`),
+and weight decay whose time constant of 2000 images is too short for templates.
 
 Made by `python docs/matrix.py` from `matrix.json`, which it fills; settings are those of
 `tests/conformance/conformance_parts.py`.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spikelore.continual.methods import ElasticWeightConsolidation as ElasticWeightConsolidation
     from spikelore.continual.methods import GDumb as GDumb
     from spikelore.continual.methods import GradientReplay as GradientReplay
+    from spikelore.continual.methods import HebbianProjection as HebbianProjection
     from spikelore.continual.methods import Joint as Joint
     from spikelore.continual.methods import LatentReplay as LatentReplay
     from spikelore.continual.methods import LearningWithoutForgetting as LearningWithoutForgetting
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from spikelore.continual.methods import NearestPrototype as NearestPrototype
     from spikelore.continual.methods import PublishedReplay as PublishedReplay
     from spikelore.continual.methods import Replay as Replay
+    from spikelore.continual.methods import SleepReplay as SleepReplay
     from spikelore.continual.methods import StreamingDiscriminant as StreamingDiscriminant
+    from spikelore.continual.methods import SynapticIntelligence as SynapticIntelligence
     from spikelore.continual.methods.around import DecayOnce as DecayOnce
     from spikelore.continual.methods.around import Fusion as Fusion
     from spikelore.continual.methods.around import FusionThenReplay as FusionThenReplay
@@ -69,8 +72,9 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "continual.method": "Method why_not",
-    "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay Joint LatentReplay "
-    "LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay StreamingDiscriminant",
+    "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay HebbianProjection "
+    "Joint LatentReplay LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay SleepReplay "
+    "StreamingDiscriminant SynapticIntelligence",
     "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
     "continual.methods.local_ways": "FrozenWeights LangevinBounds PseudoRehearsal RateNoise",
     "continual.run": "Callback ContinualRun Result StoppedError run table",

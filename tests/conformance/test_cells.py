@@ -27,11 +27,14 @@ STORING = (
 )
 """Methods that store something of it, or see all at once."""
 
-RUNNING = 73
+RUNNING = 92
 """Cells that run; with a network or method more, this number is another."""
 
 OTHERS = {
     ("surrogate", "published replay"): "published replay has the readout 'spikes' alone, and the network 'drive'",
+    ("wrapped", "sleep"): (
+        "sleep needs fully connected layers of spiking neurons that noise can drive, which Rates does not have"
+    ),
     **{
         ("wrapped", name): f"{name} needs a network with features and head, which Rates does not have"
         for name in ("latent replay", "nearest prototype", "slda")
@@ -85,8 +88,8 @@ def kept(learner) -> tuple[int, int]:
         elif name in ("way/images", "way/labels"):
             size += array.size if what == "labels" else array.nbytes
         elif (
-            name in ("way/lower", "way/upper", "way/frozen")
-            or folder in ("fisher", "anchor", "old", "statistics")
+            folder in ("fisher", "importance", "anchor", "path", "old", "statistics", "subspace", "seen")
+            or name in ("way/lower", "way/upper", "way/frozen")
             or name == "units/weights"
         ):
             size += array.nbytes

@@ -240,11 +240,11 @@ def test_ewc_holds_weights_that_mattered_and_its_penalty_is_the_formula():
     plain = torch.nn.functional.cross_entropy(learner.logits(learner.to_input(images)), columns)
     assert learner.loss(images, labels, columns, 1).item() == pytest.approx(plain.item())
     name, parameter = next(iter(learner.module.named_parameters()))
-    assert learner.fisher[name].max() > 0
+    assert learner.importance[name].max() > 0
     with torch.no_grad():
         parameter += 0.01
     plain = torch.nn.functional.cross_entropy(learner.logits(learner.to_input(images)), columns)
-    expected = plain.item() + 3.0 / 2 * float(learner.fisher[name].sum()) * 0.01**2
+    expected = plain.item() + 3.0 / 2 * float(learner.importance[name].sum()) * 0.01**2
     assert learner.loss(images, labels, columns, 1).item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -606,7 +606,8 @@ def test_a_method_is_a_value_and_its_learners_are_of_its_own_class(kind):
     assert method != made(kind, batch=7)
     with pytest.raises(FrozenInstanceError):
         method.batch = 3
-    learner = method.start(wrapped(Layered(), CLASSES, SHAPE, GradientLearning()), tasks=2)
+    module = SurrogateNetwork(NETWORK, torch_generator(0, "network")) if kind.name == "sleep" else Layered()
+    learner = method.start(wrapped(module, CLASSES, SHAPE, GradientLearning()), tasks=2)
     module, _, name = kind.learner.partition(":")
     assert (type(learner).__module__, type(learner).__name__) == (module, name)
     assert learner.method is method
@@ -618,7 +619,7 @@ def test_no_setting_that_a_method_does_not_use_can_be_given(kind):
     other = {
         "balanced_replay": False, "loss_over": "seen", "augmentation": Augmentation(shift=1), "rehearsal_steps": 3,
         "faults": (FAULTS[0],), "grow_heads": True, "readout": "drive", "input": "spikes", "averaging": 0.5,
-        "options": {"size": 3},
+        "options": {"size": 3}, "hebbian_rate": 0.5,
     }  # fmt: skip
     memory = MEMORY if "memory" in kind.__dataclass_fields__ else MemorySettings()
     whole = LearnerSettings(kind.name, **({"rehearsal_steps": 2} if "rehearsal_steps" in used else {}))

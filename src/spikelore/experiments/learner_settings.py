@@ -26,8 +26,9 @@ class LearnerSettings:
     """How a network learns from a stream. What the method does not use keeps its default.
 
     Attributes:
-        method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf,
-            nearest prototype or slda; or one of one's own, as ``path/to/file.py:Class`` or ``module:Class``.
+        method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf, si,
+            hlop, sleep, nearest prototype or slda; or one of one's own, as ``path/to/file.py:Class`` or
+            ``module:Class``.
         options: settings that a method of one's own has beside those here.
         epochs: passes over each task; 1 in a task-free stream.
         batch: new images a step.
@@ -47,10 +48,19 @@ class LearnerSettings:
         rehearsal_steps: steps on the memory alone, for each class seen, that a copy of the network takes before it is
             asked; GDumb's only learning, from fresh weights.
         rehearsal_learning_rate: of those steps, falling to 0 along a cosine.
-        strength: weight of the term that protects old knowledge: EWC's lambda, LwF's, DER's alpha.
+        strength: weight of the term that protects old knowledge: EWC's lambda, LwF's, SI's, DER's alpha.
         replay_strength: weight of the replayed images' cross entropy: DER++'s beta.
         fisher_images: images that estimate EWC's Fisher information after each task.
         temperature: of LwF's softened outputs.
+        damping: xi of SI.
+        consolidate_after: images after which SI takes importance and anchor anew; 0 for after each task.
+        subspace_share: neurons that HLOP learns a task's inputs of a layer with, as a share of what is free.
+        hebbian_rate: by which they learn.
+        sleep_images: images of noise after each task, of sleep.
+        patch: side of their window, pixels.
+        gain: factor of the currents in sleep.
+        potentiation: step of a synapse whose input spiked when its neuron did, in sleep.
+        depression: step of one whose input did not.
         freeze_after: images after which latent replay freezes the layers below ``network.split``; nearest prototype and
             slda the whole network, of which they then add up the spikes of that layer.
         shrinkage: of slda's covariance.
@@ -82,6 +92,15 @@ class LearnerSettings:
     replay_strength: float = 1.0
     fisher_images: int = 500
     temperature: float = 2.0
+    damping: float = 0.1
+    consolidate_after: int = 0
+    subspace_share: float = 0.1
+    hebbian_rate: float = 1.0
+    sleep_images: int = 300
+    patch: int = 10
+    gain: float = 1.5
+    potentiation: float = 0.0002
+    depression: float = 0.0006
     freeze_after: int = 5000
     shrinkage: float = 0.01
     faults: tuple[Fault, ...] = ()

@@ -327,6 +327,34 @@ class LayeredModule(Protocol):
 
 
 @runtime_checkable
+class TracedModule(Protocol):
+    """A `SpikingModule` that says what enters its layers, since it does not call them: what orthogonal steps need."""
+
+    def layer_inputs(self, images: "torch.Tensor") -> "Mapping[str, torch.Tensor]":
+        """Return what enters each linear layer, (...,D), and convolution, (...,C,H,W), by its name as a submodule."""
+        ...
+
+
+@runtime_checkable
+class DenseModule(Protocol):
+    """A `SpikingModule` whose last layers are fully connected and can be run by noise: what sleep needs.
+
+    Attributes:
+        config: with ``steps`` and ``neuron``, the constants of these layers' neurons.
+    """
+
+    config: Any
+
+    def dense_layers(self) -> "list[list[torch.nn.Linear]]":
+        """Return these layers, from input to output, each as its parts, whose neurons stand one after the other."""
+        ...
+
+    def dense_inputs(self, spikes: "torch.Tensor") -> "torch.Tensor":
+        """Return what enters the first of them, (T,B,D), where (T,B,C,H,W) spikes enter the network."""
+        ...
+
+
+@runtime_checkable
 class PotentialModule(LayeredModule, Protocol):
     """A `LayeredModule` that also gives its output neurons' potentials: what the readout ``drive`` needs."""
 

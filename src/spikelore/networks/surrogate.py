@@ -396,17 +396,9 @@ class SurrogateNetwork(Taught, SurrogateLayers):
         """
         uses = self.synapses()
         for signal in self._looks(self._checked(inputs)):
-            signals = self._signals(signal, self.config.layers)
-            for name, use in uses.items():
-                kind, _, number = name.partition(".")
-                index = {"convolutions": 0, "hidden": len(self.convolutions), "heads": self.config.layers}[kind]
-                index += int(number) if kind != "heads" else 0
-                spiked = (signals[index] != 0).any(0)  # (B,C,H,W) of images, (B,H,W,C) of neurons, or (B,C)
-                if index and spiked.dim() == 4:
-                    spiked = spiked.permute(0, 3, 1, 2)
-                if kind != "convolutions":
-                    spiked = spiked.flatten(1)[:, :, None, None]
-                use.show_(spiked.numpy())
+            for name, entered in self._layer_inputs(signal).items():
+                spiked = (entered != 0).any(0)  # (B,C,H,W) or (B,C)
+                uses[name].show_((spiked if spiked.dim() == 4 else spiked[:, :, None, None]).numpy())
 
     # State ----------------------------------------------------------------------------------------------------------
 

@@ -317,6 +317,33 @@ class SurrogateLayers(nn.Module):
             signals.append(self._spikes(self._currents(signals[-1], index, None)))
         return signals
 
+    def layer_inputs(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what enters each layer, by its name as a submodule, of (B,H,W) or (B,C,H,W) images in 0..1.
+
+        It is (T,B,C,H,W) before convolutions and (T,B,D) before other layers, in the order of the weights; (1,B,...)
+        where all steps are alike.
+        """
+        return self._layer_inputs(self.encode(images))
+
+    def _layer_inputs(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what enters each layer from an encoded image."""
+        signals = self._signals(signal, self.config.layers)
+        for index in range(1, len(signals)):
+            if signals[index].dim() == 5:
+                signals[index] = signals[index].permute(0, 1, 4, 2, 3)
+        dense = [each.flatten(2) for each in signals[len(self.convolutions) :]]
+        found = {f"convolutions.{n}": signals[n] for n in range(len(self.convolutions))}
+        found |= {f"hidden.{n}": each for n, each in enumerate(dense[:-1])}
+        return found | {f"heads.{n}": dense[-1] for n in range(len(self.heads))}
+
+    def dense_layers(self) -> list[list[nn.Linear]]:
+        """Return the fully connected layers, from input to output, each as its parts: the last is of all heads."""
+        return [*([layer] for layer in linear_layers(self.hidden)), linear_layers(self.heads)]
+
+    def dense_inputs(self, spikes: torch.Tensor) -> torch.Tensor:
+        """Return what enters the first fully connected layer, (T,B,D), where (T,B,C,H,W) spikes enter the network."""
+        return next(each for name, each in self._layer_inputs(spikes).items() if not name.startswith("convolutions"))
+
 
 def linear_layers(layers: nn.ModuleList) -> list[nn.Linear]:
     """Return layers as what they are."""

@@ -24,7 +24,9 @@ from spikelore.report.runs import Row, Run
 
 _KEYS = ("scenario", "network", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
 _NUMBERS = ("average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "seconds")
-_METHODS = {"gdumb": "GDumb", "der++": "DER++", "ewc": "EWC", "lwf": "LwF"}
+_METHODS = {
+    "gdumb": "GDumb", "der++": "DER++", "ewc": "EWC", "lwf": "LwF", "si": "SI", "slda": "SLDA", "hlop": "HLOP",
+}  # fmt: skip
 _USUAL = "surrogate"
 """The network that goes without saying."""
 _ENERGY = ("synops_per_image",)  # memory has a figure of its own

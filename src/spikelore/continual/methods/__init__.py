@@ -12,6 +12,7 @@ from spikelore.continual.methods.settings import (
     Fault,
     GDumb,
     GradientReplay,
+    HebbianProjection,
     Joint,
     LatentReplay,
     LearningWithoutForgetting,
@@ -20,7 +21,9 @@ from spikelore.continual.methods.settings import (
     NearestPrototype,
     PublishedReplay,
     Replay,
+    SleepReplay,
     StreamingDiscriminant,
+    SynapticIntelligence,
 )
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "Fault",
     "GDumb",
     "GradientReplay",
+    "HebbianProjection",
     "Joint",
     "LatentReplay",
     "LearningWithoutForgetting",
@@ -40,5 +44,7 @@ __all__ = [
     "NearestPrototype",
     "PublishedReplay",
     "Replay",
+    "SleepReplay",
     "StreamingDiscriminant",
+    "SynapticIntelligence",
 ]

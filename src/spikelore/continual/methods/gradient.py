@@ -37,6 +37,8 @@ from spikelore.networks.readout import as_input, check_images, drive
 from spikelore.randomness import torch_generator
 from spikelore.shapes import Images, Labels, as_labels
 
+_HIDDEN = -1e4
+
 
 def arrays_under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
     """Return the arrays whose names begin with ``title/``, without that."""
@@ -71,6 +73,13 @@ def checked_labels(labels: Any, count: int) -> Labels:
     return array.astype(np.int64)
 
 
+def _only(logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Return logits where all but some columns are so low that they have no part in a softmax."""
+    mask = torch.full((logits.shape[1],), _HIDDEN)
+    mask[columns] = 0.0
+    return logits + mask
+
+
 def _checked_shape(shape: Any) -> tuple[int, int]:
     whole = isinstance(shape, tuple | list) and all(isinstance(side, Integral) and int(side) > 0 for side in shape)
     if not whole or len(shape) != 2:
@@ -97,6 +106,7 @@ class GradientLearner:
     Attributes:
         module: the network's.
         learning: learning rate, input, readout and averaging, the network's.
+        loss_over: outputs that the cross entropy is over; see `spikelore.continual.methods.settings.LossOver`.
         classes: the labels in the order of the module's outputs.
         drop_last: whether a shorter last batch of a task is left out.
         grows_heads: whether outputs come with the tasks, so that there may be fewer than classes.
@@ -118,6 +128,7 @@ class GradientLearner:
         self.network: Any = network
         self.module: nn.Module = network.module
         self.learning: GradientLearning = network.learning
+        self.loss_over: str = getattr(method, "loss_over", "all")
         self.classes = classes
         self.input_shape = _checked_shape(network.input_shape)
         self.seed = seed
@@ -300,9 +311,13 @@ class GradientLearner:
             raise SpikeloreError("the network has no weights to learn; give it a head first")
         if not self._weights_are_known:
             self._check_weights(self.optimiser)
-        value = step_(loss, self.optimiser)
+        value = self.move(loss, self.optimiser)
         self._average()
         return value
+
+    def move(self, loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
+        """Let the weights take the optimiser's step down a loss, and return its value from before the step."""
+        return step_(loss, optimiser)
 
     def _check_weights(self, optimiser: torch.optim.Optimizer) -> None:
         """Refuse a network that made weights in its first call, which would not be learned."""
@@ -331,7 +346,22 @@ class GradientLearner:
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the loss of a batch of new images: here the cross entropy of the logits."""
         del labels, task
-        return F.cross_entropy(self.logits(self.to_input(images)), columns)
+        return self.new_images_loss(self.logits(self.to_input(images)), columns)
+
+    def new_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Return the new images' cross entropy, over the outputs that the method's ``loss_over`` says; else over all.
+
+        See `spikelore.continual.methods.settings.LossOver`.
+        """
+        if self.loss_over == "batch":
+            return F.cross_entropy(_only(logits, columns.unique()), columns)
+        return self.seen_classes_loss(logits, columns)
+
+    def seen_classes_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Return the cross entropy over the outputs of the classes seen so far, or over all if that is the method's."""
+        if self.loss_over != "all":
+            logits = _only(logits, self.columns(np.array(self.seen, np.int64)))
+        return F.cross_entropy(logits, columns)
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
         """Keep what is to be kept of the new images, after the step on them: here nothing."""

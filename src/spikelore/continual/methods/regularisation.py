@@ -1,9 +1,9 @@
-"""Learning without examples of earlier tasks: elastic weight consolidation and learning without forgetting.
+"""Learning without examples of earlier tasks: weights held by their importance, and learning without forgetting.
 
-Both keep weights instead, which `memory_bytes` counts.
+They keep weights instead, which `memory_bytes` counts.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,22 +17,67 @@ from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 
 
-class ElasticWeightLearner(GradientLearner):
+class HeldWeightsLearner(GradientLearner):
+    """Each weight w is held near an anchor w* by how important it was, with importance F::
+
+        loss = CE(f(x), y) + strength / 2 * sum F (w - w*)^2
+
+    Attributes:
+        importance: F, by name of the weights; empty until there is one.
+        anchor: w*, likewise.
+        title: what the importance is called in a saved state.
+    """
+
+    title: ClassVar[str] = "importance"
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.importance: dict[str, torch.Tensor] = {}
+        self.anchor: dict[str, torch.Tensor] = {}
+
+    def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
+        """Return the cross entropy plus the quadratic penalty."""
+        value = super().loss(images, labels, columns, task)
+        for name, parameter in self.module.named_parameters():
+            if name in self.importance:
+                moved = (self.importance[name] * (parameter - self.anchor[name]) ** 2).sum()
+                value = value + self.method.strength / 2 * moved
+        return value
+
+    def weights_now(self) -> dict[str, torch.Tensor]:
+        """Return copies of the weights that learn, by name."""
+        return {name: parameter.detach().clone() for name, parameter in self.module.named_parameters()}
+
+    def network_grew(self) -> None:
+        """Drop what belongs to parameters of another shape beside the rest."""
+        super().network_grew()
+        self.importance, self.anchor = self.of_same_shape(self.importance), self.of_same_shape(self.anchor)
+
+    def kept_arrays(self) -> dict[str, NDArray]:
+        """Return importance and anchor."""
+        both = ((self.title, self.importance), ("anchor", self.anchor))
+        return {f"{title}/{name}": array_of(tensor) for title, tensors in both for name, tensor in tensors.items()}
+
+    def take_over(self, arrays: Any, facts: Any) -> None:
+        """Take over these beside the rest."""
+        super().take_over(arrays, facts)
+        self.importance, self.anchor = self.weights_under(self.title, arrays), self.weights_under("anchor", arrays)
+
+
+class ElasticWeightLearner(HeldWeightsLearner):
     """Weights that mattered for earlier tasks are held near their values.
 
     After each task the diagonal Fisher information is added up, F += mean over images of (d log p(y|x) / d w)^2, and
-    the weights w* are kept; then::
-
-        loss = CE(f(x), y) + strength / 2 * sum F (w - w*)^2
+    the weights w* are kept; then as `HeldWeightsLearner`.
 
     Source: Kirkpatrick et al. 2017 (doi 10.1073/pnas.1611835114); one running F and w* as in Schwarz et al. 2018
     (online EWC, arXiv 1805.06370) with gamma 1. Deviation: p is the softmax of the spike counts, y the true label.
     """
 
+    title = "fisher"
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.fisher: dict[str, torch.Tensor] = {}
-        self.anchor: dict[str, torch.Tensor] = {}
         self.images = RawImages(self.input_shape)
         self.sample = self._new_sample(0)
 
@@ -51,15 +96,6 @@ class ElasticWeightLearner(GradientLearner):
         del classes
         self.sample = self._new_sample(task)
 
-    def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
-        """Return the cross entropy plus the quadratic penalty."""
-        value = super().loss(images, labels, columns, task)
-        for name, parameter in self.module.named_parameters():
-            if name in self.fisher:
-                moved = (self.fisher[name] * (parameter - self.anchor[name]) ** 2).sum()
-                value = value + self.method.strength / 2 * moved
-        return value
-
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
         """Offer the images to the current task's sample."""
         del columns, task
@@ -74,7 +110,7 @@ class ElasticWeightLearner(GradientLearner):
         rows, labels, _ = self.sample.get(np.arange(len(self.sample)))
         images = self.images.unpack(rows)
         fisher = {
-            name: self.fisher[name].clone() if name in self.fisher else torch.zeros_like(parameter, requires_grad=False)
+            name: self.importance[name].clone() if name in self.importance else torch.zeros_like(parameter.detach())
             for name, parameter in self.module.named_parameters()
         }
         with self.own_draws(), at_rest(self.module, still=True):
@@ -86,13 +122,7 @@ class ElasticWeightLearner(GradientLearner):
                     if parameter.grad is not None:
                         fisher[name] += parameter.grad**2 / len(labels)
         self.module.zero_grad(set_to_none=True)
-        self.fisher = fisher
-        self.anchor = {name: parameter.detach().clone() for name, parameter in self.module.named_parameters()}
-
-    def network_grew(self) -> None:
-        """Drop what belongs to parameters of another shape beside the rest."""
-        super().network_grew()
-        self.fisher, self.anchor = self.of_same_shape(self.fisher), self.of_same_shape(self.anchor)
+        self.importance, self.anchor = fisher, self.weights_now()
 
     def facts(self) -> dict[str, Any]:
         """Return the sample's generator beside the rest."""
@@ -104,16 +134,13 @@ class ElasticWeightLearner(GradientLearner):
         self.sample.rng.bit_generator.state = facts["sample generator"]
 
     def kept_arrays(self) -> dict[str, NDArray]:
-        """Return Fisher information, anchor and the sample."""
-        arrays = {f"sample/{name}": array for name, array in self.sample.state_dict().items()}
-        for title, tensors in (("fisher", self.fisher), ("anchor", self.anchor)):
-            arrays |= {f"{title}/{name}": array_of(tensor) for name, tensor in tensors.items()}
-        return arrays
+        """Return the sample beside the rest."""
+        sample = {f"sample/{name}": array for name, array in self.sample.state_dict().items()}
+        return sample | super().kept_arrays()
 
     def take_over(self, arrays: Any, facts: Any) -> None:
-        """Take over these beside the rest."""
+        """Take over the sample beside the rest."""
         super().take_over(arrays, facts)
-        self.fisher, self.anchor = self.weights_under("fisher", arrays), self.weights_under("anchor", arrays)
         self.sample.load_state_dict(arrays_under("sample", arrays))
 
 

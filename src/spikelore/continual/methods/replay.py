@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage, example_bytes
 from spikelore.continual.methods.augment import augment
@@ -17,8 +16,6 @@ from spikelore.networks.gradient_learning import SPIKE_FROM
 from spikelore.networks.readout import check_images
 from spikelore.randomness import generator, torch_generator
 from spikelore.shapes import Images, Labels
-
-_HIDDEN = -1e4
 
 
 class MemoryLearner(GradientLearner):
@@ -109,25 +106,9 @@ class MemoryLearner(GradientLearner):
         """Return stored images (B,H,W), 0..1, as they are replayed: here as they are."""
         return images
 
-    def new_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Return the new images' cross entropy, over the outputs that the settings say."""
-        over = columns.unique() if self.method.loss_over == "batch" else self._seen_columns()
-        return F.cross_entropy(self._only(logits, over), columns)
-
     def replayed_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """Return the replayed images' cross entropy, over the outputs that the settings say."""
-        return F.cross_entropy(self._only(logits, self._seen_columns()), columns)
-
-    def _seen_columns(self) -> torch.Tensor:
-        return self.columns(np.array(self.seen, np.int64))
-
-    def _only(self, logits: torch.Tensor, over: torch.Tensor) -> torch.Tensor:
-        """Return logits where all but some columns are so low that they have no part in a softmax."""
-        if self.method.loss_over == "all":
-            return logits
-        mask = torch.full((logits.shape[1],), _HIDDEN)
-        mask[over] = 0.0
-        return logits + mask
+        return self.seen_classes_loss(logits, columns)
 
     @contextmanager
     def undone_by_failure(self) -> Iterator[None]:

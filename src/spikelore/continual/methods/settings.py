@@ -26,9 +26,10 @@ _PARTS = ("features", "head")
 _LARGEST = 1e30
 _LEAST = {
     "replay_batch": 1, "fisher_images": 1, "freeze_after": 0, "rehearsal_steps": 0, "stored_batches": 0,
+    "consolidate_after": 0, "sleep_images": 1, "patch": 1,
 }  # fmt: skip
-_POSITIVE = ("rehearsal_learning_rate", "replay_learning_rate", "temperature")
-_NOT_NEGATIVE = ("strength", "replay_strength")
+_POSITIVE = ("rehearsal_learning_rate", "replay_learning_rate", "temperature", "damping", "gain")
+_NOT_NEGATIVE = ("strength", "replay_strength", "potentiation", "depression")
 
 Fault = Literal[
     "targets of the current task", "heads not replayed", "task 0 as no task", "saved before the end",
@@ -38,6 +39,11 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 """Faults of the published code that are the learner's; see `spikelore.continual.methods.published`."""
 
 LossOver = Literal["all", "seen", "batch"]
+"""Outputs that a cross entropy is over: all; of the classes seen so far; of those among the new images.
+
+``seen`` does not push down the outputs of classes to come, ``batch`` those of earlier ones either (for replayed
+images it is as ``seen``): ER-ACE, Caccia et al. 2022 (arXiv 2104.05025).
+"""
 
 
 def _no_layer_to_cut(method: str, network: Any) -> str | None:
@@ -341,6 +347,103 @@ class LearningWithoutForgetting(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SynapticIntelligence(_Checked):
+    """SI: weights that brought the loss down on their way are held near their values.
+
+    Attributes:
+        strength: weight of the penalty.
+        damping: xi, how far a weight must have moved at least, squared, to count in full.
+        consolidate_after: images after which importance and anchor are taken anew; 0 for after each task, of which a
+            task-free stream does not tell.
+        loss_over: outputs that the cross entropy is over; see `LossOver`.
+
+    Source: Zenke, Poole & Ganguli 2017 (arXiv 1703.04200); see `spikelore.continual.methods.synaptic`.
+    """
+
+    name: ClassVar[str] = "si"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    learner: ClassVar[Any] = f"{_HERE}.synaptic:SynapticIntelligenceLearner"
+
+    strength: float = 1.0
+    damping: float = 0.1
+    consolidate_after: int = 0
+    loss_over: LossOver = "all"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "boundaries", not self.consolidate_after)
+        object.__setattr__(self, "listens", not self.consolidate_after)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HebbianProjection(_Checked):
+    """HLOP: steps are orthogonal to what entered each layer in earlier tasks, which Hebbian neurons learn.
+
+    Attributes:
+        subspace_share: neurons that learn a task's inputs of a layer, as a share of the dimensions still free.
+        hebbian_rate: by which they learn, at most 1.
+        loss_over: outputs that the cross entropy is over; see `LossOver`.
+
+    Source: Xiao et al. 2024 (arXiv 2402.11984); see `spikelore.continual.methods.hebbian`.
+    """
+
+    name: ClassVar[str] = "hlop"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    boundaries: ClassVar[bool] = True
+    learner: ClassVar[Any] = f"{_HERE}.hebbian:HebbianProjectionLearner"
+
+    subspace_share: float = 0.1
+    hebbian_rate: float = 1.0
+    loss_over: LossOver = "all"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("subspace_share", "hebbian_rate"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, expected above 0 and at most 1; choose another number"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SleepReplay(_Checked):
+    """Sleep-like replay: after each task noise drives the network, and Hebbian plasticity changes its last layers.
+
+    Attributes:
+        sleep_images: images of noise after each task.
+        patch: side of the window of noise, pixels.
+        gain: factor of the currents in sleep.
+        potentiation: step of a synapse whose input spiked when its neuron did.
+        depression: step of one whose input did not.
+        loss_over: outputs that the cross entropy is over; see `LossOver`.
+
+    Source: Tadros et al. 2022 (doi 10.1038/s41467-022-34938-7); see `spikelore.continual.methods.sleep`.
+    """
+
+    name: ClassVar[str] = "sleep"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    boundaries: ClassVar[bool] = True
+    learner: ClassVar[Any] = f"{_HERE}.sleep:SleepReplayLearner"
+
+    sleep_images: int = 300
+    patch: int = 10
+    gain: float = 1.5
+    potentiation: float = 0.0002
+    depression: float = 0.0006
+    loss_over: LossOver = "all"
+
+    def why_not(self, network: Any) -> str | None:
+        """Return also whether there are no layers that noise could drive."""
+        reason = super().why_not(network)
+        if reason or isinstance(network, type) or hasattr(network.module, "dense_layers"):
+            return reason
+        return (
+            f"{self.name} needs fully connected layers of spiking neurons that noise can drive, which "
+            f"{type(network.module).__name__} does not have"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class NearestPrototype(_Checked):
     """Nothing is stored but sums: the mean spikes of each class decide, of layers that have stopped learning.
 
@@ -462,7 +565,8 @@ METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
         Naive, Joint, Replay, PublishedReplay, GDumb, DarkReplay, LatentReplay, ElasticWeightConsolidation,
-        LearningWithoutForgetting, NearestPrototype, StreamingDiscriminant,
+        LearningWithoutForgetting, SynapticIntelligence, HebbianProjection, SleepReplay, NearestPrototype,
+        StreamingDiscriminant,
     )
 }  # fmt: skip
 """The methods that configurations know, by the name that tables have for them."""
