@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from spikelore.continual.methods import MemorySettings as Memory  # noqa: F401
     from spikelore.continual.methods import Naive as Naive
     from spikelore.continual.methods import NearestPrototype as NearestPrototype
+    from spikelore.continual.methods import NearestSubspace as NearestSubspace
     from spikelore.continual.methods import PublishedReplay as PublishedReplay
     from spikelore.continual.methods import Replay as Replay
     from spikelore.continual.methods import StreamingDiscriminant as StreamingDiscriminant
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "continual.method": "Method why_not",
     "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay Joint LatentReplay "
-    "LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay StreamingDiscriminant",
+    "LearningWithoutForgetting Naive NearestPrototype NearestSubspace PublishedReplay Replay StreamingDiscriminant",
     "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
     "continual.run": "Callback ContinualRun Result StoppedError run table",
     "data.streams": "Stream Task split_stream",

@@ -110,6 +110,7 @@ def methods(memory: sl.Memory, **steps: int) -> dict[str, sl.Method]:
         "ewc": sl.ElasticWeightConsolidation(**steps, fisher_images=20),
         "nearest prototype": sl.NearestPrototype(**steps),
         "slda": sl.StreamingDiscriminant(**steps),
+        "nearest subspace": sl.NearestSubspace(units=20, **steps),
         "lwf": sl.LearningWithoutForgetting(**steps),
         "a-gem": AGem(**replay),
         "online decay": sl.OnlineDecay(base=naive, tau_prune_images=200.0),

@@ -24,17 +24,18 @@ STORING = (
     "fusion, then replay",
     "nearest prototype",
     "slda",
+    "nearest subspace",
 )
 """Methods that store something of it, or see all at once."""
 
-RUNNING = 73
+RUNNING = 75
 """Cells that run; with a network or method more, this number is another."""
 
 OTHERS = {
     ("surrogate", "published replay"): "published replay has the readout 'spikes' alone, and the network 'drive'",
     **{
         ("wrapped", name): f"{name} needs a network with features and head, which Rates does not have"
-        for name in ("latent replay", "nearest prototype", "slda")
+        for name in ("latent replay", "nearest prototype", "slda", "nearest subspace")
     },
 }
 """Sentences of holes that are no missing capability."""
