@@ -27,7 +27,7 @@ class LearnerSettings:
 
     Attributes:
         method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf,
-            nearest prototype or slda; or one of one's own, as ``path/to/file.py:Class`` or ``module:Class``.
+            nearest prototype, nearest subspace or slda; or one of one's own, as ``path/to/file.py:Class`` or ``module:Class``.
         options: settings that a method of one's own has beside those here.
         epochs: passes over each task; 1 in a task-free stream.
         batch: new images a step.
@@ -51,9 +51,11 @@ class LearnerSettings:
         replay_strength: weight of the replayed images' cross entropy: DER++'s beta.
         fisher_images: images that estimate EWC's Fisher information after each task.
         temperature: of LwF's softened outputs.
-        freeze_after: images after which latent replay freezes the layers below ``network.split``; nearest prototype and
-            slda the whole network, of which they then add up the spikes of that layer.
+        freeze_after: images after which latent replay freezes the layers below ``network.split``; nearest
+            prototype, nearest subspace and slda the whole network, of which they then learn the spikes of that layer. 0
+            for networks of local rules.
         shrinkage: of slda's covariance.
+        units: of a class, of nearest subspace.
         faults: of the published code, to keep; see `spikelore.continual.methods.FAULTS`.
         stored_batches: M of the published replay: stored batches a task.
         replay_learning_rate: of the published replay's second Adam.
@@ -83,6 +85,7 @@ class LearnerSettings:
     temperature: float = 2.0
     freeze_after: int = 5000
     shrinkage: float = 0.01
+    units: int = 40
     faults: tuple[Fault, ...] = ()
     stored_batches: int = 0
     replay_learning_rate: float = 1e-4

@@ -229,14 +229,16 @@ class Subspaces(Prototypes):
 
 def _take_in_(vectors: NDArray[np.float32], left: NDArray[np.float32], count: int) -> None:
     """Let a class's units (U,D) learn what the mean leaves (D,) of its ``count``-th input; ``left`` changes."""
+    taken = np.empty_like(left)
     for k, vector in enumerate(vectors[: max(0, count - 1)]):
-        length = np.sqrt(vector @ vector)
-        if not length:
+        squared = vector @ vector
+        if not squared:
             vector[:] = left
             return
-        activity = left @ vector / length
-        taken = vector * (activity / length)
-        vector += (activity * left - vector) / np.float32(count - 1 - k)
+        along, rate = left @ vector, np.float32(1 / (count - 1 - k))
+        np.multiply(vector, along / squared, out=taken)
+        vector *= 1 - rate
+        vector += left * (rate * along / np.sqrt(squared))
         left -= taken
 
 
