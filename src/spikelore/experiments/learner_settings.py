@@ -27,7 +27,8 @@ class LearnerSettings:
 
     Attributes:
         method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf,
-            nearest prototype, nearest subspace or slda; or one of one's own, as ``path/to/file.py:Class`` or ``module:Class``.
+            nearest prototype, nearest subspace or slda; or one of one's own, as ``path/to/file.py:Class`` or
+            ``module:Class``.
         options: settings that a method of one's own has beside those here.
         epochs: passes over each task; 1 in a task-free stream.
         batch: new images a step.
