@@ -9,20 +9,16 @@ With mnist in the data folder, `python examples/no_stored_image.py mnist` learns
 """
 
 import sys
-from dataclasses import replace
 
 import spikelore as sl
-from spikelore.networks.first_spike import FirstSpikeConfig
 
 BY_TWO = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
 
 
 def main(dataset, seed):
-    # chosen on held-out images: the spikes of layer 1, pooled over 4 x 4 places
-    layer = replace(FirstSpikeConfig().layer_1, pool=4)
     for order, tasks in (("two after two", BY_TWO), ("shuffled", [tuple(range(10))])):
         stream = sl.split_stream(dataset, tasks, scenario="task-free")
-        network = sl.FirstSpikeNetwork.for_stream(stream, seed=seed, split=1, layer_1=layer)
+        network = sl.FirstSpikeNetwork.for_stream(stream, seed=seed, split=1)
         result = sl.run(stream, network, sl.NearestSubspace(), seed=seed)
         print(f"{dataset}, {order}: {result.average_accuracy:.2%}, {result.memory_bytes} bytes")
 
