@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from spikelore.continual.methods import MemorySettings as Memory  # noqa: F401
     from spikelore.continual.methods import Naive as Naive
     from spikelore.continual.methods import NearestPrototype as NearestPrototype
+    from spikelore.continual.methods import NearestSubspace as NearestSubspace
     from spikelore.continual.methods import PublishedReplay as PublishedReplay
     from spikelore.continual.methods import Replay as Replay
     from spikelore.continual.methods import SleepReplay as SleepReplay
@@ -73,8 +74,8 @@ if TYPE_CHECKING:
 _WHERE = {
     "continual.method": "Method why_not",
     "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay HebbianProjection "
-    "Joint LatentReplay LearningWithoutForgetting Naive NearestPrototype PublishedReplay Replay SleepReplay "
-    "StreamingDiscriminant SynapticIntelligence",
+    "Joint LatentReplay LearningWithoutForgetting Naive NearestPrototype NearestSubspace PublishedReplay Replay "
+    "SleepReplay StreamingDiscriminant SynapticIntelligence",
     "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
     "continual.methods.local_ways": "FrozenWeights LangevinBounds PseudoRehearsal RateNoise",
     "continual.run": "Callback ContinualRun Result StoppedError run table",

@@ -55,6 +55,13 @@ def test_whole_task(tmp_path, learned):
     learned("accuracy", shares(line)[0], at_least=93)
 
 
+def test_no_stored_image(tmp_path, learned):
+    by_two, shuffled = output("no_stored_image.py", cwd=tmp_path)
+    assert ("two after two" in by_two, "shuffled" in shuffled) == (True, True)
+    learned("two after two", shares(by_two)[0], at_least=94)
+    learned("shuffled less two after two", shares(shuffled)[0] - shares(by_two)[0], at_most=2)
+
+
 def test_compare_methods(tmp_path, learned):
     lines = output("compare_methods.py", cwd=tmp_path)
     assert lines[0].startswith("latent replay needs frozen layers whose spikes can be stored, which a rate-lif")

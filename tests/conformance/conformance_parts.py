@@ -113,6 +113,7 @@ def methods(memory: sl.Memory, **steps: int) -> dict[str, sl.Method]:
         "si": sl.SynapticIntelligence(**steps),
         "hlop": sl.HebbianProjection(**steps),
         "sleep": sl.SleepReplay(**steps, sleep_images=50, potentiation=0.0001, depression=0.0003),
+        "nearest subspace": sl.NearestSubspace(units=20, **steps),
         "lwf": sl.LearningWithoutForgetting(**steps),
         "a-gem": AGem(**replay),
         "online decay": sl.OnlineDecay(base=naive, tau_prune_images=200.0),

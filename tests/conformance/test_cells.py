@@ -24,10 +24,11 @@ STORING = (
     "fusion, then replay",
     "nearest prototype",
     "slda",
+    "nearest subspace",
 )
 """Methods that store something of it, or see all at once."""
 
-RUNNING = 92
+RUNNING = 94
 """Cells that run; with a network or method more, this number is another."""
 
 OTHERS = {
@@ -37,7 +38,7 @@ OTHERS = {
     ),
     **{
         ("wrapped", name): f"{name} needs a network with features and head, which Rates does not have"
-        for name in ("latent replay", "nearest prototype", "slda")
+        for name in ("latent replay", "nearest prototype", "slda", "nearest subspace")
     },
 }
 """Sentences of holes that are no missing capability."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from methods_by_name import create, settings_of
 from spikelore.continual.memory import POLICIES
-from spikelore.continual.methods import METHODS, Augmentation, MemorySettings
+from spikelore.continual.methods import METHODS, Augmentation, MemorySettings, NearestPrototype
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork
 from spikelore.randomness import torch_generator
@@ -76,16 +76,21 @@ def moments(learner, first: int, last: int) -> None:
 def cases(draw):
     method = draw(st.sampled_from([*METHODS]))
     kinds = ["constant", "bernoulli", "bernoulli_once"]
-    if method not in ("latent replay", "published replay", "sleep"):
+    frozen = issubclass(METHODS[method], NearestPrototype)
+    if not frozen and method not in ("latent replay", "published replay", "sleep"):
         kinds.append("a module of one's own")
-    own = {
-        "published replay": {"stored_batches": 2, "grow_heads": draw(st.booleans())},
-        "gdumb": {"rehearsal_steps": 2},
-        "si": {"consolidate_after": draw(st.sampled_from([0, 2 * SIZE]))},
-        "hlop": {"subspace_share": 0.3},
-        "sleep": {"sleep_images": 5, "gain": 5.0, "potentiation": 0.01, "depression": 0.01},
-        "latent replay": {"freeze_after": draw(st.sampled_from([1, 20]))},
-    }.get(method, {})
+    own = (
+        {"freeze_after": draw(st.sampled_from([0, 20])), "units": 2}
+        if frozen
+        else {
+            "published replay": {"stored_batches": 2, "grow_heads": draw(st.booleans())},
+            "gdumb": {"rehearsal_steps": 2},
+            "si": {"consolidate_after": draw(st.sampled_from([0, 2 * SIZE]))},
+            "hlop": {"subspace_share": 0.3},
+            "sleep": {"sleep_images": 5, "gain": 5.0, "potentiation": 0.01, "depression": 0.01},
+            "latent replay": {"freeze_after": draw(st.sampled_from([1, 20]))},
+        }.get(method, {})
+    )
     changes = Augmentation(rotation=9, scale=0.1, shift=1, elastic=0.4) if draw(st.booleans()) else Augmentation()
     storage = "raw" if method == "latent replay" else draw(st.sampled_from(["raw", "spikes"]))
     seen = "spikes" if storage == "spikes" and method != "published replay" else "grey"

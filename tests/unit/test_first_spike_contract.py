@@ -1,5 +1,6 @@
 """The first-spike network answers the contract of networks: learning in place, features, units, synapses."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -198,20 +199,28 @@ def test_answers_depend_on_the_image_alone():
     assert set(network.predict(images, (7,)).tolist()) == {-1, 7}
 
 
-def test_features_in_place_of_images():
+@pytest.mark.parametrize(("split", "shape"), [(1, (6, 8, 8)), (2, (9, 4, 4))])
+def test_features_in_place_of_images(split, shape):
     images, labels = bars(40)
-    by_images, by_features = fresh(), fresh()
+    by_images, by_features = fresh(), fresh(replace(CONFIG, split=split))
     by_images.learn_(images, labels)
     with pytest.raises(InputError, match=r"learned from \[0, 0\] images, expected \[5, 7\]"):
-        by_features.learn_features_(np.zeros((1, 9, 4, 4), np.bool_), labels[:1])
+        by_features.learn_features_(np.zeros((1, *shape), np.bool_), labels[:1])
     by_features.learn_(images[:12], labels[:12])
     spikes = by_features.encode_features(images[12:])
     assert spikes.dtype == np.bool_
-    assert spikes.shape[1:] == by_features.feature_shape == (9, 4, 4)
+    assert spikes.shape[1:] == by_features.feature_shape == shape
     assert 0 < spikes.mean() < 1
+    if split == 1:
+        waves = by_features.layer_1_bins(by_features.encode(images[12:]))
+        assert np.array_equal(spikes, waves < by_features.config.coding.total_bins)
     by_features.learn_features_(spikes, labels[12:])
     assert same(by_images, by_features)
-    for wrong in (spikes.astype(np.uint8), spikes[:, :8], spikes[:0]):
+    by_images.rehearse_(images, labels)
+    by_features.rehearse_features_(by_features.encode_features(images), labels)
+    assert same(by_images, by_features)
+    assert by_images.features_digest == by_features.features_digest
+    for wrong in (spikes.astype(np.uint8), spikes[:, :5], spikes[:0]):
         with pytest.raises(InputError, match="give what encode_features returns"):
             by_features.learn_features_(wrong, labels[12 : 12 + len(wrong)])
 
@@ -288,7 +297,7 @@ def test_clocks_run_by_use_and_decay_changes_the_network():
 
 def test_a_checkpoint_and_a_state_go_on_as_if_nothing_had_come_between(tmp_path):
     images, labels = bars(40)
-    network = fresh()
+    network = fresh(replace(CONFIG, split=1))
     network.learn_(images[:8], labels[:8])  # in the midst of layer 2
     network.use_(images[:8])
     network.unit_plasticity = np.linspace(0, 1, 6, dtype=np.float32)
@@ -317,9 +326,12 @@ def test_a_checkpoint_of_before_is_of_a_trained_network(tmp_path):
     arrays, metadata = load_tensors(tmp_path / "net")
     names = ("weights_1", "weights_2", "unit_weights", "unit_classes", "unit_gains", "unit_centres")
     metadata.pop("learning")
+    config = json.loads(metadata["config"])
+    config.pop("split")
+    metadata["config"] = json.dumps(config)
     save_tensors(tmp_path / "old", {name: arrays[name] for name in names}, metadata)
     old = FirstSpikeNetwork.load(tmp_path / "old")
-    assert (old.input_shape, old.templates, old.features_frozen) == ((), False, True)
+    assert (old.config, old.input_shape, old.templates, old.features_frozen) == (network.config, (), False, True)
     before = old.copy()
     old.learn_(*bars(4))
     assert old.features_digest == before.features_digest
@@ -387,3 +399,6 @@ def test_a_network_is_made_for_a_stream(stream):
     assert (network.predict(stream.tasks[0].test.images[:3]) == -1).all()
     with pytest.raises(InputError, match="has no setting 'neurons'"):
         FirstSpikeNetwork.for_stream(stream, neurons=3)
+    assert FirstSpikeNetwork.for_stream(stream, split=1).feature_shape == (30, 14, 14)
+    with pytest.raises(InputError, match=r"network.split is 3, expected 1 or 2"):
+        FirstSpikeNetwork.for_stream(stream, split=3)

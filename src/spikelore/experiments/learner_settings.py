@@ -26,8 +26,8 @@ class LearnerSettings:
     """How a network learns from a stream. What the method does not use keeps its default.
 
     Attributes:
-        method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf, si,
-            hlop, sleep, nearest prototype or slda; or one of one's own, as ``path/to/file.py:Class`` or
+        method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf, si, hlop, sleep,
+            nearest prototype, nearest subspace or slda; or one of one's own, as ``path/to/file.py:Class`` or
             ``module:Class``.
         options: settings that a method of one's own has beside those here.
         epochs: passes over each task; 1 in a task-free stream.
@@ -61,9 +61,11 @@ class LearnerSettings:
         gain: factor of the currents in sleep.
         potentiation: step of a synapse whose input spiked when its neuron did, in sleep.
         depression: step of one whose input did not.
-        freeze_after: images after which latent replay freezes the layers below ``network.split``; nearest prototype and
-            slda the whole network, of which they then add up the spikes of that layer.
+        freeze_after: images after which latent replay freezes the layers below ``network.split``; nearest
+            prototype, nearest subspace and slda the whole network, of which they then learn the spikes of that layer. 0
+            for networks of local rules.
         shrinkage: of slda's covariance.
+        units: of a class, of nearest subspace.
         faults: of the published code, to keep; see `spikelore.continual.methods.FAULTS`.
         stored_batches: M of the published replay: stored batches a task.
         replay_learning_rate: of the published replay's second Adam.
@@ -103,6 +105,7 @@ class LearnerSettings:
     depression: float = 0.0006
     freeze_after: int = 5000
     shrinkage: float = 0.01
+    units: int = 40
     faults: tuple[Fault, ...] = ()
     stored_batches: int = 0
     replay_learning_rate: float = 1e-4

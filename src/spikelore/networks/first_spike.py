@@ -320,7 +320,7 @@ class FirstSpikeNetwork:
     @property
     def features_digest(self) -> str:
         """SHA-256 of the coding and the two feature layers."""
-        settings = {key: value for key, value in asdict(self.config).items() if key not in ("decision",)}
+        settings = {key: value for key, value in asdict(self.config).items() if key not in ("decision", "split")}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for weights in (self.weights_1, self.weights_2):
             digest.update(np.ascontiguousarray(weights).tobytes())
@@ -412,24 +412,25 @@ class FirstSpikeNetwork:
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
-        """Shape of one image's spikes of layer 2, pooled.
+        """Shape of one image's spikes of layer ``config.split``, pooled.
 
         Raises:
             InputError: the size of images is not known.
         """
         if not self.input_shape:
             raise InputError("the network was not made for images of one size; use for_stream, or set its input_shape")
-        one, two = self.config.layer_1, self.config.layer_2
-        sides = self.input_shape
-        for layer in (one, two):
+        sides, features = self.input_shape, 0
+        for layer in self._layers[: self.config.split]:
             sides = tuple((side + 2 * layer.padding - layer.kernel + 1) // layer.pool for side in sides)
-        return (two.features, *sides)
+            features = layer.features
+        return (features, *sides)
 
     def encode_features(self, images: Images) -> NDArray[np.bool_]:
-        """Return layer 2's spikes, pooled, of each image, (N, *feature_shape)."""
-        images = _some(images, "encode")
-        parts = [np.concatenate(list(self._spiked(self.encode(images[part])))) for part in chunks(len(images))]
-        return np.concatenate(parts)
+        """Return the spikes of layer ``config.split``, pooled, of each image, (N, *feature_shape)."""
+        images, last = _some(images, "encode"), self.config.split
+        return np.concatenate([
+            spiked for part in chunks(len(images)) for spiked in self._spiked(self.encode(images[part]), last=last)
+        ])  # fmt: skip
 
     def learn_features_(self, features: NDArray[np.bool_], labels: Labels) -> None:
         """Let the units learn from spikes in place of images, in order.
@@ -455,7 +456,8 @@ class FirstSpikeNetwork:
                 f"features are {features.dtype} of shape {features.shape}, expected bool of (images, "
                 f"{', '.join(map(str, self.feature_shape))}); give what encode_features returns"
             )
-        return SpikeLists.from_spikes(features)
+        parts = [self._through(features[part], first=self.config.split) for part in chunks(len(features))]
+        return SpikeLists.concatenate([SpikeLists.from_spikes(part) for part in parts])
 
     def learn_(self, images: Images, labels: Labels) -> None:
         """Learn from images, in order.
@@ -585,25 +587,33 @@ class FirstSpikeNetwork:
         """
         return SpikeLists.concatenate([SpikeLists.from_spikes(part) for part in self._spiked(bins, backend=backend)])
 
-    def _spiked(self, bins: FirstSpikeBins, *, backend: str = DEFAULT_BACKEND) -> Iterator[NDArray[np.bool_]]:
-        """Yield which neurons of layer 2, pooled, ever spike, (n,C,H,W), a chunk at a time."""
+    @property
+    def _layers(self) -> tuple[FeatureLayerConfig, FeatureLayerConfig]:
+        return self.config.layer_1, self.config.layer_2
+
+    def _spiked(
+        self, bins: FirstSpikeBins, *, last: int = 2, backend: str = DEFAULT_BACKEND
+    ) -> Iterator[NDArray[np.bool_]]:
+        """Yield which neurons of layer ``last``, pooled, ever spike, (n,C,H,W), a chunk at a time."""
         self.check()
         bins = checked_bins(bins, self.weights_1, self.config.coding.total_bins)
         for part in chunks(len(bins)):
-            spiked = bins[part] < self.config.coding.total_bins
-            for layer, weights in (
-                (self.config.layer_1, self.weights_1),
-                (self.config.layer_2, self.weights_2),
-            ):
-                spiked = convolution.spikes(
-                    spiked,
-                    weights,
-                    padding=layer.padding,
-                    threshold=layer.threshold,
-                    pool=layer.pool,
-                    backend=backend,
-                )
-            yield spiked
+            yield self._through(bins[part] < self.config.coding.total_bins, last=last, backend=backend)
+
+    def _through(
+        self, spiked: NDArray[np.bool_], *, first: int = 0, last: int = 2, backend: str = DEFAULT_BACKEND
+    ) -> NDArray[np.bool_]:
+        """Return the spikes of layer ``last``, pooled, from those of layer ``first``, of which 0 is the input."""
+        for layer, weights in list(zip(self._layers, (self.weights_1, self.weights_2), strict=True))[first:last]:
+            spiked = convolution.spikes(
+                spiked,
+                weights,
+                padding=layer.padding,
+                threshold=layer.threshold,
+                pool=layer.pool,
+                backend=backend,
+            )
+        return spiked
 
     def count_spikes(self, images: Images, *, backend: str = DEFAULT_BACKEND) -> SpikeCounts:
         """Return the spikes and synaptic operations of deciding ``images``, means per image.

@@ -61,6 +61,7 @@ class FirstSpikeConfig:
         decision: decision layer.
         weight_mean: mean of the normal distribution weights start from.
         weight_deviation: its standard deviation.
+        split: feature layers, 1 or 2, whose spikes stand for an input where a method keeps spikes or sums of them.
     """
 
     coding: RankOrderConfig = field(default_factory=RankOrderConfig)
@@ -69,9 +70,12 @@ class FirstSpikeConfig:
     decision: DecisionLayerConfig = DecisionLayerConfig()
     weight_mean: float = 0.8
     weight_deviation: float = 0.05
+    split: int = 2
 
     def __post_init__(self) -> None:
         check_fields(self, "network.")
+        if self.split not in (1, 2):
+            raise InputError(f"network.split is {self.split}, expected 1 or 2, the feature layers; choose one")
         for name in ("layer_1", "layer_2", "decision"):
             layer = getattr(self, name)
             check_fields(layer, f"network.{name}.")
@@ -128,4 +132,5 @@ def config_of(raw: Mapping[str, Any]) -> FirstSpikeConfig:
         decision=DecisionLayerConfig(**raw["decision"]),
         weight_mean=raw["weight_mean"],
         weight_deviation=raw["weight_deviation"],
+        split=raw.get("split", 2),  # written before there was a choice
     )

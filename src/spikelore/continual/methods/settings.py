@@ -27,6 +27,7 @@ _LARGEST = 1e30
 _LEAST = {
     "replay_batch": 1, "fisher_images": 1, "freeze_after": 0, "rehearsal_steps": 0, "stored_batches": 0,
     "consolidate_after": 0, "sleep_images": 1, "patch": 1,
+    "units": 1,
 }  # fmt: skip
 _POSITIVE = ("rehearsal_learning_rate", "replay_learning_rate", "temperature", "damping", "gain")
 _NOT_NEGATIVE = ("strength", "replay_strength", "potentiation", "depression")
@@ -492,6 +493,23 @@ class StreamingDiscriminant(NearestPrototype):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NearestSubspace(NearestPrototype):
+    """As `NearestPrototype`, and units of each class learn by a Hebbian rule what its mean leaves of the spikes.
+
+    The class decides that leaves least of an input.
+
+    Attributes:
+        units: of a class.
+
+    Source: see `spikelore.continual.methods.prototypes`.
+    """
+
+    name: ClassVar[str] = "nearest subspace"
+
+    units: int = 40
+
+
+@dataclass(frozen=True, kw_only=True)
 class PublishedReplay(_Checked):
     """The replay of Proietti et al. 2023 as their public code does it; see `spikelore.continual.methods.published`.
 
@@ -566,7 +584,7 @@ METHODS: dict[str, type[Method]] = {
     for method in (
         Naive, Joint, Replay, PublishedReplay, GDumb, DarkReplay, LatentReplay, ElasticWeightConsolidation,
         LearningWithoutForgetting, SynapticIntelligence, HebbianProjection, SleepReplay, NearestPrototype,
-        StreamingDiscriminant,
+        StreamingDiscriminant, NearestSubspace,
     )
 }  # fmt: skip
 """The methods that configurations know, by the name that tables have for them."""
