@@ -26,8 +26,8 @@ class LearnerSettings:
     """How a network learns from a stream. What the method does not use keeps its default.
 
     Attributes:
-        method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf, si, hlop, sleep,
-            nearest prototype, nearest subspace or slda; or one of one's own, as ``path/to/file.py:Class`` or
+        method: naive, joint, experience replay, published replay, gdumb, der++, latent replay, ewc, lwf, si, hlop,
+            sleep, nearest prototype, nearest subspace or slda; or one of one's own, as ``path/to/file.py:Class`` or
             ``module:Class``.
         options: settings that a method of one's own has beside those here.
         epochs: passes over each task; 1 in a task-free stream.
