@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.learning.surrogate_gradient import adam, step_
+from spikelore.metrics.learning_cost import Tally
 from spikelore.networks.foreign import (
     at_rest,
     check_network,
@@ -118,6 +119,7 @@ class GradientLearner:
         self.network: Any = network
         self.module: nn.Module = network.module
         self.learning: GradientLearning = network.learning
+        self.tally: Tally = getattr(network, "tally", None) or Tally()
         self.classes = classes
         self.input_shape = _checked_shape(network.input_shape)
         self.seed = seed
@@ -300,7 +302,7 @@ class GradientLearner:
             raise SpikeloreError("the network has no weights to learn; give it a head first")
         if not self._weights_are_known:
             self._check_weights(self.optimiser)
-        value = step_(loss, self.optimiser)
+        value = step_(loss, self.optimiser, self.tally)
         self._average()
         return value
 
