@@ -1,7 +1,7 @@
 """Tables for a terminal or a log file: as few columns as tell the rows apart, never wider than the page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from rich import box
@@ -12,15 +12,20 @@ from rich.table import Table
 from rich.text import Text
 
 from spikelore.errors import printable
+from spikelore.metrics.learning_cost import Work
 
 _GROUP = "preset"
 _TABLES = {"rows": "", "tasks": "accuracy of each task", "accuracy": "", "further": "learning on"}
 """Tables of results that are printed, and their titles; that of ``rows`` tells the experiment."""
 _NOT_SHOWN = (
     "mean", "silent", "synops_per_image", "spikes_per_image", "backward_transfer", "forward_transfer", "storage",
-    "seconds",
+    "seconds", *(f"{each.name}_learning" for each in fields(Work)),
 )  # fmt: skip
 """Columns that only the report shows, beside those that hold lists."""
+
+
+AMOUNTS = ("joules_learning",)
+"""Columns that hold no fractions, however small."""
 
 
 def number(value: float) -> str:
@@ -41,7 +46,7 @@ class _Column:
     def of(cls, name: str, rows: Sequence[Mapping[str, Any]]) -> "_Column":
         values = [row.get(name) for row in rows]
         floats = [abs(value) for value in values if isinstance(value, float)]
-        fraction = bool(floats) and max(floats) <= 1
+        fraction = name not in AMOUNTS and bool(floats) and max(floats) <= 1
         words = any(isinstance(value, str) for value in values)
         cells = tuple(_text(value, fraction) for value in values)
         return cls(printable(name.replace("_", " ")), cells, words, " %" if fraction else "")
