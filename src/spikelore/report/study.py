@@ -126,7 +126,9 @@ def _costs(rows: list[Row]) -> Table:
     )
 
 
-def _cloud(rows: list[Row], networks: list[str], cost: str, across: str, least: float) -> Drawing | None:
+def _cloud(
+    rows: list[Row], networks: list[str], cost: str, across: str, least: float, scale: float = 1.0
+) -> Drawing | None:
     """Return accuracy against a cost, a panel a stream; a network has a colour, a method a marker.
 
     What is below ``least``, such as no byte at all, stands there.
@@ -141,8 +143,8 @@ def _cloud(rows: list[Row], networks: list[str], cost: str, across: str, least: 
     for panel, stream in zip(axes, streams, strict=True):
         mine = [row for row in told if row["stream"] == stream]
         for row in mine:
-            _point(panel, row, max(least, row[cost].mean), networks, methods)
-        style.logarithmic(panel, [max(least, row[cost].mean) for row in told])
+            _point(panel, row, max(least, scale * row[cost].mean), networks, methods)
+        style.logarithmic(panel, [max(least, scale * row[cost].mean) for row in told])
         panel.set_title(stream)
         panel.set_xlabel(across)
         style.percent_axis(panel, "y", lowest)
@@ -164,7 +166,13 @@ def _point(panel: Axes, row: Row, x: float, networks: list[str], methods: list[s
     spread: Spread = row["average_accuracy"]
     colour, marker = style.colour(networks.index(row["network"])), methods.index(row["method"]) % len(_MARKERS)
     panel.plot(
-        [x], [spread.mean], _MARKERS[marker], color=colour, alpha=0.8, label=f"{row['network']}, {_learner(row)}"
+        [x],
+        [spread.mean],
+        _MARKERS[marker],
+        color=colour,
+        alpha=0.8,
+        markersize=6,
+        label=f"{row['network']}, {_learner(row)}",
     )
     if len(spread.values) > 1:
         panel.errorbar([x], [spread.mean], [spread.deviation], fmt="none", capsize=2, color=colour)
@@ -201,7 +209,7 @@ def content(runs: Sequence[Run]) -> Content:
     matrix = _matrix(rows, networks, sentences)
     drawings = [
         _cloud(done, networks, "memory_bytes", "bytes kept of earlier tasks", 1000),
-        _cloud(done, networks, "joules_learning", "joules of all learning", 0),
+        _cloud(done, networks, "joules_learning", "millijoules of all learning", 0, 1e3),
     ]
     highlights = []
     for stream in different(done, "stream"):
@@ -213,8 +221,8 @@ def content(runs: Sequence[Run]) -> Content:
     holes = sum(bool(row.get("why_not")) for row in rows)
     return Content(
         "The study",
-        f"{len(done)} cells of {len(networks)} networks, {len(different(rows, 'method'))} methods and "
-        f"{len(different(rows, 'stream'))} streams, within memories of different sizes; {holes} more have no meaning.",
+        f"{len(done)} cells: networks with methods on streams, within memories of different sizes; {holes} more have no "
+        "meaning.",
         highlights,
         [*matrix, *_reasons(rows, sentences), *([_measures(done), _costs(done)] if done else [])],
         [drawing for drawing in drawings if drawing],

@@ -301,9 +301,13 @@ def learn(job: Job, datasets: Datasets, loggers: Sequence[str], path: Path) -> d
         kind = "" if isinstance(error, SpikeloreError) else f"{type(error).__name__}: "
         write_json_atomic(path / _FAILED, {"failed": kind + " ".join(str(error).split())})
         raise
+    _leave_no_network(path)
+    return row
+
+
+def _leave_no_network(path: Path) -> None:
     for name in ("state", "network"):
         remove(path / "checkpoints" / f"{name}.safetensors")
-    return row
 
 
 _NOT_OF_A_CELL = ("network", "method", "stream", "scenario", "seed", "classes", "tasks", "task_data")
@@ -324,6 +328,7 @@ def run(config: StudyExperiment, folder: RunFolder, data_dir: Path | None) -> di
             left = path / _FAILED
             rows.append({**cell.names, **(read_failed(left) if left.exists() else {"failed": "it was not run"})})
             continue
+        _leave_no_network(path)  # of a cell that was killed as it ended
         seconds += row.get("seconds", 0.0)
         kept = {name: value for name, value in row.items() if name not in _NOT_OF_A_CELL}
         rows.append({**cell.names, "budget": job.memory.bytes, **kept, **_joules(kept, config.energies)})
