@@ -15,7 +15,7 @@ from spikelore.experiments.reproduce.study import StudyExperiment, StudyStream
 from spikelore.experiments.stream_settings import Datasets
 from spikelore.metrics.learning_cost import Energies
 
-SMALL = {"train_per_class": 20, "test_per_class": 5, "groups": [[0, 1], [2, 3]]}
+SMALL = {"train_per_class": 20, "test_per_class": 5, "points": 1, "groups": [[0, 1], [2, 3]]}
 
 
 def small(**changes):
@@ -75,6 +75,7 @@ def test_rows_tell_what_was_learned_kept_and_spent(finished):
     assert replay["joules_learning"] > naive["joules_learning"] > 0
     assert replay["example_bytes_learning"] > 0
     assert rows["rates", "naive"]["joules_learning"] > 0
+    assert rows["rates", "naive"]["stability_gap"] is not None, "measured within tasks"
     table = pandas.read_parquet(out / "table.parquet")
     assert len(table) == 6
     assert set(table.columns) >= {"network", "method", "stream", "seed", "memory_bytes", "joules_learning", "why_not"}

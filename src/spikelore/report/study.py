@@ -221,8 +221,8 @@ def content(runs: Sequence[Run]) -> Content:
     holes = sum(bool(row.get("why_not")) for row in rows)
     return Content(
         "The study",
-        f"{len(done)} cells: networks with methods on streams, within memories of different sizes; {holes} more have no "
-        "meaning.",
+        f"{len(done)} cells: networks with methods on streams, within memories of different sizes; {holes} more have "
+        "no meaning.",
         highlights,
         [*matrix, *_reasons(rows, sentences), *([_measures(done), _costs(done)] if done else [])],
         [drawing for drawing in drawings if drawing],

@@ -48,19 +48,21 @@ class StudyStream(StreamSettings):
             one they are the same.
         train_per_class: most training images of a class in a task, drawn at random; 0 for all.
         test_per_class: most test images, likewise.
+        points: times to measure within each task, beside its end.
     """
 
     further: tuple[str, ...] = ()
     train_per_class: int = 0
     test_per_class: int = 0
+    points: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.further and self.kind != "split":
             raise InputError(f"stream.kind is {self.kind!r} beside further datasets, expected split; leave one out")
-        for name in ("train_per_class", "test_per_class"):
+        for name in ("train_per_class", "test_per_class", "points"):
             if getattr(self, name) < 0:
-                raise InputError(f"stream.{name} is {getattr(self, name)}, expected 0 or more; 0 takes all")
+                raise InputError(f"stream.{name} is {getattr(self, name)}, expected 0 or more; correct it")
 
     def __len__(self) -> int:
         return 1 + len(self.further) if self.further else super().__len__()
