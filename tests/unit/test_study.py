@@ -220,6 +220,11 @@ def test_a_study_that_makes_no_sense_is_refused(changes, told):
         small(**changes)
 
 
+def test_a_study_of_nothing_is_refused(tmp_path):
+    with pytest.raises(InputError, match="the study has no cell"):
+        run(StudyExperiment(), tmp_path / "run")
+
+
 def test_a_stream_without_data_is_refused_before_anything_is_learned(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         run(small(streams=({"name": "a", "data": "nowhere", "stream": SMALL},)), tmp_path / "run")

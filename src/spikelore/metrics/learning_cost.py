@@ -65,6 +65,15 @@ class Energies:
     neurons), and at least 1300 pJ where it is DRAM (examples): half of that for 32 bits, an eighth for a byte. Writing
     is taken to cost what reading does.
 
+    Attributes:
+        accumulates_pj: of an addition.
+        multiply_accumulates_pj: of a multiplication with an addition.
+        weights_read_pj: of a weight that is fetched.
+        weights_written_pj: of one that is changed.
+        state_read_pj: of a value of a neuron, a trace, a gradient or an optimiser that is fetched.
+        state_written_pj: of one that is stored.
+        example_bytes_pj: of a byte of a stored example.
+
     Source: Horowitz, Computing's energy problem, ISSCC 2014 (doi 10.1109/ISSCC.2014.6757323), figure 1.1.9: addition
     .9 pJ, multiplication 3.7 pJ.
     """

@@ -256,10 +256,12 @@ def check(config: StudyExperiment, data_dir: Path | None) -> None:
     """Load every stream.
 
     Raises:
-        InputError: a dataset or a class that is not there.
+        InputError: a dataset or a class that is not there, or no cell.
     """
-    datasets, known = Datasets(data_dir), set()
-    for cell in config.cells():
+    datasets, known, cells = Datasets(data_dir), set(), config.cells()
+    if not cells:
+        raise InputError("the study has no cell, expected networks, methods, streams and budgets; name one of each")
+    for cell in cells:
         if cell.job and cell.names["stream"] not in known:
             known.add(cell.names["stream"])
             cell.job.load(datasets)
