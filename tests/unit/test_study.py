@@ -165,6 +165,15 @@ def test_what_cannot_begin_is_a_sentence_too(tmp_path):
     assert re.match(r"a memory of 785 bytes .* holds 1 examples, fewer than the 4 classes", rows[0]["why_not"])
 
 
+def test_a_folder_that_cannot_be_used_is_no_lack_of_meaning(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: mnist")
+    job = small().cells()[1].job
+    assert job is not None
+    with pytest.raises(InputError, match="was run with another configuration"):
+        study.learn(job, Datasets(None), (), tmp_path)
+    assert not (tmp_path / "results.json").exists()
+
+
 def test_cells_of_their_own(tmp_path):
     own = {"stream": "pairs", "network": "rates", "method": "replay", "memory.images": 6, "learner.batch": 5}
     config = small(budgets=(), further=(own, {**own, "label": "replay, few", "memory.images": 4}))

@@ -19,7 +19,7 @@ from spikelore.data import LabelledImages
 from spikelore.data.streams import Stream, Task, split_tasks
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import shipped
-from spikelore.experiments.continual_run import finished, run_job
+from spikelore.experiments.continual_run import check_job, finished, run_job
 from spikelore.experiments.execution import Execution
 from spikelore.experiments.job import Job
 from spikelore.experiments.learner_settings import LearnerSettings, for_variant
@@ -297,10 +297,13 @@ def learn(job: Job, datasets: Datasets, loggers: Sequence[str], path: Path) -> d
     """
     remove(path / _FAILED)
     try:
-        row = run_job(job, datasets, loggers, path)
+        check_job(job, path, datasets)
     except InputError as error:
         row = {"why_not": str(error)}
         write_json_atomic(path / "results.json", row)
+        return row
+    try:
+        row = run_job(job, datasets, loggers, path)
     except Exception as error:
         kind = "" if isinstance(error, SpikeloreError) else f"{type(error).__name__}: "
         write_json_atomic(path / _FAILED, {"failed": kind + " ".join(str(error).split())})
