@@ -14,6 +14,7 @@ from spikelore.experiments.reproduce import study
 from spikelore.experiments.reproduce.study import StudyExperiment, StudyStream
 from spikelore.experiments.stream_settings import Datasets
 from spikelore.metrics.learning_cost import Energies
+from spikelore.report.tables import print_results
 
 SMALL = {"train_per_class": 20, "test_per_class": 5, "points": 1, "groups": [[0, 1], [2, 3]]}
 
@@ -82,6 +83,14 @@ def test_rows_tell_what_was_learned_kept_and_spent(finished):
     assert not list((out / "parts").rglob("*.safetensors")) or all(
         path.name == "arrays.safetensors" for path in (out / "parts").rglob("*.safetensors")
     ), "cells leave no networks"
+
+
+def test_a_terminal_has_room_for_its_rows(finished, capsys):
+    print_results(finished[1])
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"surrogate +replay +31,400 +\d+\.\d +", out)
+    assert "why" not in out
 
 
 def test_joules_are_by_the_tables_prices(finished):

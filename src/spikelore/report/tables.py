@@ -22,6 +22,10 @@ _NOT_SHOWN = (
     "seconds", *(f"{each.name}_learning" for each in fields(Work)),
 )  # fmt: skip
 """Columns that only the report shows, beside those that hold lists."""
+_OF_MANY = {
+    "study": ("stream", "network", "method", "seed", "memory_bytes", "average_accuracy", "joules_learning", "failed"),
+}  # fmt: skip
+"""Columns of experiments with more than a terminal has room for; rows without an accuracy or failure are not shown."""
 
 
 AMOUNTS = ("joules_learning",)
@@ -115,6 +119,9 @@ def print_results(results: Mapping[str, Any]) -> None:
         found = [(column, value) for row in rows for column, value in row.items()]
         left_out = {*_NOT_SHOWN, *(column for column, value in found if isinstance(value, list | dict))}
         columns = [column for column in dict.fromkeys(column for column, _ in found) if column not in left_out]
+        if few := _OF_MANY.get(results["experiment"]):
+            rows = [row for row in rows if {"average_accuracy", "failed"} & row.keys()]
+            columns = [column for column in few if any(column in row for row in rows)]
         if rows:
             print_table(rows, columns, told if name == "rows" else title)
 
