@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from spikelore.report import style
+from spikelore.report import style, tables
 from spikelore.report.over_runs import over_runs
 from spikelore.report.page import (
     Cell,
@@ -115,7 +115,7 @@ def _costs_table(rows: list[Row]) -> Table:
             "spikes": lambda row: number(row, "spikes_per_image"),
             "operations": lambda row: number(row, "synops_per_image"),
             "learning, mJ": lambda row: (
-                f"{1e3 * row['joules_learning'].mean:,.3g}" if "joules_learning" in row else "–"
+                tables.number(1e3 * row["joules_learning"].mean) if "joules_learning" in row else "–"
             ),
         },
         by=lambda row: f"{preset_title(row)}, {row['scenario']}",

@@ -8,6 +8,7 @@ from spikelore.report import style
 from spikelore.report.over_runs import Spread, over_runs
 from spikelore.report.page import Cell, Content, Drawing, Table, different
 from spikelore.report.runs import Row, Run
+from spikelore.report.tables import number
 
 _KEYS = ("stream", "network", "method", "memory_images", "budget", "why_not", "failed")
 _MEASURES = {
@@ -103,8 +104,8 @@ def _measures(rows: list[Row]) -> Table:
 
 
 def _costs(rows: list[Row]) -> Table:
-    def amount(name: str, form: str = ",.0f", scale: float = 1):
-        return lambda row: f"{scale * row[name].mean:{form}}" if name in row else "–"
+    def amount(name: str, scale: float = 1):
+        return lambda row: number(scale * row[name].mean) if name in row else "–"
 
     return Table.of(
         "What it keeps and what it costs",
@@ -116,8 +117,8 @@ def _costs(rows: list[Row]) -> Table:
             "learner": _learner,
             "accuracy": lambda row: row["average_accuracy"].percent(),
             "bytes kept": amount("memory_bytes"),
-            "learning, mJ": amount("joules_learning", ",.3g", 1e3),
-            "learning, million operations": amount("synops_learning", ",.0f", 1e-6),
+            "learning, mJ": amount("joules_learning", 1e3),
+            "learning, million operations": amount("synops_learning", 1e-6),
             "an input, operations": amount("synops_per_input"),
             "seconds": amount("seconds"),
         },
@@ -151,7 +152,7 @@ def _cloud(
     axes[0].set_ylabel("average accuracy at the end")
     looks = {network: ("o", style.colour(n)) for n, network in enumerate(networks)}
     looks |= {method: (_MARKERS[n % len(_MARKERS)], style.MUTED) for n, method in enumerate(methods)}
-    handles = [axes[0].plot([], [], marker, color=colour)[0] for marker, colour in looks.values()]
+    handles = [axes[0].plot([], [], marker, color=colour, markersize=6)[0] for marker, colour in looks.values()]
     figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(handles) // 5))
     figure.legend(handles, [*looks], loc="outside lower center", ncols=5)
     name = {"memory_bytes": "bytes", "joules_learning": "learning"}[cost]
