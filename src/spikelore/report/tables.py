@@ -14,7 +14,6 @@ from rich.text import Text
 from spikelore.errors import printable
 from spikelore.metrics.learning_cost import Work
 
-_GROUP = "preset"
 _TABLES = {"rows": "", "tasks": "accuracy of each task", "accuracy": "", "further": "learning on"}
 """Tables of results that are printed, and their titles; that of ``rows`` tells the experiment."""
 _NOT_SHOWN = (
@@ -75,18 +74,20 @@ class _Output(Console):
 
 
 def print_table(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "", *, console: Console | None = None
-) -> None:
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "", *, group_by: str = "preset",
+    console: Console | None = None,
+) -> None:  # fmt: skip
     """Print rows in aligned columns that fit the width, or one paragraph a row where that is impossible.
 
     Fractions (a column of floats up to 1) are shown in per cent, as the heading says. What is equal in all of
-    several rows is told once above the table. ``preset`` becomes a heading over its rows if words follow. Only
-    the last column may wrap, and only if it holds words.
+    several rows is told once above the table. The column to group by becomes a heading over its rows if words follow.
+    Only the last column may wrap, and only if it holds words.
 
     Args:
         rows: values by column name; None, or a name that a row lacks, is an empty cell.
         columns: names, in order.
         title: a line above.
+        group_by: name of the column to group by, if it is there.
         console: where to print; standard output if not given.
     """
     console = console or _Output(highlight=False)
@@ -96,7 +97,7 @@ def print_table(
     told = ", ".join(column.told(0) for column in same if column.cells[0])
     for line in filter(None, (title, f"all rows: {told}" if told else "")):
         console.print(Text(printable(line)))
-    group = next((column for column in shown if column.name == _GROUP), None)
+    group = next((column for column in shown if column.name == group_by), None)
     others = [column for column in shown if column is not group]
     if group and others and others[0].words:
         shown = others
@@ -123,7 +124,8 @@ def print_results(results: Mapping[str, Any]) -> None:
             rows = [row for row in rows if {"average_accuracy", "failed"} & row.keys()]
             columns = [column for column in few if any(column in row for row in rows)]
         if rows:
-            print_table(rows, columns, told if name == "rows" else title)
+            told_above = told if name == "rows" else title
+            print_table(rows, columns, told_above, group_by="stream" if few else "preset")
 
 
 def _aligned(columns: Sequence[_Column], group: _Column | None, *, between: str) -> Table:
