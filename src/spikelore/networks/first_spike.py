@@ -46,7 +46,6 @@ _SETTLED = 100
 """Images that a unit from elsewhere counts as having won: learning online moves it by 1 / 101 and less."""
 _FORMAT = "spikelore first-spike network 1"
 _LARGEST_SIDE = 1 << 14
-_LAYERS: tuple[Literal[1], Literal[2]] = (1, 2)
 
 
 def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
@@ -679,12 +678,14 @@ class FirstSpikeNetwork:
     def _works(self, images: Images, labels: Labels) -> dict[str, Work]:
         (_, done), shape = self._counted(images), (images.shape[1], images.shape[2])
         maps, found = self.config.maps(shape), {}
-        for n, layer, weights in (
-            (_LAYERS[0], self.config.layer_1, self.weights_1), (_LAYERS[1], self.config.layer_2, self.weights_2)
-        ):  # fmt: skip
+        layers = (
+            (self.config.layer_1, self.weights_1, self.layer_inputs(1, images)),
+            (self.config.layer_2, self.weights_2, self.layer_inputs(2, images)),
+        )
+        for n, (layer, weights, bins) in enumerate(layers, start=1):
             operations, neurons = float(done[:, n - 1].mean()), layer.features * math.prod(maps[f"layer_{n}"])
             found[f"forward {n}"] = Work(operations, 0.0, operations, 0.0, neurons, neurons)
-            moved = self._winners(layer, weights, self.layer_inputs(n, images)) * math.prod(weights.shape[1:])
+            moved = self._winners(layer, weights, bins) * math.prod(weights.shape[1:])
             found[f"learn {n}"] = Work(0.0, moved, moved, moved)
         features, own = self.features(self.encode(images)), self.unit_classes == labels[:, None]
         decision, sides = self.config.decision, (side // self.config.layer_2.pool for side in maps["layer_2"])
