@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from spikelore.data.streams import split_stream as split_stream
     from spikelore.errors import InputError as InputError
     from spikelore.errors import SpikeloreError as SpikeloreError
+    from spikelore.metrics.learning_cost import Energies as Energies
+    from spikelore.metrics.learning_cost import Work as Work
     from spikelore.networks.checkpoint import load as load
     from spikelore.networks.first_spike import FirstSpikeNetwork as FirstSpikeNetwork
     from spikelore.networks.gradient_learning import GradientLearning as GradientLearning
@@ -81,6 +83,7 @@ _WHERE = {
     "continual.run": "Callback ContinualRun Result StoppedError run table",
     "data.streams": "Stream Task split_stream",
     "errors": "InputError SpikeloreError",
+    "metrics.learning_cost": "Energies Work",
     "networks.checkpoint": "load",
     "networks.first_spike": "FirstSpikeNetwork",
     "networks.gradient_learning": "GradientLearning",

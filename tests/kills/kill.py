@@ -2,9 +2,9 @@
 
     python tests/kills/kill.py fusion 20 --seed 1
 
-Experiments: fusion, decay, replay, local, sweep. Each is killed (SIGKILL) so many times, each time in a folder of its
-own, at a moment drawn evenly over the time that a whole one takes; then it goes on to the end. Measured time aside, all
-files are compared.
+Experiments: fusion, decay, replay, local, sweep, study. Each is killed (SIGKILL) so many times, each time in a folder
+of its own, at a moment drawn evenly over the time that a whole one takes; then it goes on to the end. Measured time
+aside, all files are compared.
 """
 
 import argparse
@@ -51,6 +51,15 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "settings": {"noise": {"epochs": 4}, "langevin": {"epochs": 2, "record_every": 20}, "templates": {"epochs": 3}},
     },
     "sweep": REPLAY,
+    "study": {
+        "seeds": 1, "budgets": [0, 31400],
+        "networks": [
+            {"name": "surrogate", "network": {"channels": [4], "steps": 4}},
+            {"name": "rates", "network": {"kind": "rate-lif", "neurons_per_class": 5}},
+        ],
+        "methods": [{"name": "naive", "learner.method": "naive"}, {"name": "der++", "learner.method": "der++"}],
+        "streams": [{"name": "pairs", "data": "digits-sample", "stream": {"groups": [[0, 1], [2, 3]]}}],
+    },
 }  # fmt: skip
 
 

@@ -17,7 +17,9 @@ from watching import left, stop_in
 MOUNTED = "size=64m"
 
 
-@pytest.mark.parametrize(("kind", "count"), [("fusion", 1), ("decay", 1), ("replay", 2), ("local", 1), ("sweep", 1)])
+@pytest.mark.parametrize(
+    ("kind", "count"), [("fusion", 1), ("decay", 1), ("replay", 2), ("local", 1), ("sweep", 1), ("study", 1)]
+)
 def test_killed_at_any_moment_it_ends_in_the_same_bytes(kind, count, tmp_path):
     assert points(kind, count, 1, tmp_path) == [""] * count
 

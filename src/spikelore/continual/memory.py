@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.errors import InputError, check_whole
+from spikelore.metrics.learning_cost import READ, STORED, Tally
 from spikelore.shapes import Images, Labels
 
 Policy = Literal["reservoir", "class-balanced", "ring"]
@@ -165,6 +166,7 @@ class Memory:
         extras: length of the float32 vector kept with each example (DER's logits), 0 for none.
         tasks: number of tasks, for ``ring``.
         rng: generator of every choice.
+        tally: counts the bytes that are read and stored; None for nobody.
 
     Raises:
         InputError: an unknown policy, or ``ring`` with more tasks than places.
@@ -179,6 +181,7 @@ class Memory:
         *,
         extras: int = 0,
         tasks: int = 1,
+        tally: Tally | None = None,
     ) -> None:
         if policy not in POLICIES:
             raise InputError(f"memory.policy is {policy!r}, expected one of {', '.join(POLICIES)}; choose one of them")
@@ -190,6 +193,7 @@ class Memory:
         self._ring = places // tasks
         self.places = self._ring * tasks if policy == "ring" else places
         self.rng = rng
+        self.tally = tally or Tally()
         # Places lie in blocks, one a task for ``ring``, of which the first ``_room`` have a row in the arrays.
         self._block, self._blocks = (self._ring, tasks) if policy == "ring" else (self.places, 1)
         self._room = min(self._block, _FIRST_ROOM)
@@ -277,6 +281,7 @@ class Memory:
         used, own = rows.shape[-1], self._row(places)
         self._rows[own, :used] = rows
         self._rows[own, used:] = 0
+        self.tally.add(STORED, rows.size)
 
     def _place(self, label: int, task: int) -> int | None:
         """Return the place that an arriving example of ``label`` takes, or None."""
@@ -404,6 +409,7 @@ class Memory:
     def get(self, places: NDArray[np.int64]) -> tuple[Rows, Labels, NDArray[np.float32]]:
         """Return rows, labels and extras of ``places``."""
         rows = self._row(places)
+        self.tally.add(READ, len(places) * example_bytes(self._rows.shape[1], self._extras.shape[1]))
         return self._rows[rows], self._labels[rows], self._extras[rows]
 
     def state_dict(self) -> dict[str, NDArray]:

@@ -30,14 +30,17 @@ from spikelore.metrics.continual import (
     recency_bias,
     stability_gap,
 )
-from spikelore.networks.protocol import Cost, Network
+from spikelore.metrics.learning_cost import OF_MEMORIES, Tally, Work
+from spikelore.networks.protocol import Accountable, Cost, Network
 from spikelore.randomness import check_seed, generator
 
 if TYPE_CHECKING:
     import pandas
 
 _COUNTED = 200
-"""Test inputs that the cost is measured on."""
+"""Test inputs that the cost of deciding is measured on."""
+_WORKED = 50
+"""Of these, those that the cost of learning is measured on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,8 @@ class Result:
         memory_images: places for examples of earlier tasks.
         memory_bytes: bytes of all that is kept of earlier tasks.
         cost: of deciding an input, at the end; None before it, or of a network that does not say.
+        work: of all learning, replayed inputs and what a method does before it is asked included, answers left out;
+            None of a network that does not say. What each kind of work takes is measured at the end, on test inputs.
         inputs_learned: how often an input was learned from, stored ones not counted.
         seconds: of learning and measuring.
         untrained: (K,) accuracy on each task before all learning, in a domain-incremental stream; NaN elsewhere.
@@ -79,6 +84,7 @@ class Result:
     memory_images: int
     memory_bytes: int
     cost: Cost | None
+    work: Work | None
     inputs_learned: int
     seconds: float
     untrained: NDArray[np.float64]
@@ -146,7 +152,7 @@ class Result:
 
     def row(self) -> dict[str, Any]:
         """Return the numbers of one row of a table."""
-        operations = self.cost.synaptic_operations if self.cost else None
+        operations, work = self.cost.synaptic_operations if self.cost else None, self.work
         return {
             "network": self.network,
             "method": self.method,
@@ -163,7 +169,9 @@ class Result:
             "minimum_accuracy": _rounded(self.minimum_accuracy),
             "stability_gap": _rounded(self.stability_gap),
             "recency_bias": _rounded(self.recency_bias),
-            "synops_learning": None if operations is None else round(operations * self.inputs_learned),
+            **{f"{name}_learning": work and round(value) for name, value in asdict(work or Work()).items()},
+            "synops_learning": work and round(work.synaptic_operations),
+            "joules_learning": work and float(f"{work.joules():.4g}"),
             "synops_per_input": None if operations is None else round(operations, 1),
             "seconds": round(self.seconds, 1),
         }
@@ -275,6 +283,9 @@ class ContinualRun:
         self.measured: list[tuple[int, float]] = []
         self.between = np.zeros((0, 1 + tasks))
         self.cost: Cost | None = None
+        self.work: Work | None = None
+        self.tally = self.network.tally if isinstance(self.network, Accountable) else Tally()
+        self.tally.counts = {}
 
     def _check_stream(self) -> None:
         stream, name = self.stream, name_of(self.network)
@@ -450,7 +461,8 @@ class ContinualRun:
         for tested in self._asked(after):
             test, among = self.stream.tasks[tested].test, self.among(tested, after)
             if len(test) and set(among) <= set(self.learner.classes):
-                decisions = self.learner.decide(test.images, among)
+                with self.tally.paused():
+                    decisions = self.learner.decide(test.images, among)
                 found[tested] = float((decisions == test.labels).mean())
                 confusion += confusion_matrix(decisions, test.labels, classes)
         return found, confusion
@@ -483,21 +495,27 @@ class ContinualRun:
                 found[task] = reported(found[task], self.learned[task].validation, task)
             self._tell("on_test", task)
             if task == len(self.learned) - 1:
-                self.cost = self._cost()
+                self.cost, self.work = self._cost()
         self.matrix[task, list(found)] = list(found.values())
         self.confusions.append(confusion)
         self._keep_point(confusion)
 
-    def _cost(self) -> Cost | None:
-        """Return what deciding costs the network that decides; None of a network that does not say."""
+    def _cost(self) -> tuple[Cost | None, Work | None]:
+        """Return what deciding an input costs the network that decides, and all learning has cost; None if unknown."""
         ends = np.cumsum([0, *(len(task.test) for task in self.stream.tasks)])
         chosen = np.sort(generator(self.seed, "counted").choice(ends[-1], min(_COUNTED, ends[-1]), False))
         parts = np.split(chosen, np.searchsorted(chosen, ends[1:-1]))
         tests = zip(self.stream.tasks, parts, ends[:-1], strict=True)
-        images = np.concatenate([task.test.take(part - start).images for task, part, start in tests])
-        with suppress(InputError, NotImplementedError):
-            return self.deciding.cost(images)
-        return None
+        found = [task.test.take(part - start) for task, part, start in tests]
+        images, labels = (np.concatenate([getattr(part, name) for part in found]) for name in ("images", "labels"))
+        cost = work = None
+        with suppress(InputError, NotImplementedError), self.tally.paused():
+            cost = self.deciding.cost(images)
+        if isinstance(self.deciding, Accountable):
+            few = np.arange(0, len(images), max(1, len(images) // _WORKED))
+            works = self.deciding.works(images[few], labels[few])
+            work = self.tally.work({**works, **OF_MEMORIES})
+        return cost, work
 
     def result(self) -> Result:
         """Return what is known by now: the tasks learned so far."""
@@ -507,7 +525,7 @@ class ContinualRun:
             name_of(self.network), self.method.name, self.stream.name, self.stream.scenario, self.seed,
             tuple(dict.fromkeys(label for task in tasks for label in task.classes)), tuple(task.name for task in tasks),
             self.matrix[:done, : len(tasks)].copy(), tuple(self.confusions), tuple(self.measured),
-            self.learner.memory_images, self.learner.memory_bytes, self.cost, self.position.inputs,
+            self.learner.memory_images, self.learner.memory_bytes, self.cost, self.work, self.position.inputs,
             self.position.seconds, self.untrained[: len(tasks)].copy(),
             self.between[self.between[:, 0] < done, : 1 + len(tasks)], tasks[-1].classes if tasks else (),
         )  # fmt: skip
@@ -521,6 +539,7 @@ class ContinualRun:
         own |= {f"run/confusion/{n}": each for n, each in enumerate(self.confusions)}
         told = {
             "position": vars(self.position), "cost": self.cost and asdict(self.cost), "began": self.began,
+            "work": self.work and asdict(self.work), "tally": self.tally.counts,
             "classes": [task.classes for task in self.stream.tasks], "learner": facts, "of": self._of(),
         }  # fmt: skip
         return {**arrays, **own}, json.dumps(told)
@@ -562,7 +581,9 @@ class ContinualRun:
             self.confusions.append(np.zeros((len(labels), len(labels) + 1), np.int64))
             self.confusions[-1][np.ix_(rows, np.append(rows, len(labels)))] = found
         self.cost = Cost(**told["cost"]) if told["cost"] else None
+        self.work = Work(**told["work"]) if told.get("work") else None
         self.learner.load_state_dict(rest, told["learner"])
+        self.tally.counts = told.get("tally", {})
         self.position = Position(**told["position"])
         if self.stream.scenario == "domain-incremental" and self.position.task == len(matrix) < len(self.learned):
             self._measure_ahead(len(matrix))

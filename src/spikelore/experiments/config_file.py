@@ -10,7 +10,7 @@ from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import run_folder, typed
 from spikelore.experiments.parallel import Cell, failure, run_cells
-from spikelore.experiments.reproduce import decay, fusion, local, replay
+from spikelore.experiments.reproduce import decay, fusion, local, replay, study
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.report.tidy import tidy, write_table
 
@@ -33,6 +33,7 @@ class Kind:
             given classes (all where none is given), and returns rows; for kinds whose networks need the run's
             configuration to decide.
         lengthens: whether a run of the first configuration can go on with the second; for kinds whose runs can.
+        with_failures: whether parts that failed are rows among others, and the results are written none the less.
     """
 
     config: type
@@ -44,6 +45,7 @@ class Kind:
         default=None, kw_only=True
     )
     lengthens: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True)
+    with_failures: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,16 @@ KINDS: dict[str, Kind] = {
         local.LocalExperiment,
         local.at_scale,
         "nine ways not to forget by local rules alone (Antonov, Sviatov & Sukhov 2022)",
+    ),
+    "study": Published(
+        study.StudyExperiment,
+        (study.parts,),
+        study.run,
+        study.check,
+        study.StudyExperiment,
+        study.at_scale,
+        "every network with every method on every stream within every budget",
+        with_failures=True,
     ),
 }
 """The value of ``experiment:`` in a YAML file, to what it means."""
@@ -219,11 +231,14 @@ def _gathered(config: Any, folder: RunFolder, data_dir: Path | None, parts: Mapp
     """Return the results of a run whose parts have ended, or its error."""
     try:
         with folder.guarded():
-            if error := failure(parts):
+            kind, error = KINDS[kind_of(config)], failure(parts)
+            if error and not kind.with_failures:
                 raise error
-            results = KINDS[kind_of(config)].run(config, folder, data_dir)
+            results = kind.run(config, folder, data_dir)
             folder.write_results(results)
             write_table(folder.path / "table.parquet", tidy(results))
+            if error:
+                raise error
             return results
     except Exception as error:
         return error

@@ -127,7 +127,8 @@ class Job:
         method, learning = self.learner.split(self.memory)
         first = replace(stream, tasks=tuple(map(_with_images, stream.tasks, sizes)))
         network = network_settings.made(self.network, first, self.seed, learning, grow_heads=self.learner.grow_heads)
-        return ContinualRun(stream, network, method, self.seed, self.stream.blur, began=len(sizes))
+        points = getattr(self.stream, "points", 0)
+        return ContinualRun(stream, network, method, self.seed, self.stream.blur, points, began=len(sizes))
 
 
 def _with_images(task: Task, count: int) -> Task:

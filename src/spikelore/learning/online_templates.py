@@ -100,6 +100,8 @@ def learn_features_(network: "FirstSpikeNetwork", images: Images) -> int:
         order = np.tile(np.arange(len(part)), passes)
         learned, _ = learn_layer(network, layer, bins, order, network.learning.stdp, seen=seen * passes)
         network.weights_1, network.weights_2 = learned.weights_1, learned.weights_2
+        for work in (f"forward {layer}", f"learn {layer}"):
+            network.tally.add(work, len(order))
         network.images_seen = network.images_seen.copy()
         network.images_seen[layer - 1] = seen + len(part)
         used += len(part)
@@ -123,6 +125,7 @@ class Going:
 
 def learn_units_(network: "FirstSpikeNetwork", features: SpikeLists, labels: Labels) -> None:
     """Let the decision layer learn from the features of images, in order."""
+    network.tally.add("templates", len(labels))
     _pass_(network, features, np.arange(len(labels)), labels, least_rate=network.learning.least_rate)
 
 
@@ -131,6 +134,7 @@ def rehearse_units_(network: "FirstSpikeNetwork", features: SpikeLists, labels: 
     known = np.flatnonzero(np.isin(labels, network.unit_classes[network.unit_wins > 0]))
     if len(known):
         learning = network.learning
+        network.tally.add("rehearsal", len(known))
         _pass_(network, features, known, labels, rate=learning.rehearsal_rate, margin=learning.margin)
 
 

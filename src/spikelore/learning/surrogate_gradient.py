@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.metrics.learning_cost import Tally
 from spikelore.networks.foreign import check_order, decided, kind_of, over_time, reason_of, respond, weights_are_numbers
 from spikelore.networks.protocol import SpikingModule
 
@@ -80,8 +81,8 @@ def adam(parameters: Iterable[torch.nn.Parameter], learning_rate: float = 1e-3) 
     return torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.999))
 
 
-def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
-    """Take one step down the loss and return its value from before the step.
+def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer, tally: Tally | None = None) -> float:
+    """Take one step down the loss and return its value from before the step; a ``tally`` counts it as ``step``.
 
     A weight with an attribute ``plasticity``, shares of 0..1 that broadcast to it, moves by that share of the
     optimiser's step, so that 0 holds it whatever momentum the optimiser has.
@@ -131,6 +132,8 @@ def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
         for weight, before in held:
             share = weight.plasticity
             weight.copy_(torch.where(share == 1, weight, before + share * (weight - before)))
+    if tally is not None:
+        tally.add("step")
     return value
 
 

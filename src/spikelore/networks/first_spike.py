@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from spikelore.coding.rank_order import encode
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
-from spikelore.kernels import DEFAULT_BACKEND, convolution, reward_stdp
+from spikelore.kernels import DEFAULT_BACKEND, convolution, reward_stdp, stdp
 from spikelore.kernels.reward_stdp import KnownPotentials, SpikeLists
 from spikelore.kernels.template_stdp.correlation import gains_and_centres
 from spikelore.learning.online_templates import Going, OnlineLearning, learn_features_, learn_units_, rehearse_units_
+from spikelore.metrics.learning_cost import Tally, Work
 from spikelore.metrics.synaptic_operations import convolution_operations
 from spikelore.networks.first_spike_config import (
     DecisionLayerConfig,
@@ -205,6 +206,7 @@ class FirstSpikeNetwork:
         last_spikes_2: (1,30,3,3).
         last_spikes_3: (1,250,5,5).
         images_used: (1,) int64, images that the clock has counted.
+        tally: how often it has done what `works` names.
         going: what spares the next batch the layout of the weights; no part of the state.
 
     Source: Mozafari et al. 2019 (doi 10.1016/j.patcog.2019.05.015).
@@ -230,6 +232,7 @@ class FirstSpikeNetwork:
     last_spikes_2: NDArray[np.float64] = None  # type: ignore[assignment]
     last_spikes_3: NDArray[np.float64] = None  # type: ignore[assignment]
     images_used: NDArray[np.int64] = None  # type: ignore[assignment]
+    tally: Tally = field(default_factory=Tally, repr=False, compare=False)
     going: Going | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -556,6 +559,7 @@ class FirstSpikeNetwork:
         """Return layer 1's pooled wave, the input that layer 2 learns from."""
         self.check()
         layer, bins = self.config.layer_1, checked_bins(bins, self.weights_1, self.config.coding.total_bins)
+        self.tally.add("forward 1", len(bins))
         return convolution.first_spike_bins(
             bins, self.weights_1, padding=layer.padding, threshold=layer.threshold,
             total_bins=self.config.coding.total_bins, pool=layer.pool, backend=backend,
@@ -604,6 +608,8 @@ class FirstSpikeNetwork:
         self, spiked: NDArray[np.bool_], *, first: int = 0, last: int = 2, backend: str = DEFAULT_BACKEND
     ) -> NDArray[np.bool_]:
         """Return the spikes of layer ``last``, pooled, from those of layer ``first``, of which 0 is the input."""
+        for layer in range(first + 1, last + 1):
+            self.tally.add(f"forward {layer}", len(spiked))
         for layer, weights in list(zip(self._layers, (self.weights_1, self.weights_2), strict=True))[first:last]:
             spiked = convolution.spikes(
                 spiked,
@@ -631,34 +637,110 @@ class FirstSpikeNetwork:
         without the competition that they learn by, as when they are frozen. The difference-of-Gaussians
         filters, the ranking of their responses and the comparison of decision units are not counted.
         """
+        features, fired, done = self._counted(images, backend)
+        spikes, operations = (tuple((counts.sum(0) / len(counts)).tolist()) for counts in (fired, done))
+        return features, SpikeCounts(spikes, operations)
+
+    def _counted(
+        self, images: Images, backend: str = DEFAULT_BACKEND
+    ) -> tuple[SpikeLists, NDArray[np.int64], NDArray[np.int64]]:
+        """Return what `observed` does, spikes and operations of each image, (N,3) each."""
         self.check()
         images = _some(images, "count the spikes of")
-        fired, done, features = np.zeros(3, np.int64), np.zeros(3, np.int64), []
+        fired, done = np.zeros((len(images), 3), np.int64), np.zeros((len(images), 3), np.int64)
+        features = []
         for part in chunks(len(images)):
             spiked = self.encode(images[part], backend=backend) < self.config.coding.total_bins
-            fired[0] += np.count_nonzero(spiked)
+            fired[part, 0] = np.count_nonzero(spiked, axis=(1, 2, 3))
             for n, (layer, weights) in enumerate(
                 ((self.config.layer_1, self.weights_1), (self.config.layer_2, self.weights_2))
             ):
                 shape = {"kernel": layer.kernel, "padding": layer.padding}
-                done[n] += convolution_operations(spiked, features=layer.features, **shape).sum()
+                done[part, n] = convolution_operations(spiked, features=layer.features, **shape)
                 spiked = convolution.spikes(
                     spiked, weights, padding=layer.padding, threshold=layer.threshold, backend=backend
                 )
-                fired[n + 1] += np.count_nonzero(spiked)
+                fired[part, n + 1] = np.count_nonzero(spiked, axis=(1, 2, 3))
                 spiked = _pooled(spiked, layer.pool)
             features.append(SpikeLists.from_spikes(spiked))
             decision = self.config.decision
-            done[2] += convolution_operations(
+            done[part, 2] = convolution_operations(
                 spiked, features=decision.features, kernel=decision.kernel, padding=decision.padding
-            ).sum()
-        spikes, operations = (tuple((counts / len(images)).tolist()) for counts in (fired, done))
-        return SpikeLists.concatenate(features), SpikeCounts(spikes, operations)
+            )
+        return SpikeLists.concatenate(features), fired, done
 
     def cost(self, images: Images) -> Cost:
         """Return what deciding images costs, from `count_spikes`."""
         counts = self.count_spikes(images)
         return Cost(spikes=sum(counts.spikes), accumulates=counts.total_operations())
+
+    def works(self, images: Images, labels: Labels) -> dict[str, Work]:
+        """Return what each kind of work takes once, means an image, with the weights as they are.
+
+        ========================= ===============================================================================
+        ``forward 1``, ``2``      an accumulate for each spike and synapse into the layer, see `count_spikes`
+        ``learn 1``, ``2``        STDP, after the forward pass: each winner changes all of its weights, a
+                                  multiply-accumulate each
+        ``decide``                the potentials of all decision units
+        ``templates``             the potentials of the label's units, one of which moves, see `learn_`
+        ``rehearsal``             the potentials of all; a right and a wrong one move where the margin is small
+        ``reward``                R-STDP as published: the potentials of all; the winner moves, an accumulate each
+        ========================= ===============================================================================
+
+        A neuron's potential is read and written once an image.
+
+        Raises:
+            InputError: no image, not one label an image, or a label that no unit stands for.
+        """
+        images = _some(images, "count the work of")
+        labels = self._known(labels, len(images))
+        with self.tally.paused():
+            return self._works(images, labels)
+
+    def _works(self, images: Images, labels: Labels) -> dict[str, Work]:
+        (_, _, done), shape = self._counted(images), (images.shape[1], images.shape[2])
+        maps, found = self.config.maps(shape), {}
+        layers = (
+            (self.config.layer_1, self.weights_1, self.layer_inputs(1, images)),
+            (self.config.layer_2, self.weights_2, self.layer_inputs(2, images)),
+        )
+        for n, (layer, weights, bins) in enumerate(layers, start=1):
+            operations, neurons = float(done[:, n - 1].mean()), layer.features * math.prod(maps[f"layer_{n}"])
+            found[f"forward {n}"] = Work(operations, 0.0, operations, 0.0, neurons, neurons)
+            moved = self._winners(layer, weights, bins) * math.prod(weights.shape[1:])
+            found[f"learn {n}"] = Work(0.0, moved, moved, moved)
+        features, own = self.features(self.encode(images)), self.unit_classes == labels[:, None]
+        decision, sides = self.config.decision, (side // self.config.layer_2.pool for side in maps["layer_2"])
+        places = math.prod(side + 2 * decision.padding - decision.kernel + 1 for side in sides)
+        scores, spiked = self.scores(features), features.counts() > 0
+        lead = np.where(own, scores, -np.inf).max(1) - np.where(own, -np.inf, scores).max(1)
+        close = spiked & (lead < self.learning.margin * np.sqrt(features.counts()))
+
+        def told(units: NDArray, moving: NDArray, *, multiplied: bool = True) -> Work:
+            """Return the work of so many units' potentials and moving units, each (N,)."""
+            operations = float((done[:, 2] * units / own.shape[1]).mean())
+            state, moved = float(units.mean()) * places, float(moving.mean()) * math.prod(self.unit_weights.shape[1:])
+            sums, products = (0.0, moved) if multiplied else (moved, 0.0)
+            return Work(operations + sums, products, operations + moved, moved, state, state)
+
+        every = np.full(len(images), own.shape[1])
+        return {
+            **found,
+            "decide": told(every, 0 * every),
+            "templates": told(own.sum(1), spiked),
+            "rehearsal": told(every, 2 * close),
+            "reward": told(every, spiked, multiplied=False),
+        }
+
+    def _winners(self, layer: FeatureLayerConfig, weights: Weights, bins: FirstSpikeBins) -> float:
+        """Return how many neurons of a feature layer an image would teach, in the mean."""
+        still = np.zeros(len(bins), np.float32)
+        _, winners = stdp.train(
+            bins, np.arange(len(bins)), weights, padding=layer.padding, threshold=layer.threshold,
+            total_bins=self.config.coding.total_bins, winners=layer.winners, radius=layer.inhibition_radius,
+            ltp=still, ltd=still,
+        )  # fmt: skip
+        return float((winners[:, :, 0] >= 0).sum() / len(bins))
 
     def competing_weights(self) -> Weights:
         """Return the decision layer's weights as they compete: ``gain_f (w_f - centre_f)``."""
@@ -671,6 +753,7 @@ class FirstSpikeNetwork:
         """Return each decision feature's largest score over its places, (N,F) float32."""
         self.check()
         padding = self.config.decision.padding
+        self.tally.add("decide", features.shape[0])
         return reward_stdp.feature_potentials(features, self.competing_weights(), padding=padding, backend=backend)
 
     def winners(
@@ -685,6 +768,7 @@ class FirstSpikeNetwork:
         """
         self.check()
         padding = self.config.decision.padding
+        self.tally.add("decide", features.shape[0])
         return reward_stdp.winners(features, self.competing_weights(), padding=padding, known=known, backend=backend)
 
     def decide(

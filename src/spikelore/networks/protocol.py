@@ -8,6 +8,7 @@ Every network answers `Network`. What a method needs beyond that is a *capabilit
 `Rehearsal`                  a way of its own to learn from what it has learned before
 `Units`                      output units, each with a class and its incoming weights
 `Synapses`                   each layer's weights, with the last presynaptic spike of each synapse and a clock
+`Accountable`                how often it has done which kind of work, and what each takes
 ============================ ======================================================================================
 
 A network of one's own needs to inherit from nothing: what it has, it can. One that inherits from `Network` is given
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
+from spikelore.metrics.learning_cost import Tally, Work
 from spikelore.shapes import Images, Labels
 
 if TYPE_CHECKING:
@@ -293,6 +295,20 @@ class Synapses(Protocol):
 
     def use_(self, inputs: Images) -> None:
         """Let the clocks run on by inputs that were just learned; does nothing where learning itself moves them."""
+        ...
+
+
+@runtime_checkable
+class Accountable(Protocol):
+    """A network that can tell what its learning has cost: see `spikelore.metrics.learning_cost`."""
+
+    @property
+    def tally(self) -> Tally:
+        """How often each kind of work was done by it and its copies, of learning and of answering alike."""
+        ...
+
+    def works(self, inputs: Images, labels: Labels) -> Mapping[str, Work]:
+        """Return what each kind of work takes once, means over these inputs, with the network as it stands."""
         ...
 
 

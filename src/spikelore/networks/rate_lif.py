@@ -36,6 +36,7 @@ from spikelore.kernels.lif_network import (
     train_forced_,
 )
 from spikelore.kernels.lif_network.model import LONG_AGO
+from spikelore.metrics.learning_cost import Tally, Work
 from spikelore.networks.protocol import Cost
 from spikelore.networks.rate_lif_config import MOST_CLASSES_ALL_LTD, RateLIFConfig, Teacher
 from spikelore.networks.stored import Arrays, check_finite, check_shapes, described, settings
@@ -51,6 +52,8 @@ __all__ = ["MOST_CLASSES_ALL_LTD", "RateLIFConfig", "RateLIFNetwork", "Recording
 _FORMAT = "spikelore rate-coded LIF network 1"
 _TRAINING, _TESTING = 0, 1  # streams of spike trains
 _LAST_STEP = 2**60
+_STATE_OF_A_PAIR = 6
+"""Of an excitatory neuron potential, two conductances and threshold, of its partner potential and drive."""
 
 
 class Recording(NamedTuple):
@@ -114,6 +117,7 @@ class RateLIFNetwork:
         self.config = config
         self.seed = seed
         self.images_seen = 0
+        self.tally = Tally()
         self._backend = backend
         self._constants = config.constants()
         self._presentation = config.presentation()
@@ -241,7 +245,7 @@ class RateLIFNetwork:
         )  # which refuses a class that comes twice
         other = type(self)(config, seed=self.seed, backend=self._backend)
         other.weights[...] = np.clip((rows * factors[:, None]).T, 0, config.weight_max)
-        other.images_seen = self.images_seen
+        other.images_seen, other.tally = self.images_seen, self.tally
         for name in ("step", "last_input_spike"):
             setattr(other._state, name, getattr(self._state, name).copy())
         return other
@@ -260,7 +264,9 @@ class RateLIFNetwork:
         share, odd = divmod(self.config.neurons, max(1, len(labels)))
         sizes = tuple(share + (position < odd) for position in range(len(labels)))
         config = replace(self.config, classes=tuple(labels), neurons_per_class=sizes)
-        return type(self)(config, seed=seed, backend=self._backend)
+        other = type(self)(config, seed=seed, backend=self._backend)
+        other.tally = self.tally
+        return other
 
     def freeze_features_(self) -> None:
         """Do nothing: neurons read the inputs themselves."""
@@ -436,6 +442,68 @@ class RateLIFNetwork:
         spikes = shown.inputs + shown.exc.sum(1) + shown.inh
         return Cost(float(spikes.mean()), float(self._operations(shown).mean()))
 
+    def works(self, inputs: Images, labels: Labels) -> dict[str, Work]:
+        """Return what ``forward``, to show an image to all neurons, and ``learn`` take once, means over ``inputs``.
+
+        Where the teacher is ``forced``, only the neurons of an image's class are computed, and learn. An output spike
+        changes all of a neuron's weights, and is multiplied with each input's trace that is not 0; where input spikes
+        teach, each changes its weights to all neurons. Potentials, conductances and thresholds, six values a pair of
+        neurons, are read and written each step; the silence after an image counts where it is computed.
+
+        Raises:
+            InputError: no image, one of another size, or a label that is none of `classes`.
+        """
+        images, targets = self._some_images(inputs), self._class_indices(labels, len(inputs))
+        with self.tally.paused():
+            operations = float(self._operations(self._shown(images)).mean())
+        state = _STATE_OF_A_PAIR * self.config.neurons * self._presentation.active_steps
+        learned = (self._work_of(*each) for each in zip(images, targets, image_indices(images), strict=True))
+        learn = sum(learned, Work()) * (1 / len(images))
+        return {"forward": Work(operations, 0.0, operations, 0.0, state, state), "learn": learn}
+
+    def _work_of(self, image: NDArray[np.uint8], target: int, index: int) -> Work:
+        """Return the work of learning one image, of which the network itself learns nothing."""
+        config, forced = self.config, self.config.teacher == "forced"
+        constants, state, rates = config.constants(self.images_seen), self._state.copy(), self._plasticity.astype("f8")
+        own = np.repeat(np.arange(len(config.classes)), config.group_sizes) == target
+        events, delays = self._events(image, int(index)), self._delays
+        plasticity = Plasticity(rates, rates * np.where(own, 1.0, -config.other_classes), rates)
+        if forced:
+            members = np.flatnonzero(own)
+            delays = Delays(delays.exc_to_inh[members], delays.inh_to_exc[np.ix_(members, members)])
+            rests = (constants.exc_rest_mv, constants.inh_rest_mv)
+            group = initial_state(state.weights[:, members], constants, delays, rests)
+            group.firing_threshold += state.homeostatic_threshold[members]
+            group.last_input_spike, group.step = state.last_input_spike, state.step
+            state, plasticity = group, Plasticity(np.zeros(len(members)), rates[members], rates[members])
+        else:
+            silence = np.full(self._presentation.silent_steps, events.starts[-1])
+            events = Events(np.concatenate([events.starts, silence]), events.inputs)
+            if not constants.continuous_threshold:
+                state.firing_threshold = state.adaptive_threshold.copy()
+        steps, first = len(events.starts) - 1, int(state.step[0])
+        traced, fired = state.pre_trace != 0, state.post_trace != 0
+        products = 0 if forced else int(fired.sum()) * len(events.inputs)
+        spikes = run_(state, constants, delays, events, plasticity, backend=self._backend)
+        (size, neurons), count = state.weights.shape, len(spikes.exc)
+        operations = (len(events.inputs) + count) * neurons
+        for step, neuron in spikes.exc - [first, 0]:
+            known = traced.copy()
+            known[events.inputs[: events.starts[step + 1]]] = True
+            products += int(known.sum())
+            if not forced:  # input spikes that come later meet the trace of this neuron
+                products += 0 if fired[neuron] else len(events.inputs) - int(events.starts[step + 1])
+                fired[neuron] = True
+        changed, traces = count * size, count * size + len(events.inputs)
+        if forced:
+            used = int((state.step[0] - state.last_input_spike <= ms_to_steps(config.in_use_ms, config.dt_ms)).sum())
+            scaled = used * len(np.unique(spikes.exc[:, 1]))
+            products, changed = products + 2 * scaled, changed + scaled
+        else:
+            changed += len(events.inputs) * neurons
+        pairs = _STATE_OF_A_PAIR * neurons * steps + traces
+        return Work(operations, products, operations + changed, changed, pairs, pairs)
+
     def synaptic_operations(self, images: Images, *, first_image: int = 0) -> NDArray[np.int64]:
         """Return how many synapses spikes cross while each image is shown, (M,): input, partner and lateral.
 
@@ -482,6 +550,7 @@ class RateLIFNetwork:
         """Return an equal network that shares no state with this one."""
         other = type(self)(self.config, seed=self.seed, backend=self._backend)
         other.load_state_dict(self.state_dict())
+        other.tally = self.tally
         return other
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -571,6 +640,7 @@ class RateLIFNetwork:
     def _learn(self, images: Images, targets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Show ``images`` with one learning rate and return their excitatory spikes."""
         config = self.config
+        self.tally.add("learn", len(images))
         if config.teacher == "forced":
             steps = ms_to_steps(config.in_use_ms, config.dt_ms)
             forcing = Forcing(config.weight_norm * config.weight_max, steps, config.homeostasis_mv)
@@ -613,6 +683,7 @@ class RateLIFNetwork:
 
     def _counts(self, images: Images, indices: NDArray[np.int64]) -> Counts:
         """Show each image by the spike train of its index; nothing changes."""
+        self.tally.add("forward", len(images))
         return count_spikes(
             self._testing_state(),
             self._constants,

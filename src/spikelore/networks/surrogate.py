@@ -16,6 +16,7 @@ from torch import nn
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND
+from spikelore.metrics.learning_cost import Work
 from spikelore.networks.foreign import reason_of, weights_are_numbers
 from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.layer_use import LayerUse
@@ -26,7 +27,7 @@ from spikelore.networks.surrogate_config import SurrogateConfig, config_of
 from spikelore.networks.surrogate_layers import SurrogateLayers, expected_arrays, linear_layers, size_of
 from spikelore.networks.taught import Taught
 from spikelore.randomness import check_seed, torch_generator
-from spikelore.shapes import Images, as_labels, as_shares
+from spikelore.shapes import Images, Labels, as_labels, as_shares
 
 if TYPE_CHECKING:
     from spikelore.data.streams import Stream
@@ -223,6 +224,25 @@ class SurrogateNetwork(Taught, SurrogateLayers):
             for name in ("spikes", "accumulates", "multiply_accumulates")
         )
         return Cost(spikes, accumulates, multiplies)
+
+    def works(self, inputs: Images, labels: Labels) -> dict[str, Work]:
+        """Return what each kind of work takes once, means an image; see `work_of`.
+
+        Raises:
+            InputError: images of another kind or size, none, or a label that is none of `classes`.
+        """
+        images = self._checked(inputs)
+        columns = self._columns(as_labels(labels, len(images)))
+        if not len(images):
+            raise InputError("there is no image, expected at least one to count on; give some")
+        found: dict[str, Work] = {}
+        start = 0
+        for signal in self._looks(images):
+            part = columns[start : start + signal.shape[1]]
+            start += len(part)
+            for name, work in self.work_of(signal, part, self.learning.readout).items():
+                found[name] = found.get(name, Work()) + work * (len(part) / len(images))
+        return found
 
     # Units ----------------------------------------------------------------------------------------------------------
 

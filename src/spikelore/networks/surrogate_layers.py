@@ -14,8 +14,10 @@ from spikelore.errors import InputError, shown
 from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.kernels.lif_convolution import LARGEST_WINDOW
 from spikelore.kernels.lif_scan import Leaky
+from spikelore.metrics.learning_cost import Tally, Work
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
 from spikelore.networks.foreign import kind_of
+from spikelore.networks.readout import drive
 from spikelore.networks.stored import Arrays
 from spikelore.networks.surrogate_config import SurrogateConfig
 
@@ -56,6 +58,7 @@ class SurrogateLayers(nn.Module):
 
     Attributes:
         head_units: the number of units of each class of each head.
+        tally: how often it has done what `work_of` names.
 
     Source: Proietti et al. 2023 (MLSP), with torch's default initial weights.
     """
@@ -65,6 +68,7 @@ class SurrogateLayers(nn.Module):
         self.config = config
         self.generator = generator
         self.backend = backend
+        self.tally = Tally()
         self.head_units: list[tuple[int, ...]] = []
         shapes = config.shapes()
         convolutions = pairwise(shapes[: len(config.channels) + 1])
@@ -224,9 +228,21 @@ class SurrogateLayers(nn.Module):
         """Return the currents of layer ``last`` from an image or spikes before layer ``first``."""
         neurons = None
         for index in range(first, last + 1):
+            images, goes_on = signal.shape[1], signal.requires_grad and torch.is_grad_enabled()
             signal = self._currents(signal, index, neurons)
             neurons = self.config.neuron
+            self.tally.add(f"forward {index}", images)
+            if goes_on:
+                self.tally.add(f"inputs {index}", images)
+            if torch.is_grad_enabled() and self._learns(index):
+                self.tally.add(f"weights {index}", images)
         return signal
+
+    def _learns(self, index: int) -> bool:
+        layers = [*self.convolutions, *self.hidden]
+        return any(
+            each.requires_grad for layer in (layers[index : index + 1] or self.heads) for each in layer.parameters()
+        )
 
     def _all_steps(self, signal: torch.Tensor) -> torch.Tensor:
         return signal.expand(self.config.steps, *signal.shape[1:])
@@ -285,17 +301,94 @@ class SurrogateLayers(nn.Module):
     def _operations(self, signal: torch.Tensor) -> Operations:
         """Return what an encoded image costs."""
         signals = self._signals(signal, self.config.layers + 1)
-        counts = [signal.sum(0) * (self.config.steps // len(signal)) for signal in signals]
-        fan_outs = [self._fan_out(index) for index in range(len(signals) - 1)]
-        events = [
-            (count * fan_out).double().flatten(1).sum(1) for count, fan_out in zip(counts, fan_outs, strict=False)
-        ]
-        spikes = [count.double().flatten(1).sum(1) for count in counts]
+        events, spikes = self._forward_operations(signals), [self._over_steps(each) for each in signals]
+        spikes = [count.double().flatten(1).sum(1) for count in spikes]
         multiplies = torch.zeros(signal.shape[1], dtype=torch.float64)
         if self.config.coding == "constant":
-            multiplies = ((signals[0][0] != 0) * fan_outs[0]).double().flatten(1).sum(1)
-            events, spikes = events[1:], spikes[1:]
+            multiplies, events, spikes = events[0], events[1:], spikes[1:]
         return Operations(torch.stack(spikes).sum(0), torch.stack(events).sum(0), multiplies)
+
+    def _over_steps(self, signal: torch.Tensor) -> torch.Tensor:
+        return signal.sum(0) * (self.config.steps // len(signal))
+
+    def _forward_operations(self, signals: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the operations into each layer, (B,) each: a number once an image, a spike each time."""
+        counts = [self._over_steps(signal) for signal in signals[:-1]]
+        if self.config.coding == "constant":
+            counts[0] = signals[0][0] != 0
+        return [(count * self._fan_out(index)).double().flatten(1).sum(1) for index, count in enumerate(counts)]
+
+    def work_of(self, signal: torch.Tensor, columns: torch.Tensor, readout: str) -> dict[str, Work]:
+        """Return what each kind of work takes once, means an image, for an encoded image and the column of its class.
+
+        ================ =============================================================================================
+        ``forward l``    into layer l, 0 the first: an accumulate for each spike and synapse, for pixels as currents a
+                         multiply-accumulate once an image
+        ``inputs l``     errors back through layer l: a multiply-accumulate for each error that is not 0 and synapse
+        ``weights l``    gradients: for each synapse and step where neither the input nor the error is 0, an accumulate
+                         where the input is a spike, else a multiply-accumulate
+        ``step``         Adam on a batch: three multiply-accumulates a weight, for two moments and the weight
+        ================ =============================================================================================
+
+        Errors are those of the mean cross entropy of the logits. Of a max pooling only the largest has one. A neuron's
+        potential is read and written each step, and once more where it is kept for the way back; so is its error.
+        """
+        if self.config.coding != "constant":
+            signal = self._all_steps(signal)
+        signals, maps, currents = [signal], [], signal
+        with torch.enable_grad():
+            for index in range(self.config.layers + 1):
+                currents, found = self._currents_apart(signals[-1], index)
+                maps.append(found)
+                signals.append(self._spikes(currents))
+            spikes, potentials = self._output(currents)
+            logits = drive(spikes, potentials, self.threshold) if readout == "drive" else spikes.sum(0)
+            errors = torch.autograd.grad(F.cross_entropy(logits, columns), maps)
+        images, steps, found = signal.shape[1], self.config.steps, {}
+        signals = [each.detach() for each in signals]
+        forward = self._forward_operations(signals)
+        for index, error in enumerate(errors):
+            pixels = index == 0 and self.config.coding == "constant"
+            wrong, shown = error != 0, (signals[index] != 0).double()
+            operations, met = float(forward[index].mean()), self._met(shown, wrong, index) / images
+            back = float(wrong.sum()) * self._fan_in(index) / images
+            state = size_of(signals[index + 1].shape[2:]) * steps
+
+            def told(count: float, *rest: float, pixels: bool = pixels) -> Work:
+                return Work(0.0, count, *rest) if pixels else Work(count, 0.0, *rest)
+
+            found[f"forward {index}"] = told(operations, operations, 0.0, state, state)
+            found[f"inputs {index}"] = Work(0.0, back, back)
+            found[f"weights {index}"] = told(met, 0.0, 0.0, met + 2 * state, met + 2 * state)
+        weights = sum(each.numel() for each in self.parameters() if each.requires_grad)
+        found["step"] = Work(0.0, 3 * weights, weights, weights, 3 * weights, 2 * weights)
+        return found
+
+    def _currents_apart(self, spikes: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a layer's currents from the spikes before it, and the same before pooling, (T B,F,H,W) or (T,B,F)."""
+        if index >= len(self.convolutions):
+            weight, bias = self._matrix(index)
+            currents = F.linear(spikes.flatten(2), weight, bias)
+            currents = currents if currents.requires_grad else currents.requires_grad_()
+            return currents, currents
+        maps = self.convolutions[index]((spikes.permute(0, 1, 4, 2, 3) if index else spikes).flatten(0, 1))
+        maps = maps if maps.requires_grad else maps.requires_grad_()
+        pooled = F.max_pool2d(maps, self.config.pool) if self.config.pooling == "max" else maps
+        return pooled.permute(0, 2, 3, 1).unflatten(0, spikes.shape[:2]), maps
+
+    def _met(self, shown: torch.Tensor, wrong: torch.Tensor, index: int) -> float:
+        """Return at how many synapses, over all steps and images, neither the input nor the error is 0."""
+        if index >= len(self.convolutions):
+            return float((shown.flatten(2).sum(2) * wrong.sum(2)).sum())
+        inputs = (shown.permute(0, 1, 4, 2, 3) if index else shown).flatten(0, 1).sum(1, keepdim=True)
+        side = self.config.kernel
+        seen = F.conv2d(inputs, torch.ones(1, 1, side, side, dtype=inputs.dtype), stride=self.config.stride)
+        return float((seen[:, 0] * wrong.sum(1)).sum())
+
+    def _fan_in(self, index: int) -> int:
+        """Return how many synapses a neuron of a layer has, biases left out."""
+        shapes = self.config.shapes()
+        return shapes[index][0] * self.config.kernel**2 if index < len(self.convolutions) else size_of(shapes[index])
 
     def _fan_out(self, index: int) -> torch.Tensor:
         """Return how many synapses one spike of each input of layer ``index`` reaches, (1,H,W), (H,W,1) or (1,)."""

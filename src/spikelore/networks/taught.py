@@ -77,7 +77,11 @@ class Taught:
             group["lr"] = self.learning.learning_rate
         with self._draws_undone_by_failure():
             found = logits(self.module, as_input(images, self.learning.input), self.learning.readout)
-            step_(F.cross_entropy(found[:, : len(self.classes)], columns), self._optimiser)
+            step_(
+                F.cross_entropy(found[:, : len(self.classes)], columns),
+                self._optimiser,
+                getattr(self.module, "tally", None),
+            )
 
     def predict(self, inputs: Images, among: Sequence[int] = ()) -> Labels:
         """Return the class with the largest score for each of (N,H,W) uint8 images, (N,) int64; on a tie the first.

@@ -126,6 +126,7 @@ _COSTS = {
     "memory_bytes": ("bytes", "Accuracy against bytes", "bytes of memory, labels included"),
     "synops_per_image": ("energy", "Accuracy against energy", "synaptic operations an image"),
     "synops_per_input": ("energy", "Accuracy against energy", "synaptic operations an input"),
+    "joules_learning": ("learning", "Accuracy against the energy of learning", "joules of all learning"),
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from spikelore.report import style
+from spikelore.report import style, tables
 from spikelore.report.over_runs import over_runs
 from spikelore.report.page import (
     Cell,
@@ -23,13 +23,16 @@ from spikelore.report.page import (
 from spikelore.report.runs import Row, Run
 
 _KEYS = ("scenario", "network", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
-_NUMBERS = ("average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "seconds")
+_NUMBERS = (
+    "average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "joules_learning",
+    "seconds",
+)  # fmt: skip
 _METHODS = {
     "gdumb": "GDumb", "der++": "DER++", "ewc": "EWC", "lwf": "LwF", "si": "SI", "slda": "SLDA", "hlop": "HLOP",
 }  # fmt: skip
 _USUAL = "surrogate"
 """The network that goes without saying."""
-_ENERGY = ("synops_per_image",)  # memory has a figure of its own
+_ENERGY = ("synops_per_image", "joules_learning")  # memory has a figure of its own
 _PANELS = 9
 
 
@@ -102,7 +105,8 @@ def _costs_table(rows: list[Row]) -> Table:
     return Table.of(
         "What it keeps and what it costs",
         "After the last task: average accuracy, forgetting (best minus last) and backward transfer in %; spikes and "
-        "synaptic operations of one test image, the first layer's multiplications of grey pixels included.",
+        "synaptic operations of one test image, the first layer's multiplications of grey pixels included; energy of "
+        "all learning, replayed images included.",
         rows,
         {
             "learner": _label,
@@ -112,6 +116,9 @@ def _costs_table(rows: list[Row]) -> Table:
             "backward": lambda row: share(row, "backward_transfer"),
             "spikes": lambda row: number(row, "spikes_per_image"),
             "operations": lambda row: number(row, "synops_per_image"),
+            "learning, mJ": lambda row: (
+                tables.number(1e3 * row["joules_learning"].mean) if "joules_learning" in row else "–"
+            ),
         },
         by=lambda row: f"{preset_title(row)}, {row['scenario']}",
     )

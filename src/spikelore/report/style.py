@@ -230,7 +230,7 @@ def logarithmic(axes: Axes, values: Sequence[float]) -> None:
     """Make the horizontal axis logarithmic, with ticks at round numbers of the values' range."""
     low, high = 0.7 * min(values, default=1), 1.4 * max(values, default=1)
     steps = (1,) if high > 100 * low else (1, 3) if high > 10 * low else (1, 2, 5)
-    ticks = [step * 10.0**power for power in range(16) for step in steps if low <= step * 10.0**power <= high]
+    ticks = [step * 10.0**power for power in range(-9, 16) for step in steps if low <= step * 10.0**power <= high]
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.set_xticks(ticks, [short(tick) for tick in ticks])
@@ -242,7 +242,7 @@ def short(value: float) -> str:
     for size, word in ((1e9, "billion"), (1e6, "million")):
         if value >= size:
             return f"{value / size:,.0f} {word}"
-    return f"{value:,.0f}"
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
 def percent_axis(axes: Axes, which: Literal["x", "y"], least: float = 0.0) -> None:

@@ -6,7 +6,7 @@ from spikelore.report import style
 from spikelore.report.over_runs import Spread, by_their_texts
 from spikelore.report.page import Content, Drawing, Table, each_run, trade_offs
 from spikelore.report.runs import Row, Run
-from spikelore.report.tables import number
+from spikelore.report.tables import AMOUNTS, number
 
 _ACCURACIES = ("average_accuracy", "mean", "accuracy", "left")
 """What is drawn of rows, the first that they have."""
@@ -28,7 +28,7 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
 
 def _fraction(rows: Sequence[Row], name: str) -> bool:
     values = [value for row in rows if isinstance(row.get(name), Spread) for value in row[name].values]
-    return any(isinstance(value, float) for value in values) and max(map(abs, values)) <= 1
+    return name not in AMOUNTS and any(isinstance(value, float) for value in values) and max(map(abs, values)) <= 1
 
 
 def _text(row: Row, name: str, *, fraction: bool) -> str:

@@ -1,7 +1,7 @@
 """Tables for a terminal or a log file: as few columns as tell the rows apart, never wider than the page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from rich import box
@@ -12,15 +12,23 @@ from rich.table import Table
 from rich.text import Text
 
 from spikelore.errors import printable
+from spikelore.metrics.learning_cost import Work
 
-_GROUP = "preset"
 _TABLES = {"rows": "", "tasks": "accuracy of each task", "accuracy": "", "further": "learning on"}
 """Tables of results that are printed, and their titles; that of ``rows`` tells the experiment."""
 _NOT_SHOWN = (
     "mean", "silent", "synops_per_image", "spikes_per_image", "backward_transfer", "forward_transfer", "storage",
-    "seconds",
+    "seconds", *(f"{each.name}_learning" for each in fields(Work)),
 )  # fmt: skip
 """Columns that only the report shows, beside those that hold lists."""
+_OF_MANY = {
+    "study": ("stream", "network", "method", "seed", "memory_bytes", "average_accuracy", "joules_learning", "failed"),
+}  # fmt: skip
+"""Columns of experiments with more than a terminal has room for; rows without an accuracy or failure are not shown."""
+
+
+AMOUNTS = ("joules_learning",)
+"""Columns that hold no fractions, however small."""
 
 
 def number(value: float) -> str:
@@ -41,7 +49,7 @@ class _Column:
     def of(cls, name: str, rows: Sequence[Mapping[str, Any]]) -> "_Column":
         values = [row.get(name) for row in rows]
         floats = [abs(value) for value in values if isinstance(value, float)]
-        fraction = bool(floats) and max(floats) <= 1
+        fraction = name not in AMOUNTS and bool(floats) and max(floats) <= 1
         words = any(isinstance(value, str) for value in values)
         cells = tuple(_text(value, fraction) for value in values)
         return cls(printable(name.replace("_", " ")), cells, words, " %" if fraction else "")
@@ -66,18 +74,20 @@ class _Output(Console):
 
 
 def print_table(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "", *, console: Console | None = None
-) -> None:
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "", *, group_by: str = "preset",
+    console: Console | None = None,
+) -> None:  # fmt: skip
     """Print rows in aligned columns that fit the width, or one paragraph a row where that is impossible.
 
     Fractions (a column of floats up to 1) are shown in per cent, as the heading says. What is equal in all of
-    several rows is told once above the table. ``preset`` becomes a heading over its rows if words follow. Only
-    the last column may wrap, and only if it holds words.
+    several rows is told once above the table. The column to group by becomes a heading over its rows if words follow.
+    Only the last column may wrap, and only if it holds words.
 
     Args:
         rows: values by column name; None, or a name that a row lacks, is an empty cell.
         columns: names, in order.
         title: a line above.
+        group_by: name of the column to group by, if it is there.
         console: where to print; standard output if not given.
     """
     console = console or _Output(highlight=False)
@@ -87,7 +97,7 @@ def print_table(
     told = ", ".join(column.told(0) for column in same if column.cells[0])
     for line in filter(None, (title, f"all rows: {told}" if told else "")):
         console.print(Text(printable(line)))
-    group = next((column for column in shown if column.name == _GROUP), None)
+    group = next((column for column in shown if column.name == group_by), None)
     others = [column for column in shown if column is not group]
     if group and others and others[0].words:
         shown = others
@@ -110,8 +120,12 @@ def print_results(results: Mapping[str, Any]) -> None:
         found = [(column, value) for row in rows for column, value in row.items()]
         left_out = {*_NOT_SHOWN, *(column for column, value in found if isinstance(value, list | dict))}
         columns = [column for column in dict.fromkeys(column for column, _ in found) if column not in left_out]
+        if few := _OF_MANY.get(results["experiment"]):
+            rows = [row for row in rows if {"average_accuracy", "failed"} & row.keys()]
+            columns = [column for column in few if any(column in row for row in rows)]
         if rows:
-            print_table(rows, columns, told if name == "rows" else title)
+            told_above = told if name == "rows" else title
+            print_table(rows, columns, told_above, group_by="stream" if few else "preset")
 
 
 def _aligned(columns: Sequence[_Column], group: _Column | None, *, between: str) -> Table:

@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.learning.surrogate_gradient import adam, step_
+from spikelore.metrics.learning_cost import Tally
 from spikelore.networks.foreign import (
     at_rest,
     check_network,
@@ -129,6 +130,7 @@ class GradientLearner:
         self.module: nn.Module = network.module
         self.learning: GradientLearning = network.learning
         self.loss_over: str = getattr(method, "loss_over", "all")
+        self.tally: Tally = getattr(network, "tally", None) or Tally()
         self.classes = classes
         self.input_shape = _checked_shape(network.input_shape)
         self.seed = seed
@@ -317,7 +319,7 @@ class GradientLearner:
 
     def move(self, loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
         """Let the weights take the optimiser's step down a loss, and return its value from before the step."""
-        return step_(loss, optimiser)
+        return step_(loss, optimiser, self.tally)
 
     def _check_weights(self, optimiser: torch.optim.Optimizer) -> None:
         """Refuse a network that made weights in its first call, which would not be learned."""

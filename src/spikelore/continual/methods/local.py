@@ -202,8 +202,9 @@ class LocalReplay(LocalLearner):
         super().__init__(method, network, seed=seed, tasks=tasks)
         self.storage: Storage = self.make_storage()
         self.memory = Memory(
-            method.memory.policy, self._places(), self.row_bytes(), generator(seed, "learner", "memory"), tasks=tasks
-        )
+            method.memory.policy, self._places(), self.row_bytes(), generator(seed, "learner", "memory"), tasks=tasks,
+            tally=getattr(network, "tally", None),
+        )  # fmt: skip
 
     def make_storage(self) -> Storage:
         """Return the form in which examples are stored."""

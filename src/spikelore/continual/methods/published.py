@@ -38,6 +38,7 @@ from spikelore.continual.methods.gradient import GradientLearner, array_of
 from spikelore.data.registry import LabelledImages
 from spikelore.errors import InputError
 from spikelore.learning.surrogate_gradient import step_
+from spikelore.metrics.learning_cost import READ, STORED
 from spikelore.networks.foreign import decided_label, has_methods, put_, tensors_of
 from spikelore.networks.protocol import HeadedModule
 from spikelore.randomness import generator
@@ -134,6 +135,7 @@ class PublishedReplayLearner(GradientLearner):
                     self._replay(task, old, number)
 
     def _replay(self, task: int, old: int, number: int) -> None:
+        self.tally.add(READ, self.rows[old, number].size)
         inputs = torch.from_numpy(self.store.unpack(self.rows[old, number]).astype(np.float32))
         labels = self.labels[old, number]
         faults = self.method.faults
@@ -145,7 +147,7 @@ class PublishedReplayLearner(GradientLearner):
             everywhere = old == 0 and "task 0 as no task" in faults
             logits = self._head_logits(inputs, None if everywhere else old)
         assert self.replayer is not None
-        step_(F.cross_entropy(logits, columns), self.replayer)
+        step_(F.cross_entropy(logits, columns), self.replayer, self.tally)
 
     def _in_head(self, labels: Labels, task: int, *, foreign: bool = False) -> torch.Tensor:
         """Return each label's place in a task's head; ``foreign`` ones as the code finds them, in the last place."""
@@ -198,6 +200,7 @@ class PublishedReplayLearner(GradientLearner):
         picked = self.noise.random() < _PICKED and len(images) == self.method.batch  # places are of whole batches
         if picked and self.stored[task] < self.method.stored_batches:
             self.rows[task, self.stored[task]] = self.store.pack(self.drawn)
+            self.tally.add(STORED, self.rows[task, self.stored[task]].size)
             self.labels[task, self.stored[task]] = labels
             self.stored[task] += 1
         return super().learn(images, labels, task)

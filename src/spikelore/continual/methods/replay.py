@@ -34,7 +34,9 @@ class MemoryLearner(GradientLearner):
         self.storage = self.make_storage()
         rng = generator(seed, "learner", "memory")
         extras, policy = self.extras(), method.memory.policy
-        self.memory = Memory(policy, self._places(), self.row_bytes(), rng, extras=extras, tasks=tasks)
+        self.memory = Memory(
+            policy, self._places(), self.row_bytes(), rng, extras=extras, tasks=tasks, tally=self.tally
+        )
 
     def make_storage(self) -> Storage:
         """Return the form in which examples are stored."""
@@ -189,7 +191,7 @@ class ReplayLearner(MemoryLearner):
             for group in optimiser.param_groups:
                 group["lr"] = self.method.rehearsal_learning_rate * share
             inputs, columns, _ = self.replayed(size)
-            step_(self.replayed_images_loss(self.logits(inputs), columns), optimiser)
+            step_(self.replayed_images_loss(self.logits(inputs), columns), optimiser, self.tally)
 
     @contextmanager
     def undone_by_failure(self) -> Iterator[None]:
