@@ -139,7 +139,7 @@ def test_weights_of_classes_that_come_later_are_free(kind, name):
     assert now.shape == last_layer(learner.network).shape != was.shape
     if name == "frozen":
         here = now[tuple(map(slice, was.shape))]
-        np.testing.assert_array_equal(here[~np.isnan(was)], was[~np.isnan(was)])
+        assert here[was].all()
 
 
 @pytest.mark.parametrize(

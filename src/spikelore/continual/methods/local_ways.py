@@ -61,11 +61,11 @@ class _WithState(AroundLearner):
         self.own = {name.removeprefix("way/"): a.copy() for name, a in arrays.items() if name.startswith("way/")}
         self.learner.load_state_dict({k: v for k, v in arrays.items() if not k.startswith("way/")}, facts)
 
-    def fitting(self, name: str, free: float) -> NDArray[np.floating]:
+    def fitting(self, name: str, free: Any) -> NDArray[Any]:
         """Return an array of the last layer's shape; what has come with further classes is ``free``."""
         weights, kept = _last_layer(self.network), self.own.get(name)
         if kept is None or kept.shape != weights.shape:
-            grown = np.full(weights.shape, free, weights.dtype)
+            grown = np.full(weights.shape, free)
             if kept is not None:
                 grown[tuple(map(slice, kept.shape))] = kept
             self.own[name] = grown
@@ -142,17 +142,16 @@ class Freezing(_WithState):
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Let the base learn, then put them back."""
+        frozen = self.fitting("frozen", False)
+        before = _last_layer(self.network)[frozen]
         loss = self.learner.learn(images, labels, task)
-        kept, weights = self.fitting("frozen", np.nan), _last_layer(self.network)
-        np.copyto(weights, kept, where=~np.isnan(kept))
+        _last_layer(self.network)[frozen] = before
         return loss
 
     def end_task(self, task: int) -> None:
         """Freeze the largest weights, beside those that are frozen."""
         self.learner.end_task(task)
-        kept, weights = self.fitting("frozen", np.nan), _last_layer(self.network)
-        chosen = largest_share(np.abs(weights), self.method.share)
-        kept.flat[chosen] = weights.flat[chosen]
+        self.fitting("frozen", False).flat[largest_share(np.abs(_last_layer(self.network)), self.method.share)] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +204,9 @@ class Bounding(_WithState):
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Let the base learn, bring weights back to their bounds, and keep some of the images."""
         loss, weights = self.learner.learn(images, labels, task), _last_layer(self.network)
-        np.clip(weights, self.fitting("lower", -np.inf), self.fitting("upper", np.inf), out=weights)
+        np.clip(
+            weights, self.fitting("lower", np.float32(-np.inf)), self.fitting("upper", np.float32(np.inf)), out=weights
+        )
         self._keep(as_images(images), np.asarray(labels, np.int64))
         return loss
 
@@ -239,7 +240,10 @@ class Bounding(_WithState):
     def _sampled(self, images: Images, labels: Labels, rng: np.random.Generator) -> StreamingQuantiles | None:
         """Return where the last layer's weights of a copy are; nothing if all are equal."""
         method, network = self.method, self.network.copy()
-        bounds, weights = (self.fitting("lower", -np.inf), self.fitting("upper", np.inf)), _last_layer(network)
+        bounds, weights = (
+            (self.fitting("lower", np.float32(-np.inf)), self.fitting("upper", np.float32(np.inf))),
+            _last_layer(network),
+        )
         low, high, spread = float(weights.min()), float(weights.max()), float(weights.std())
         if not low < high:
             return None
