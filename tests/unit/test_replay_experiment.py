@@ -422,7 +422,7 @@ def test_variants_become_rows_reports_and_networks_that_can_be_asked_again(tmp_p
     assert "Each task" in page
     assert "Confusion over time" in page
     assert {file.name for file in (path / "figures").glob("*.pdf")} == {
-        "arrival.pdf", "memory.pdf", "energy.pdf", "confusion.pdf",
+        "arrival.pdf", "memory.pdf", "energy.pdf", "learning.pdf", "confusion.pdf",
     }  # fmt: skip
 
 

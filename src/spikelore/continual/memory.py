@@ -369,7 +369,7 @@ class Memory:
         Raises:
             InputError: ``ring`` with more tasks than places.
         """
-        other = Memory(self.policy, places, self._rows.shape[1], self.rng, extras=extras, tasks=tasks)
+        other = Memory(self.policy, places, self._rows.shape[1], self.rng, extras=extras, tasks=tasks, tally=self.tally)
         kept = self._that_fit(other.places, other._ring)
         to = np.concatenate([other._ring * task + np.arange(len(part)) for task, part in enumerate(kept)])
         old = np.concatenate(kept)
