@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -242,6 +242,18 @@ def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> s
         digest.update(f"{key} {array.dtype} {array.shape}\0".encode())
         digest.update(array.data)
     return digest.hexdigest()
+
+
+def arrays_under(title: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with ``title/``, without that."""
+    prefix = f"{title}/"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def arrays_beside(titles: Iterable[str], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays that are under none of ``titles``."""
+    prefixes = tuple(f"{title}/" for title in titles)
+    return {name: array for name, array in arrays.items() if not name.startswith(prefixes)}
 
 
 def save_tensors(path: Path | str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

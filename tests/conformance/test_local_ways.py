@@ -75,7 +75,7 @@ def test_weights_stay_within_the_quantiles_that_a_noisy_copy_had(network):
     learner = started(network, sl.LangevinBounds(base=BASE, images=30, records=20))
     go_on(learner, 0)
     assert learner.memory_bytes == learner.own["lower"].nbytes + learner.own["upper"].nbytes
-    assert "images" not in learner.own  # none of an earlier task is kept
+    assert not len(learner.held()[0])  # none of an earlier task is kept
     lower, upper = learner.own["lower"].copy(), learner.own["upper"].copy()
     layer = last_layer(learner.network)
     assert (lower <= upper).all()
@@ -95,12 +95,12 @@ def test_images_of_the_task_at_hand_are_kept_by_reservoir():
     learner.begin_task(0, told.classes)
     for start in range(0, 100, 20):
         learner.learn(told.train.images[start : start + 20], told.train.labels[start : start + 20], 0)
-    kept = learner.own["images"]
+    kept, labels = learner.held()
     shown = {image.tobytes(): number for number, image in enumerate(told.train.images[:100])}
     numbers = [shown[image.tobytes()] for image in kept]
     assert len(set(numbers)) == len(kept) == 30
     assert max(numbers) >= 80
-    np.testing.assert_array_equal(learner.own["labels"], told.train.labels[numbers])
+    np.testing.assert_array_equal(labels, told.train.labels[numbers])
 
 
 @pytest.mark.parametrize("network", [*REACHED, "nearest mean"])

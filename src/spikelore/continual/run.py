@@ -509,7 +509,7 @@ class ContinualRun:
         found = [task.test.take(part - start) for task, part, start in tests]
         images, labels = (np.concatenate([getattr(part, name) for part in found]) for name in ("images", "labels"))
         cost = work = None
-        with suppress(InputError, NotImplementedError), self.tally.paused():
+        with suppress(InputError, NotImplementedError), self.tally.paused():  # of a network that does not say
             cost = self.deciding.cost(images)
         if isinstance(self.deciding, Accountable):
             few = np.arange(0, len(images), max(1, len(images) // _WORKED))

@@ -111,8 +111,13 @@ def failure(outcomes: Mapping[Any, Any]) -> Exception | None:
 
 
 def _told(name: Any, error: Exception) -> str:
+    return f"{name}: {in_a_line(error).rstrip('.')}"
+
+
+def in_a_line(error: Exception) -> str:
+    """Return what went wrong, with the kind of error if it is none of ours."""
     kind = "" if isinstance(error, SpikeloreError) else f"{type(error).__name__}: "
-    return f"{name}: {kind}{' '.join(str(error).split()).rstrip('.')}"
+    return kind + " ".join(str(error).split())
 
 
 def _outcome(cell: Cell) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.errors import check_whole
+from spikelore.files import arrays_under
 from spikelore.kernels.reward_stdp import Rates
 from spikelore.learning import reward_stdp
 from spikelore.learning.first_spike_training import Examples, Training
@@ -87,9 +88,7 @@ class LangevinSampling(Training):
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Go on from what `state_dict` of the same training returned."""
         super().load_state_dict(arrays, facts)
-        self.quantiles.load_state_dict(
-            {name.removeprefix("quantiles/"): each for name, each in arrays.items() if name.startswith("quantiles/")}
-        )
+        self.quantiles.load_state_dict(arrays_under("quantiles", arrays))
         rates: dict[str, Any] | None = json.loads(facts)["rates"]
         self.rates = Rates(*(tuple(pair) for pair in rates.values())) if rates else None
 

@@ -423,7 +423,7 @@ class FirstSpikeNetwork:
         if not self.input_shape:
             raise InputError("the network was not made for images of one size; use for_stream, or set its input_shape")
         sides, features = self.input_shape, 0
-        for layer in self._layers[: self.config.split]:
+        for layer, _ in self._layers[: self.config.split]:
             sides = tuple((side + 2 * layer.padding - layer.kernel + 1) // layer.pool for side in sides)
             features = layer.features
         return (features, *sides)
@@ -592,8 +592,8 @@ class FirstSpikeNetwork:
         return SpikeLists.concatenate([SpikeLists.from_spikes(part) for part in self._spiked(bins, backend=backend)])
 
     @property
-    def _layers(self) -> tuple[FeatureLayerConfig, FeatureLayerConfig]:
-        return self.config.layer_1, self.config.layer_2
+    def _layers(self) -> tuple[tuple[FeatureLayerConfig, Weights], ...]:
+        return (self.config.layer_1, self.weights_1), (self.config.layer_2, self.weights_2)
 
     def _spiked(
         self, bins: FirstSpikeBins, *, last: int = 2, backend: str = DEFAULT_BACKEND
@@ -610,7 +610,7 @@ class FirstSpikeNetwork:
         """Return the spikes of layer ``last``, pooled, from those of layer ``first``, of which 0 is the input."""
         for layer in range(first + 1, last + 1):
             self.tally.add(f"forward {layer}", len(spiked))
-        for layer, weights in list(zip(self._layers, (self.weights_1, self.weights_2), strict=True))[first:last]:
+        for layer, weights in self._layers[first:last]:
             spiked = convolution.spikes(
                 spiked,
                 weights,
@@ -652,9 +652,7 @@ class FirstSpikeNetwork:
         for part in chunks(len(images)):
             spiked = self.encode(images[part], backend=backend) < self.config.coding.total_bins
             fired[part, 0] = np.count_nonzero(spiked, axis=(1, 2, 3))
-            for n, (layer, weights) in enumerate(
-                ((self.config.layer_1, self.weights_1), (self.config.layer_2, self.weights_2))
-            ):
+            for n, (layer, weights) in enumerate(self._layers):
                 shape = {"kernel": layer.kernel, "padding": layer.padding}
                 done[part, n] = convolution_operations(spiked, features=layer.features, **shape)
                 spiked = convolution.spikes(
@@ -698,18 +696,15 @@ class FirstSpikeNetwork:
             return self._works(images, labels)
 
     def _works(self, images: Images, labels: Labels) -> dict[str, Work]:
-        (_, _, done), shape = self._counted(images), (images.shape[1], images.shape[2])
-        maps, found = self.config.maps(shape), {}
-        layers = (
-            (self.config.layer_1, self.weights_1, self.layer_inputs(1, images)),
-            (self.config.layer_2, self.weights_2, self.layer_inputs(2, images)),
-        )
-        for n, (layer, weights, bins) in enumerate(layers, start=1):
+        features, _, done = self._counted(images)
+        maps, found = self.config.maps((images.shape[1], images.shape[2])), {}
+        waves = self.layer_inputs(1, images), self.layer_inputs(2, images)
+        for n, ((layer, weights), bins) in enumerate(zip(self._layers, waves, strict=True), start=1):
             operations, neurons = float(done[:, n - 1].mean()), layer.features * math.prod(maps[f"layer_{n}"])
             found[f"forward {n}"] = Work(operations, 0.0, operations, 0.0, neurons, neurons)
             moved = self._winners(layer, weights, bins) * math.prod(weights.shape[1:])
             found[f"learn {n}"] = Work(0.0, moved, moved, moved)
-        features, own = self.features(self.encode(images)), self.unit_classes == labels[:, None]
+        own = self.unit_classes == labels[:, None]
         decision, sides = self.config.decision, (side // self.config.layer_2.pool for side in maps["layer_2"])
         places = math.prod(side + 2 * decision.padding - decision.kernel + 1 for side in sides)
         scores, spiked = self.scores(features), features.counts() > 0

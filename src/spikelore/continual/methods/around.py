@@ -18,6 +18,7 @@ from spikelore.continual.method import Learner, Method
 from spikelore.continual.methods.local import LocalReplay
 from spikelore.continual.methods.settings import MemorySettings, Naive
 from spikelore.errors import InputError, check_fields, check_whole
+from spikelore.files import arrays_beside, arrays_under
 from spikelore.networks.protocol import Network, Synapses, Units
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels, as_images
@@ -166,17 +167,12 @@ class Ticking(AroundLearner):
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Take over what `state_dict` returned."""
-        own = _under("decay", arrays)
-        self.learner.load_state_dict({k: v for k, v in arrays.items() if not k.startswith("decay/")}, facts)
+        own = arrays_under("decay", arrays)
+        self.learner.load_state_dict(arrays_beside(["decay"], arrays), facts)
         self.waiting = int(own["waiting"][0])
         for name in self.network.synapses():
-            if state := _under(name, own):
+            if state := arrays_under(name, own):
                 self._ticking(name).load_state_dict(state)
-
-
-def _under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    prefix = f"{title}/"
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,8 +308,8 @@ class Protecting(AroundLearner):
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Take over what `state_dict` returned."""
-        own = _under("protected", arrays)
-        self.learner.load_state_dict({k: v for k, v in arrays.items() if not k.startswith("protected/")}, facts)
+        own = arrays_under("protected", arrays)
+        self.learner.load_state_dict(arrays_beside(["protected"], arrays), facts)
         self.network.unit_plasticity = own["plasticity"].copy()
         self.current = tuple(own["current"].tolist())
 
@@ -442,14 +438,13 @@ class Fusing(AroundLearner):
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Take over what `state_dict` returned."""
-        told, units = json.loads(facts), _under("units", arrays)
+        told, units = json.loads(facts), arrays_under("units", arrays)
         if units:
             self.known = self.network.with_units(units["weights"], units["classes"])
-            self.known.load_state_dict(_under("known", arrays))
+            self.known.load_state_dict(arrays_under("known", arrays))
         if told["begun"]:
             self._begin(told["begun"][0], tuple(told["begun"][1]))
-        rest = {name: array for name, array in arrays.items() if not name.startswith(("known/", "units/"))}
-        self.learner.load_state_dict(rest, told["apart"])
+        self.learner.load_state_dict(arrays_beside(["known", "units"], arrays), told["apart"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -511,8 +506,8 @@ class FusingThenReplaying(Fusing):
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Take over what `state_dict` returned."""
         fusing, told = json.loads(facts)
-        super().load_state_dict({k: v for k, v in arrays.items() if not k.startswith("store/")}, fusing)
-        self.store.load_memory_state(_under("store", arrays), told)
+        super().load_state_dict(arrays_beside(["store"], arrays), fusing)
+        self.store.load_memory_state(arrays_under("store", arrays), told)
 
 
 AROUND: dict[str, type[Around]] = {

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spikelore.continual.methods.gradient import GradientLearner, arrays_under
+from spikelore.continual.methods.gradient import GradientLearner
 from spikelore.continual.methods.prototypes import statistics_of
 from spikelore.errors import InputError
+from spikelore.files import arrays_under
 from spikelore.networks.foreign import put_, respond, same_draws
 from spikelore.networks.protocol import LayeredModule
 from spikelore.shapes import Images, Labels

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.files import arrays_under
 from spikelore.learning.surrogate_gradient import adam, step_
 from spikelore.metrics.learning_cost import Tally
 from spikelore.networks.foreign import (
@@ -39,12 +40,6 @@ from spikelore.randomness import torch_generator
 from spikelore.shapes import Images, Labels, as_labels
 
 _HIDDEN = -1e4
-
-
-def arrays_under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """Return the arrays whose names begin with ``title/``, without that."""
-    prefix = f"{title}/"
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def tensors_under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.files import arrays_under
 from spikelore.networks.gradient_learning import SPIKE_FROM
 from spikelore.networks.protocol import Network
 from spikelore.randomness import generator
@@ -174,8 +175,7 @@ class LocalLearner:
 
 
 def _under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    prefix = f"{title}/"
-    return {name.removeprefix(prefix): array.copy() for name, array in arrays.items() if name.startswith(prefix)}
+    return {name: array.copy() for name, array in arrays_under(title, arrays).items()}
 
 
 _Learn = Callable[[NDArray, Labels], None]

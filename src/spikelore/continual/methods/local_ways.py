@@ -15,9 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from spikelore.continual.memory import Memory, RawImages
 from spikelore.continual.methods.around import Around, AroundLearner
 from spikelore.continual.ways import drawn_bars, largest_share
 from spikelore.errors import InputError, check_whole
+from spikelore.files import arrays_beside, arrays_under
 from spikelore.metrics.streaming_quantiles import StreamingQuantiles
 from spikelore.networks.protocol import Synapses
 from spikelore.randomness import generator
@@ -58,8 +60,8 @@ class _WithState(AroundLearner):
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Take over what `state_dict` returned."""
-        self.own = {name.removeprefix("way/"): a.copy() for name, a in arrays.items() if name.startswith("way/")}
-        self.learner.load_state_dict({k: v for k, v in arrays.items() if not k.startswith("way/")}, facts)
+        self.own = {name: array.copy() for name, array in arrays_under("way", arrays).items()}
+        self.learner.load_state_dict(arrays_beside(["way"], arrays), facts)
 
     def fitting(self, name: str, free: Any) -> NDArray[Any]:
         """Return an array of the last layer's shape; what has come with further classes is ``free``."""
@@ -201,49 +203,47 @@ class Bounding(_WithState):
 
     kept = ("lower", "upper")
 
+    def __init__(self, method: Any, network: Any, *, seed: int, tasks: int) -> None:
+        super().__init__(method, network, seed=seed, tasks=tasks)
+        self.form = RawImages(network.input_shape)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Keep no image."""
+        self.seen = Memory("reservoir", self.method.images, self.form.row_bytes, generator(self.seed))
+        self.offered = 0
+
+    @property
+    def bounds(self) -> tuple[NDArray, NDArray]:
+        """The lower and the upper bound of each weight of the last layer."""
+        return self.fitting("lower", np.float32(-np.inf)), self.fitting("upper", np.float32(np.inf))
+
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Let the base learn, bring weights back to their bounds, and keep some of the images."""
         loss, weights = self.learner.learn(images, labels, task), _last_layer(self.network)
-        np.clip(
-            weights, self.fitting("lower", np.float32(-np.inf)), self.fitting("upper", np.float32(np.inf)), out=weights
-        )
-        self._keep(as_images(images), np.asarray(labels, np.int64))
+        np.clip(weights, *self.bounds, out=weights)
+        self.seen.rng = generator(self.seed, "langevin images", self.offered)
+        self.seen.offer(self.form.pack(as_images(images)), np.asarray(labels, np.int64))
+        self.offered += len(images)
         return loss
 
-    def _keep(self, images: Images, labels: Labels) -> None:
-        most, offered = self.method.images, self.own.setdefault("offered", np.zeros(1, np.int64))
-        room = {"images": (images.shape[1:], images.dtype), "labels": ((), np.int64)}
-        held = [self.own.setdefault(name, np.zeros((0, *of), kind)) for name, (of, kind) in room.items()]
-        rng, places = generator(self.seed, "langevin images", int(offered[0])), []
-        for number in range(int(offered[0]), int(offered[0]) + len(images)):
-            places.append(number if number < most else int(rng.integers(number + 1)))
-        offered += len(images)
-        for name, kept, new in zip(room, held, (images, labels), strict=True):
-            grown = np.concatenate(
-                [kept, np.zeros((min(most, int(offered[0])) - len(kept), *kept.shape[1:]), kept.dtype)]
-            )
-            for place, one in zip(places, new, strict=True):
-                if place < most:
-                    grown[place] = one
-            self.own[name] = grown
+    def held(self) -> tuple[Images, Labels]:
+        """Return the images that are kept of the task at hand."""
+        rows, labels, _ = self.seen.get(self.seen.taken())
+        return self.form.unpack(rows), labels
 
     def end_task(self, task: int) -> None:
-        """Let a copy go on with noise, and take its bounds."""
+        """Let a copy go on with noise, and take its bounds; keep none of the images."""
         self.learner.end_task(task)
-        images, labels = self.own.pop("images", None), self.own.pop("labels", None)
-        if images is None or labels is None:
-            return
-        del self.own["offered"]
-        if (found := self._sampled(images, labels, generator(self.seed, "langevin", task))) is not None:
+        images, labels = self.held()
+        self._begin()
+        if len(images) and (found := self._sampled(images, labels, generator(self.seed, "langevin", task))) is not None:
             self.own["lower"], self.own["upper"] = found.values((self.method.low, self.method.high))
 
     def _sampled(self, images: Images, labels: Labels, rng: np.random.Generator) -> StreamingQuantiles | None:
         """Return where the last layer's weights of a copy are; nothing if all are equal."""
         method, network = self.method, self.network.copy()
-        bounds, weights = (
-            (self.fitting("lower", np.float32(-np.inf)), self.fitting("upper", np.float32(np.inf))),
-            _last_layer(network),
-        )
+        weights = _last_layer(network)
         low, high, spread = float(weights.min()), float(weights.max()), float(weights.std())
         if not low < high:
             return None
@@ -252,11 +252,24 @@ class Bounding(_WithState):
             drawn = rng.integers(len(images), size=method.between)
             network.learn_(images[drawn], labels[drawn])
             weights = _last_layer(network)
-            np.clip(weights, *bounds, out=weights)
+            np.clip(weights, *self.bounds, out=weights)
             found.add(weights)
             noise = method.deviation * spread * rng.standard_normal(weights.shape, np.float32)
             np.clip(weights + noise, low, high, out=weights, casting="same_kind")
         return found
+
+    def state_dict(self) -> tuple[dict[str, NDArray], str]:
+        """Return the images of the task at hand beside the rest."""
+        arrays, facts = super().state_dict()
+        held = {f"task/{name}": array.copy() for name, array in self.seen.state_dict().items()}
+        return {**arrays, **held, "task/offered": np.array([self.offered])}, facts
+
+    def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
+        """Take over what `state_dict` returned."""
+        held = arrays_under("task", arrays)
+        self.offered = int(held.pop("offered")[0])
+        self.seen.load_state_dict(held)
+        super().load_state_dict(arrays_beside(["task"], arrays), facts)
 
 
 @dataclass(frozen=True, kw_only=True)

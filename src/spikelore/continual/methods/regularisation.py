@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import Memory, RawImages
-from spikelore.continual.methods.gradient import GradientLearner, array_of, arrays_under
+from spikelore.continual.methods.gradient import GradientLearner, array_of
+from spikelore.files import arrays_under
 from spikelore.networks.foreign import at_rest, named_tensors, same_draws, tensors_of
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels

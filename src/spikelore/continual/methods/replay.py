@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage, example_bytes
 from spikelore.continual.methods.augment import augment
-from spikelore.continual.methods.gradient import GradientLearner, arrays_under, tensors_under
+from spikelore.continual.methods.gradient import GradientLearner, tensors_under
+from spikelore.files import arrays_under
 from spikelore.learning.surrogate_gradient import adam, step_
 from spikelore.networks.gradient_learning import SPIKE_FROM
 from spikelore.networks.readout import check_images

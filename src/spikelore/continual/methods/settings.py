@@ -26,8 +26,7 @@ _PARTS = ("features", "head")
 _LARGEST = 1e30
 _LEAST = {
     "replay_batch": 1, "fisher_images": 1, "freeze_after": 0, "rehearsal_steps": 0, "stored_batches": 0,
-    "consolidate_after": 0, "sleep_images": 1, "patch": 1,
-    "units": 1,
+    "consolidate_after": 0, "sleep_images": 1, "patch": 1, "units": 1,
 }  # fmt: skip
 _POSITIVE = ("rehearsal_learning_rate", "replay_learning_rate", "temperature", "damping", "gain")
 _NOT_NEGATIVE = ("strength", "replay_strength", "potentiation", "depression")

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spikelore.continual.methods.gradient import GradientLearner, arrays_under
+from spikelore.continual.methods.gradient import GradientLearner
+from spikelore.files import arrays_under
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.foreign import put_
 from spikelore.networks.protocol import DenseModule

@@ -164,9 +164,9 @@ class _Training:
             self.folder.append_metrics(stage=self.name, network=owner, epoch=training.epoch, **metrics)
             if self.learned is not None and training.epoch == training.epochs:
                 network = training.finish()
-                winners = network.winners(self.learned.features)
-                wins = importance.activity(winners, len(network.unit_classes)).astype(int).tolist()
-                right = Outcome.of(np.where(winners < 0, -1, network.unit_classes[winners]), self.learned.labels).right
+                seen = Scored(self.learned)
+                wins = importance.activity(seen.winners(network), len(network.unit_classes)).astype(int).tolist()
+                right = seen.outcome(network).right
                 self.folder.append_metrics(stage=_ACTIVITY, network=owner, of=stem, right=right, wins=wins)
             yield f"{title}, epoch {training.epoch}", self.images
         training.finish().save(self.folder.checkpoint(f"{stem}_{owner}"))

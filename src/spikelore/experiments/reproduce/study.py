@@ -17,14 +17,14 @@ from spikelore import plain_yaml
 from spikelore.continual.methods import MemorySettings
 from spikelore.data import LabelledImages
 from spikelore.data.streams import Stream, Task, split_tasks
-from spikelore.errors import InputError, SpikeloreError
+from spikelore.errors import InputError
 from spikelore.experiments import shipped
 from spikelore.experiments.continual_run import check_job, finished, run_job
 from spikelore.experiments.execution import Execution
 from spikelore.experiments.job import Job
 from spikelore.experiments.learner_settings import LearnerSettings, for_variant
 from spikelore.experiments.network_settings import OtherNetwork, network_class
-from spikelore.experiments.parallel import Cell, cores
+from spikelore.experiments.parallel import Cell, cores, in_a_line
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stream_settings import Datasets, StreamSettings
 from spikelore.experiments.typed import changed, check_values, made, nested
@@ -305,8 +305,7 @@ def learn(job: Job, datasets: Datasets, loggers: Sequence[str], path: Path) -> d
     try:
         row = run_job(job, datasets, loggers, path)
     except Exception as error:
-        kind = "" if isinstance(error, SpikeloreError) else f"{type(error).__name__}: "
-        write_json_atomic(path / _FAILED, {"failed": kind + " ".join(str(error).split())})
+        write_json_atomic(path / _FAILED, {"failed": in_a_line(error)})
         raise
     _leave_no_network(path)
     return row
