@@ -1,0 +1,123 @@
+"""Products of spikes and weights on the processor: an addition of a row of weights a spike, rows over the cores."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.kernels import memory
+from spikelore.kernels.compiled import compiled, over_cores
+from spikelore.kernels.spike_linear.model import SpikeRows
+
+_ROWS = 64  # of a job
+_UNITS = 8
+
+
+@over_cores
+@compiled()
+def _count(begin, end, inputs, counts):
+    for row in range(begin * _ROWS, min(len(inputs), end * _ROWS)):
+        one, found = inputs[row], 0
+        for n in range(len(one)):
+            found += one[n] != 0
+        counts[row] = found
+
+
+@over_cores
+@compiled()
+def _list(begin, end, inputs, starts, units):
+    for row in range(begin * _ROWS, min(len(inputs), end * _ROWS)):
+        one, at = inputs[row], starts[row]
+        last = starts[row + 1]
+        n = 0
+        while at < last:
+            if one[n] != 0:
+                units[at] = n
+                at += 1
+            n += 1
+
+
+@compiled()
+def add_rows_(table, rows, begin, end, total):
+    """Add rows ``rows[begin:end]`` of a table (N,H) to ``total`` (H,), four at a time: the sums of four, then those."""
+    n = begin
+    while n + 4 <= end:
+        first, second, third, fourth = table[rows[n]], table[rows[n + 1]], table[rows[n + 2]], table[rows[n + 3]]
+        for h in range(len(total)):
+            total[h] += (first[h] + second[h]) + (third[h] + fourth[h])
+        n += 4
+    while n < end:
+        one = table[rows[n]]
+        for h in range(len(total)):
+            total[h] += one[h]
+        n += 1
+
+
+@over_cores
+@compiled()
+def _forward(begin, end, starts, units, table, bias, currents):
+    for row in range(begin * _ROWS, min(len(currents), end * _ROWS)):
+        total = currents[row]
+        for h in range(len(total)):
+            total[h] = bias[h]
+        add_rows_(table, units, starts[row], starts[row + 1], total)
+
+
+@compiled()
+def _by_unit(starts, units, firsts, rows):
+    """Write the rows in which each unit spikes, ascending; ``firsts`` (N+1,) begins as zeros."""
+    for n in range(len(units)):
+        firsts[units[n] + 1] += 1
+    for n in range(1, len(firsts)):
+        firsts[n] += firsts[n - 1]
+    for row in range(len(starts) - 1):
+        for n in range(starts[row], starts[row + 1]):
+            unit = units[n]
+            rows[firsts[unit]] = row
+            firsts[unit] += 1
+    for n in range(len(firsts) - 1, 0, -1):
+        firsts[n] = firsts[n - 1]
+    firsts[0] = 0
+
+
+@over_cores
+@compiled()
+def _weight_gradients(begin, end, firsts, rows, gradients, found):
+    for unit in range(begin * _UNITS, min(len(found), end * _UNITS)):
+        total = found[unit]
+        for h in range(len(total)):
+            total[h] = 0
+        add_rows_(gradients, rows, firsts[unit], firsts[unit + 1], total)
+
+
+def _jobs(count: int, size: int) -> int:
+    return -(-count // size)
+
+
+def rows_of(inputs: NDArray) -> SpikeRows:
+    """Return which units of each row are not 0; see the package's `rows_of`."""
+    counts = np.empty(len(inputs), np.int64)
+    jobs = _jobs(len(inputs), _ROWS)
+    _count(jobs, inputs, counts)
+    starts = np.zeros(len(inputs) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    units = memory.empty((int(starts[-1]),), np.int32)
+    _list(jobs, inputs, starts, units)
+    return SpikeRows(starts, units, inputs.shape[1])
+
+
+def forward(rows: SpikeRows, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the currents (R,H); see the package's `forward`."""
+    count = len(rows.starts) - 1
+    currents = memory.empty((count, len(weights)))
+    table = np.ascontiguousarray(weights.T)
+    _forward(_jobs(count, _ROWS), rows.starts, rows.units, table, bias, currents)
+    return currents
+
+
+def weight_gradients(rows: SpikeRows, gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return dL/dw, (H,N); see the package's `weight_gradients`."""
+    firsts = np.zeros(rows.size + 1, np.int64)
+    where = memory.empty((len(rows.units),), np.int32)
+    _by_unit(rows.starts, rows.units, firsts, where)
+    found = memory.empty((rows.size, gradients.shape[1]))
+    _weight_gradients(_jobs(rows.size, _UNITS), firsts, where, gradients, found)
+    return np.ascontiguousarray(found.T)
