@@ -208,3 +208,9 @@ def test_sums_over_spikes_are_the_dense_products(backend, share):
     found = spike_linear.forward(rows, weights.astype(np.float32), bias.astype(np.float32), backend=backend)
     np.testing.assert_array_equal(found, spikes @ weights.T + bias)
     np.testing.assert_array_equal(spike_linear.weight_gradients(rows, gradients, backend=backend), gradients.T @ spikes)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_no_spike_is_refused(backend):
+    with pytest.raises(InputError, match=r"^inputs hold 0.5, expected spikes, 0 or 1; "):
+        spike_linear.rows_of(np.array([[0, 1], [0.5, 1]], np.float32), backend=backend)

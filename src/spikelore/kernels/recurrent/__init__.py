@@ -9,8 +9,8 @@ Forward, for the H neurons of a layer, from I[-1] = U[-1] = 0 and S[-1] = 0, in 
 
 C are the currents that come from outside, and r[t] is 0 in the ``refractory`` steps after a spike (with the reset
 ``zero`` in one more, the first), else 1: the neuron takes no current then and does not spike. alpha = exp(-dt /
-tau_syn) and beta = exp(-dt / tau_mem), one a neuron. Neurons without `Spiking` only integrate, U[t] = beta U[t-1] + I[t]:
-a leaky readout. Backward, with r and the reset taken as constants and dS/dU replaced by the surrogate's slope g:
+tau_syn) and beta = exp(-dt / tau_mem), one a neuron. Neurons without `Spiking` only integrate, U[t] = beta U[t-1] +
+I[t]: a leaky readout. Backward, with r and the reset as constants and dS/dU replaced by the surrogate's slope g:
 
     dL/dU[t] = (dL/dS[t] + V' dL/dI[t+1]) r[t] g(U[t] - threshold) + beta k[t+1] dL/dU[t+1]
     dL/dI[t] = r[t] dL/dU[t] + alpha dL/dI[t+1],      dL/dC[t] = dL/dI[t]

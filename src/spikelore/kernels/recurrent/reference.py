@@ -81,4 +81,4 @@ def backward(
         if t and synaptic is not None:
             to_alpha += (at_current * synaptic[t - 1]).sum(axis=0)
             to_beta += (at_potential * potentials[t - 1]).sum(axis=0)
-    return gradients, *((None, None) if synaptic is None else (to_alpha, to_beta))
+    return (gradients, None, None) if synaptic is None else (gradients, to_alpha, to_beta)

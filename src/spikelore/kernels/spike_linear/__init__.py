@@ -12,6 +12,7 @@ threads nor other rows change.
 import numpy as np
 from numpy.typing import NDArray
 
+from spikelore.errors import InputError
 from spikelore.kernels import DEFAULT_BACKEND, select
 from spikelore.kernels.spike_linear import numba_cpu, reference
 from spikelore.kernels.spike_linear.model import SpikeRows
@@ -22,13 +23,20 @@ _BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
 
 
 def rows_of(inputs: NDArray, *, backend: str = DEFAULT_BACKEND) -> SpikeRows:
-    """Return which units of each row are not 0.
+    """Return which units of each row spike.
 
     Args:
-        inputs: (R,N), contiguous.
+        inputs: (R,N) of 0 and 1, contiguous, of any type.
         backend: ``numba_cpu`` or ``reference``.
+
+    Raises:
+        InputError: another value.
     """
-    return select(_BACKENDS, backend).rows_of(inputs)
+    found = select(_BACKENDS, backend).rows_of(inputs)
+    if found is None:
+        other = inputs[(inputs != 0) & (inputs != 1)].flat[0]
+        raise InputError(f"inputs hold {other:g}, expected spikes, 0 or 1; make spikes of them")
+    return found
 
 
 def forward(

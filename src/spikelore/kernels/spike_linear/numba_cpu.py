@@ -14,11 +14,13 @@ _UNITS = 8
 @over_cores
 @compiled()
 def _count(begin, end, inputs, counts):
+    """Count the spikes of each row; -1 where a value is neither 0 nor 1."""
     for row in range(begin * _ROWS, min(len(inputs), end * _ROWS)):
-        one, found = inputs[row], 0
+        one, found, ones = inputs[row], 0, 0
         for n in range(len(one)):
             found += one[n] != 0
-        counts[row] = found
+            ones += one[n] == 1
+        counts[row] = found if found == ones else -1
 
 
 @over_cores
@@ -92,11 +94,13 @@ def _jobs(count: int, size: int) -> int:
     return -(-count // size)
 
 
-def rows_of(inputs: NDArray) -> SpikeRows:
-    """Return which units of each row are not 0; see the package's `rows_of`."""
+def rows_of(inputs: NDArray) -> SpikeRows | None:
+    """Return which units of each row spike; None where a value is neither 0 nor 1."""
     counts = np.empty(len(inputs), np.int64)
     jobs = _jobs(len(inputs), _ROWS)
     _count(jobs, inputs, counts)
+    if len(counts) and counts.min() < 0:
+        return None
     starts = np.zeros(len(inputs) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
     units = memory.empty((int(starts[-1]),), np.int32)

@@ -6,8 +6,10 @@ from numpy.typing import NDArray
 from spikelore.kernels.spike_linear.model import SpikeRows
 
 
-def rows_of(inputs: NDArray) -> SpikeRows:
-    """Return which units of each row are not 0; see the package's `rows_of`."""
+def rows_of(inputs: NDArray) -> SpikeRows | None:
+    """Return which units of each row spike; None where a value is neither 0 nor 1."""
+    if not ((inputs == 0) | (inputs == 1)).all():
+        return None
     rows, units = np.nonzero(inputs)
     starts = np.zeros(len(inputs) + 1, np.int64)
     np.cumsum(np.bincount(rows, minlength=len(inputs)), out=starts[1:])
