@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from spikelore.errors import InputError, check_whole
 from spikelore.metrics.learning_cost import READ, STORED, Tally
-from spikelore.shapes import Images, Labels
+from spikelore.networks.protocol import SeesSpikes
+from spikelore.shapes import Images, Labels, as_images
 
 Policy = Literal["reservoir", "class-balanced", "ring"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -109,6 +110,64 @@ class PackedSpikes:
     def unpack(self, rows: Rows) -> NDArray[np.uint8]:
         """Return (N, ...) uint8, 0 or 1."""
         return np.unpackbits(rows, axis=1, count=self._bits).reshape(-1, *self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class ShownSpikes:
+    """Inputs as the spikes that a network makes of them, eight a byte; what comes back is an input of the network, too.
+
+    Attributes:
+        network: whose.
+    """
+
+    network: SeesSpikes
+
+    @property
+    def _packed(self) -> PackedSpikes:
+        return PackedSpikes(tuple(self.network.spikes_seen))
+
+    @property
+    def row_bytes(self) -> int:
+        """One byte for each eight units and steps, rounded up."""
+        return self._packed.row_bytes
+
+    def pack(self, examples: Any) -> Rows:
+        """Return the rows of inputs."""
+        return self._packed.pack(self.network.spikes_of(examples))
+
+    def unpack(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return (N,T,*units) bool."""
+        return self._packed.unpack(rows).astype(np.bool_)
+
+
+def form_of_inputs(network: Any, *, bits: bool = False) -> Storage:
+    """Return the form in which inputs of a network are stored whole: its spikes, or images.
+
+    Args:
+        network: whose.
+        bits: images as bits, which are 1 or 0 already, in place of bytes.
+
+    Raises:
+        InputError: they are neither.
+    """
+    if isinstance(network, SeesSpikes):
+        return ShownSpikes(network)
+    shape = tuple(network.input_shape)
+    if len(shape) != 2:
+        raise InputError(f"inputs are of shape {shape}, expected images (H,W) to store; choose another method")
+    return PackedSpikes(shape) if bits else RawImages((shape[0], shape[1]))
+
+
+def checked_inputs(network: Any, values: Any) -> Any:
+    """Return inputs as a network that sees spikes takes them, else as `spikelore.shapes.as_images` does."""
+    return network.checked(values) if isinstance(network, SeesSpikes) else as_images(values)
+
+
+def blank_input(network: Any) -> NDArray:
+    """Return one input of a network, all 0."""
+    if isinstance(network, SeesSpikes):
+        return np.zeros((1, *network.spikes_seen), np.bool_)
+    return np.zeros((1, *network.input_shape), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,11 @@ class HeadedNetwork(Taught, Headed):
         """Return the (B,K) logits of encoded inputs."""
         raise NotImplementedError
 
+    @property
+    def input_ms(self) -> float:
+        """How long an input lasts, for the clocks of synapses."""
+        return 500.0
+
     # Labels and heads ------------------------------------------------------------------------------------------------
 
     @property
@@ -138,7 +143,7 @@ class HeadedNetwork(Taught, Headed):
             InputError: inputs of another kind or size, or no `classes` or more than there are outputs.
         """
         self._check_classes()
-        outputs, images = sum(self.head_sizes), self._checked(inputs)
+        outputs, images = sum(self.head_sizes), self.checked(inputs)
         if len(self.classes) > outputs:
             raise InputError(
                 f"the network's decision names {len(self.classes)} classes, expected at most one for each of its "
@@ -159,7 +164,7 @@ class HeadedNetwork(Taught, Headed):
         Raises:
             InputError: images of another kind or size, or none.
         """
-        images = self._checked(inputs)
+        images = self.checked(inputs)
         if not len(images):
             raise InputError("there is no image, expected at least one to count on; give some")
         found = [self._operations(signal) for signal in self._looks(images)]
@@ -175,7 +180,7 @@ class HeadedNetwork(Taught, Headed):
         Raises:
             InputError: images of another kind or size, none, or a label that is none of `classes`.
         """
-        images = self._checked(inputs)
+        images = self.checked(inputs)
         columns = self._columns(as_labels(labels, len(images)))
         if not len(images):
             raise InputError("there is no image, expected at least one to count on; give some")
@@ -344,7 +349,7 @@ class HeadedNetwork(Taught, Headed):
                 weights = layer.weight.detach().numpy()
                 weights = weights if weights.ndim == 4 else weights[:, :, None, None]
                 stride = self.config.stride if isinstance(layer, nn.Conv2d) else 1
-                uses[name] = self._uses.get(name) or LayerUse(weights, padding=0, stride=stride)
+                uses[name] = self._uses.get(name) or LayerUse(weights, padding=0, stride=stride, image_ms=self.input_ms)
                 uses[name].weights, uses[name].images_seen = weights, seen
         self._uses = uses
         return uses
@@ -359,7 +364,7 @@ class HeadedNetwork(Taught, Headed):
             InputError: images of another kind or size.
         """
         uses = self.synapses()
-        for signal in self._looks(self._checked(inputs)):
+        for signal in self._looks(self.checked(inputs)):
             for name, entered in self._layer_inputs(signal).items():
                 spiked = (entered != 0).any(0)  # (B,C,H,W) or (B,C)
                 uses[name].show_((spiked if spiked.dim() == 4 else spiked[:, :, None, None]).numpy())

@@ -10,6 +10,7 @@ from torch import nn
 
 from spikelore.errors import InputError
 from spikelore.metrics.learning_cost import Work
+from spikelore.networks.gradient_learning import Readout
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Headed(nn.Module):
         """Return what an encoded input costs."""
         raise NotImplementedError
 
-    def work_of(self, signal: torch.Tensor, columns: torch.Tensor, readout: Any) -> dict[str, Work]:
+    def work_of(self, signal: torch.Tensor, columns: torch.Tensor, readout: Readout) -> dict[str, Work]:
         """Return what each kind of work takes once, means an input, for encoded inputs and their classes' columns."""
         raise NotImplementedError
 

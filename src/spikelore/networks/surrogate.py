@@ -9,7 +9,7 @@ from spikelore.errors import InputError
 from spikelore.networks.foreign import reason_of
 from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.headed import HeadedNetwork
-from spikelore.networks.readout import as_input, drive
+from spikelore.networks.readout import as_input, over_steps
 from spikelore.networks.surrogate_config import SurrogateConfig, config_of
 from spikelore.networks.surrogate_layers import SurrogateLayers, expected_arrays
 from spikelore.randomness import torch_generator
@@ -107,6 +107,6 @@ class SurrogateNetwork(HeadedNetwork, SurrogateLayers):
 
     def _decided(self, signal: torch.Tensor) -> torch.Tensor:
         currents = self._through(signal, 0, self.config.layers)
-        if self.learning.readout == "drive":
-            return drive(*self._output(currents), self.threshold)
-        return self._class_spikes(currents).sum(0)
+        if self.learning.readout == "spikes":
+            return self._class_spikes(currents).sum(0)
+        return over_steps(*self._output(currents), self.threshold, self.learning.readout)

@@ -15,8 +15,9 @@ from spikelore.kernels.lif_scan import Leaky
 from spikelore.metrics.learning_cost import Tally, Work
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
 from spikelore.networks.foreign import kind_of
+from spikelore.networks.gradient_learning import Readout
 from spikelore.networks.heads import Headed, Operations, linear_layers, size_of
-from spikelore.networks.readout import drive
+from spikelore.networks.readout import over_steps
 from spikelore.networks.stored import Arrays
 from spikelore.networks.surrogate_config import SurrogateConfig
 
@@ -246,7 +247,7 @@ class SurrogateLayers(Headed):
             counts[0] = signals[0][0] != 0
         return [(count * self._fan_out(index)).double().flatten(1).sum(1) for index, count in enumerate(counts)]
 
-    def work_of(self, signal: torch.Tensor, columns: torch.Tensor, readout: str) -> dict[str, Work]:
+    def work_of(self, signal: torch.Tensor, columns: torch.Tensor, readout: Readout) -> dict[str, Work]:
         """Return what each kind of work takes once, means an image, for an encoded image and the column of its class.
 
         ================ =============================================================================================
@@ -270,7 +271,7 @@ class SurrogateLayers(Headed):
                 maps.append(found)
                 signals.append(self._spikes(currents))
             spikes, potentials = self._output(currents)
-            logits = drive(spikes, potentials, self.threshold) if readout == "drive" else spikes.sum(0)
+            logits = over_steps(spikes, potentials, self.threshold, readout)
             errors = torch.autograd.grad(F.cross_entropy(logits, columns), maps)
         images, steps, found = signal.shape[1], self.config.steps, {}
         signals = [each.detach() for each in signals]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spikelore.continual.memory import PackedSpikes, RawImages, Rows, Storage
+from spikelore.continual.memory import PackedSpikes, Rows, Storage, blank_input, form_of_inputs
 from spikelore.continual.methods.replay import MemoryLearner
 from spikelore.errors import InputError
 from spikelore.networks.foreign import kind_of, respond, same_draws
@@ -43,9 +43,10 @@ class LatentReplayLearner(MemoryLearner):
 
     def make_storage(self) -> Storage:
         """Return the packing of the layer's spikes."""
-        grey = generator(self.seed, "learner", "trial image").integers(0, 256, (1, *self.input_shape))
+        rng, shape = generator(self.seed, "learner", "trial image"), blank_input(self.network).shape
+        trial: Any = rng.random(shape) < 0.5 if self.sees_spikes else rng.integers(0, 256, shape).astype(np.uint8)
         with same_draws(self.module):
-            features = self._features(grey.astype(np.uint8))
+            features = self._features(trial)
         if not ((features == 0) | (features == 1)).all():
             raise InputError(
                 f"the features of {self._name} are not all 0 or 1, expected spikes for latent replay; "
@@ -59,8 +60,8 @@ class LatentReplayLearner(MemoryLearner):
         return max(self.storage.row_bytes, self._images.row_bytes)
 
     @property
-    def _images(self) -> RawImages:
-        return RawImages(self.input_shape)
+    def _images(self) -> Storage:
+        return form_of_inputs(self.network)
 
     @torch.no_grad()
     def _features(self, images: Images) -> torch.Tensor:

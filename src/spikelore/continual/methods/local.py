@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage
+from spikelore.continual.memory import Memory, PackedSpikes, Storage, checked_inputs, form_of_inputs
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import arrays_under
 from spikelore.networks.gradient_learning import SPIKE_FROM
-from spikelore.networks.protocol import Network
+from spikelore.networks.protocol import Network, SeesSpikes
 from spikelore.randomness import generator
-from spikelore.shapes import Images, Labels, as_images, as_labels
+from spikelore.shapes import Images, Labels, as_labels
 
 
 class LocalLearner:
@@ -96,8 +96,8 @@ class LocalLearner:
         return 0.0
 
     def _checked(self, images: Images) -> Images:
-        images, shape = as_images(images), tuple(self.network.input_shape)
-        if tuple(images.shape[1:]) != shape:
+        images, shape = checked_inputs(self.network, images), tuple(self.network.input_shape)
+        if not isinstance(self.network, SeesSpikes) and tuple(images.shape[1:]) != shape:
             raise InputError(
                 f"images are of shape {tuple(images.shape[1:])}, expected {shape} as the network was made for; resize "
                 "them or make another network"
@@ -123,7 +123,7 @@ class LocalLearner:
         Raises:
             SpikeloreError: the network gives something else.
         """
-        images = as_images(images)
+        images = checked_inputs(self.network, images)
         if not len(images):
             return np.zeros(0, np.int64)
         found = np.asarray(self.network.predict(images, tuple(among)))
@@ -208,10 +208,7 @@ class LocalReplay(LocalLearner):
 
     def make_storage(self) -> Storage:
         """Return the form in which examples are stored."""
-        shape = self.network.input_shape
-        if len(shape) != 2:
-            raise InputError(f"inputs are of shape {shape}, expected images (H,W) to store; choose another method")
-        return PackedSpikes(shape) if self.method.memory.storage == "spikes" else RawImages((shape[0], shape[1]))
+        return form_of_inputs(self.network, bits=self.method.memory.storage == "spikes")
 
     def row_bytes(self) -> int:
         """Return how many bytes the row of each stored example has."""
@@ -312,9 +309,8 @@ class LocalLatent(LocalReplay):
         """Return the packing of the features."""
         return PackedSpikes(tuple(self.network.feature_shape))
 
-    def _images(self) -> RawImages:
-        rows, columns = self.network.input_shape
-        return RawImages((rows, columns))
+    def _images(self) -> Storage:
+        return form_of_inputs(self.network)
 
     def row_bytes(self) -> int:
         """Return the bytes of an image or of its packed spikes, whichever are more."""

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage, example_bytes
+from spikelore.continual.memory import Memory, Storage, example_bytes, form_of_inputs
 from spikelore.continual.methods.augment import augment
 from spikelore.continual.methods.gradient import GradientLearner, tensors_under
+from spikelore.errors import InputError
 from spikelore.files import arrays_under
 from spikelore.learning.surrogate_gradient import adam, step_
 from spikelore.networks.gradient_learning import SPIKE_FROM
@@ -41,7 +42,7 @@ class MemoryLearner(GradientLearner):
 
     def make_storage(self) -> Storage:
         """Return the form in which examples are stored."""
-        return PackedSpikes(self.input_shape) if self._stores_spikes else RawImages(self.input_shape)
+        return form_of_inputs(self.network, bits=self._stores_spikes)
 
     @property
     def _stores_spikes(self) -> bool:
@@ -85,7 +86,9 @@ class MemoryLearner(GradientLearner):
         self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task)
 
     def shown(self, images: Images) -> NDArray[np.uint8]:
-        """Return (B,H,W) uint8 images as they are stored: as they are, or 1 where a spike is."""
+        """Return inputs as they are stored: as they are, or images as 1 where a spike is."""
+        if self.sees_spikes:
+            return images
         check_images(images)
         return (images >= SPIKE_FROM).astype(np.uint8) if self._stores_spikes else images
 
@@ -98,7 +101,7 @@ class MemoryLearner(GradientLearner):
         """Draw stored examples: network inputs (B,H,W), their columns (B,) and extras (B,E)."""
         stored, labels, extras = self.drawn(count)
         images = torch.from_numpy(stored).float()
-        if not self._stores_spikes:
+        if not (self._stores_spikes or self.sees_spikes):
             images /= 255
         images = self.varied(images)
         if self.learning.input == "spikes":
@@ -162,6 +165,10 @@ class ReplayLearner(MemoryLearner):
 
     def __init__(self, method: Any, network: Any, *, seed: int = 0, tasks: int = 1) -> None:
         super().__init__(method, network, seed=seed, tasks=tasks)
+        if self.sees_spikes and method.augmentation.any:
+            raise InputError(
+                f"augmentation changes images, and a {network.name} network takes recordings of spikes; leave it out"
+            )
         self.draws = torch_generator(seed, "learner", "augmentation")
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
