@@ -147,6 +147,7 @@ class Dataset:
         classes: the labels that occur, ascending.
         source: where it was read from, for people.
         class_names: a name for each of ``classes``; the labels as text if not given.
+        validation: the published validation set; None where there is none, and a share of the train set serves.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Dataset:
     classes: tuple[int, ...]
     source: str
     class_names: tuple[str, ...] = ()
+    validation: Examples | None = None
 
     def __post_init__(self) -> None:
         if not self.class_names:
