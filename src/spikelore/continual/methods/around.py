@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.continual import fusion, importance, unused_decay
-from spikelore.continual.memory import checked_inputs
 from spikelore.continual.method import Learner, Method
 from spikelore.continual.methods.local import LocalReplay
 from spikelore.continual.methods.settings import MemorySettings, Naive
+from spikelore.continual.storage import checked_inputs
 from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.files import arrays_beside, arrays_under
 from spikelore.networks.protocol import Network, Synapses, Units

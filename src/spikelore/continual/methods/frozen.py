@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spikelore.continual.memory import blank_input
 from spikelore.continual.methods.gradient import GradientLearner
 from spikelore.continual.methods.prototypes import statistics_of
+from spikelore.continual.storage import blank_input
 from spikelore.errors import InputError
 from spikelore.files import arrays_under
 from spikelore.networks.foreign import put_, respond, same_draws

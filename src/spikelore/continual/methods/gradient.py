@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
-from spikelore.continual.memory import blank_input
+from spikelore.continual.storage import blank_input
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import arrays_under
 from spikelore.learning.surrogate_gradient import adam, step_

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.continual.memory import Memory, PackedSpikes, Storage, checked_inputs, form_of_inputs
+from spikelore.continual.memory import Memory
+from spikelore.continual.storage import PackedSpikes, Storage, checked_inputs, form_of_inputs
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import arrays_under
 from spikelore.networks.gradient_learning import SPIKE_FROM
@@ -208,7 +209,8 @@ class LocalReplay(LocalLearner):
 
     def make_storage(self) -> Storage:
         """Return the form in which examples are stored."""
-        return form_of_inputs(self.network, bits=self.method.memory.storage == "spikes")
+        kept = self.method.memory
+        return form_of_inputs(self.network, kept.storage, kept.compression)
 
     def row_bytes(self) -> int:
         """Return how many bytes the row of each stored example has."""
@@ -307,7 +309,15 @@ class LocalLatent(LocalReplay):
 
     def make_storage(self) -> Storage:
         """Return the packing of the features."""
+        self._uncompressed()
         return PackedSpikes(tuple(self.network.feature_shape))
+
+    def _uncompressed(self) -> None:
+        if self.method.memory.compression > 1:
+            raise InputError(
+                f"memory.compression is {self.method.memory.compression}, expected 1 with a "
+                f"{self.network.name} network, whose features are no spikes over steps; leave it out"
+            )
 
     def _images(self) -> Storage:
         return form_of_inputs(self.network)

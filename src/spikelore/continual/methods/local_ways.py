@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.continual.memory import Memory, checked_inputs, form_of_inputs
+from spikelore.continual.memory import Memory
 from spikelore.continual.methods.around import Around, AroundLearner
+from spikelore.continual.storage import checked_inputs, form_of_inputs
 from spikelore.continual.ways import drawn_bars, largest_share
 from spikelore.errors import InputError, check_whole
 from spikelore.files import arrays_beside, arrays_under

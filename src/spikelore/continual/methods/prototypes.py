@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from spikelore.continual.memory import checked_inputs
 from spikelore.continual.methods.local import LocalLearner
+from spikelore.continual.storage import checked_inputs
 from spikelore.shapes import Images, Labels
 
 _Floats = NDArray[np.float64]
