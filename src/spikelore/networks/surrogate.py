@@ -13,7 +13,7 @@ from spikelore.networks.readout import as_input, over_steps
 from spikelore.networks.surrogate_config import SurrogateConfig, config_of
 from spikelore.networks.surrogate_layers import SurrogateLayers, expected_arrays
 from spikelore.randomness import torch_generator
-from spikelore.shapes import Images
+from spikelore.shapes import Images, as_image_shape
 
 if TYPE_CHECKING:
     from spikelore.data.streams import Stream
@@ -71,7 +71,7 @@ class SurrogateNetwork(HeadedNetwork, SurrogateLayers):
         Raises:
             InputError: images too small for the layers, or a setting that is none.
         """
-        rows, columns = stream.tasks[0].train.inputs.shape[1:]
+        rows, columns = as_image_shape(stream.tasks[0].train.inputs.shape[1:])
         sizes = {"image": (1, rows, columns), "classes": len(stream.classes)}
         try:
             config = SurrogateConfig.best(**{**sizes, **changes})
