@@ -37,7 +37,8 @@ OTHERS = {
     ("recurrent", "published replay"): "published replay has the readout 'spikes' alone, and the network 'mean'",
     ("recurrent", "pseudo-rehearsal"): "pseudo-rehearsal draws images, and the network's inputs are of shape (24,)",
     ("recurrent", "sleep"): (
-        "sleep needs fully connected layers of spiking neurons that noise can drive, which RecurrentNetwork does not have"
+        "sleep needs fully connected layers of spiking neurons that noise can drive, which RecurrentNetwork does not "
+        "have"
     ),
     ("wrapped", "sleep"): (
         "sleep needs fully connected layers of spiking neurons that noise can drive, which Rates does not have"

@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 from spikelore.errors import InputError, shown
 from spikelore.kernels import DEFAULT_BACKEND, recurrent
 from spikelore.kernels.recurrent import Spiking
+from spikelore.kernels.spike_linear import SpikeRows
 from spikelore.metrics.learning_cost import Tally, Work
 from spikelore.networks.autograd import recurrent_layer
 from spikelore.networks.foreign import kind_of
@@ -133,8 +134,13 @@ class RecurrentLayers(Headed):
             raise InputError("the batch has no input, expected at least one; leave it out")
         return inputs.flatten(2).transpose(0, 1)
 
-    def _layer(self, signal: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return spikes and potentials of layer ``index``, the output being the last, from the spikes before it."""
+    def _layer(
+        self, signal: torch.Tensor, index: int, rows: SpikeRows | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, SpikeRows | None]:
+        """Return spikes and potentials of layer ``index``, the output being the last, from the spikes before it.
+
+        ``rows`` are these spikes as lists, if they are known; the layer's own come last.
+        """
         if index < self.config.layers:
             layer = linear_layers(self.hidden)[index]
             weight, bias, neuron = layer.weight, layer.bias, self.config.neuron
@@ -145,10 +151,10 @@ class RecurrentLayers(Headed):
             connections, times = None, self.readout_times
             neuron = self.config.neuron if self.config.output == "spiking" else None
         alpha, beta = times(len(bias))
-        spikes, potentials = recurrent_layer(
-            signal, weight, bias, connections, alpha, beta, neuron, backend=self.backend
+        spikes, potentials, own = recurrent_layer(
+            signal, weight, bias, connections, alpha, beta, neuron, rows, backend=self.backend
         )
-        return torch.zeros_like(potentials) if spikes is None else spikes, potentials
+        return torch.zeros_like(potentials) if spikes is None else spikes, potentials, own
 
     def _connections(self, index: int) -> torch.Tensor | None:
         """Return the weights between the neurons of a hidden layer."""
@@ -167,10 +173,10 @@ class RecurrentLayers(Headed):
 
     def _through(self, signal: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return spikes and potentials of layer ``last`` from the spikes before layer ``first``."""
-        potentials = signal
+        potentials, rows = signal, None
         for index in range(first, last + 1):
             inputs, goes_on = signal.shape[1], signal.requires_grad and torch.is_grad_enabled()
-            signal, potentials = self._layer(signal, index)
+            signal, potentials, rows = self._layer(signal, index, rows)
             self.tally.add(f"forward {index}", inputs)
             if goes_on:
                 self.tally.add(f"inputs {index}", inputs)

@@ -8,7 +8,7 @@ from spikelore.kernels.compiled import compiled, over_cores
 from spikelore.kernels.spike_linear.model import SpikeRows
 
 _ROWS = 64  # of a job
-_UNITS = 8
+_LANES = 32  # neurons of a job of gradients
 
 
 @over_cores
@@ -26,15 +26,15 @@ def _count(begin, end, inputs, counts):
 @over_cores
 @compiled()
 def _list(begin, end, inputs, starts, units):
+    found = np.empty(inputs.shape[1] + 1, np.int32)
     for row in range(begin * _ROWS, min(len(inputs), end * _ROWS)):
-        one, at = inputs[row], starts[row]
-        last = starts[row + 1]
-        n = 0
-        while at < last:
-            if one[n] != 0:
-                units[at] = n
-                at += 1
-            n += 1
+        one, count = inputs[row], 0
+        for n in range(len(one)):  # without a branch, which a processor could not foresee
+            found[count] = n
+            count += one[n] != 0
+        first = starts[row]
+        for n in range(count):
+            units[first + n] = found[n]
 
 
 @compiled()
@@ -63,31 +63,27 @@ def _forward(begin, end, starts, units, table, bias, currents):
         add_rows_(table, units, starts[row], starts[row + 1], total)
 
 
-@compiled()
-def _by_unit(starts, units, firsts, rows):
-    """Write the rows in which each unit spikes, ascending; ``firsts`` (N+1,) begins as zeros."""
-    for n in range(len(units)):
-        firsts[units[n] + 1] += 1
-    for n in range(1, len(firsts)):
-        firsts[n] += firsts[n - 1]
-    for row in range(len(starts) - 1):
-        for n in range(starts[row], starts[row + 1]):
-            unit = units[n]
-            rows[firsts[unit]] = row
-            firsts[unit] += 1
-    for n in range(len(firsts) - 1, 0, -1):
-        firsts[n] = firsts[n - 1]
-    firsts[0] = 0
-
-
 @over_cores
 @compiled()
-def _weight_gradients(begin, end, firsts, rows, gradients, found):
-    for unit in range(begin * _UNITS, min(len(found), end * _UNITS)):
-        total = found[unit]
-        for h in range(len(total)):
-            total[h] = 0
-        add_rows_(gradients, rows, firsts[unit], firsts[unit + 1], total)
+def _weight_gradients(begin, end, starts, units, gradients, found):
+    """Add each row's gradients to those of the units that spike in it, ``_LANES`` neurons a job."""
+    one = np.empty(_LANES, np.float32)
+    for job in range(begin, end):
+        totals, first = found[job], job * _LANES
+        width = min(_LANES, gradients.shape[1] - first)
+        for unit in range(len(totals)):
+            total = totals[unit]
+            for h in range(_LANES):
+                total[h] = 0
+        for h in range(_LANES):
+            one[h] = 0
+        for row in range(len(gradients)):
+            for h in range(width):
+                one[h] = gradients[row, first + h]
+            for n in range(starts[row], starts[row + 1]):
+                total = totals[units[n]]
+                for h in range(_LANES):
+                    total[h] += one[h]
 
 
 def _jobs(count: int, size: int) -> int:
@@ -119,9 +115,8 @@ def forward(rows: SpikeRows, weights: NDArray[np.float32], bias: NDArray[np.floa
 
 def weight_gradients(rows: SpikeRows, gradients: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return dL/dw, (H,N); see the package's `weight_gradients`."""
-    firsts = np.zeros(rows.size + 1, np.int64)
-    where = memory.empty((len(rows.units),), np.int32)
-    _by_unit(rows.starts, rows.units, firsts, where)
-    found = memory.empty((rows.size, gradients.shape[1]))
-    _weight_gradients(_jobs(rows.size, _UNITS), firsts, where, gradients, found)
-    return np.ascontiguousarray(found.T)
+    neurons = gradients.shape[1]
+    jobs = _jobs(neurons, _LANES)
+    found = memory.empty((jobs, rows.size, _LANES))
+    _weight_gradients(jobs, rows.starts, rows.units, gradients, found)
+    return np.ascontiguousarray(found.transpose(0, 2, 1).reshape(jobs * _LANES, rows.size)[:neurons])
