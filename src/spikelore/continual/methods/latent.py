@@ -8,6 +8,7 @@ import torch
 from spikelore.continual.memory import Memory
 from spikelore.continual.methods.replay import MemoryLearner
 from spikelore.continual.storage import Storage, blank_input, packed_spikes
+from spikelore.data.streams import batches
 from spikelore.errors import InputError
 from spikelore.networks.foreign import kind_of, respond, same_draws
 from spikelore.networks.protocol import LayeredModule
@@ -43,6 +44,8 @@ class LatentReplayLearner(MemoryLearner):
     images_seen = 0
     frozen = False
     """Whether the layers below the split have stopped learning."""
+    same: list[int] | None = None
+    """Places in the order in which they were replayed first, where that is kept."""
 
     def make_storage(self) -> Storage:
         """Return the packing of the layer's spikes."""
@@ -105,7 +108,7 @@ class LatentReplayLearner(MemoryLearner):
         if not self.frozen:
             return self.new_images_loss(self.logits(self.to_input(images)), columns)
         features = self._features(images)
-        if not len(self.memory):
+        if not len(self.memory) or self.method.replay_order != "beside":
             return self.new_images_loss(self.logits_of(features), columns)
         spikes, stored_labels, _ = self.drawn(self.method.replay_batch)
         stored = torch.from_numpy(spikes).float().transpose(0, 1)
@@ -130,12 +133,15 @@ class LatentReplayLearner(MemoryLearner):
 
     def begin_epoch(self, task: int) -> None:
         """Freeze before the last of several passes over the first task, if no number of images says when."""
+        if self.passes:
+            self._replay_after(task)
         super().begin_epoch(task)
         if self._freezes_with_last_pass and self.keeps and not self.frozen:
             self._freeze()
 
     def end_task(self, task: int) -> None:
         """Freeze after the first task, if no number of images says when."""
+        self._replay_after(task)
         super().end_task(task)
         if not (self.method.freeze_after or self.frozen):
             self._freeze()
@@ -144,15 +150,27 @@ class LatentReplayLearner(MemoryLearner):
         self.frozen = True
         assert isinstance(self.memory, Memory)
         taken = self.memory.taken()
-        for places in np.split(taken, range(_ENCODED_AT_ONCE, len(taken), _ENCODED_AT_ONCE)):
+        for places in batches(taken, _ENCODED_AT_ONCE):
             rows, _, _ = self.memory.get(places)
             self.memory.replace(places, self._encoded(self._images.unpack(rows)))
 
+    def _replay_after(self, task: int) -> None:
+        """Learn from all that is stored, once, if it is not replayed beside new images; not in the first task."""
+        if self.method.replay_order == "beside" or not task:
+            return
+        if self.same is None or self.method.replay_order == "after":
+            self.same = self.memory.rng.permutation(self.memory.taken()).tolist()
+        with self.undone_by_failure(), self.own_draws():
+            for places in batches(np.array(self.same, np.int64), self.method.replay_batch):
+                rows, labels, _ = self.memory.get(places)
+                stored = torch.from_numpy(self.storage.unpack(rows)).float().transpose(0, 1)
+                self.descend(self.replayed_images_loss(self.logits_of(stored), self.columns(labels)))
+
     def facts(self) -> dict[str, Any]:
         """Return the number of images seen before the freezing, and whether that was, beside the rest."""
-        return {**super().facts(), "images seen": self.images_seen, "frozen": self.frozen}
+        return {**super().facts(), "images seen": self.images_seen, "frozen": self.frozen, "same": self.same}
 
     def load_facts(self, facts: Any) -> None:
         """Take over what `facts` returned."""
         super().load_facts(facts)
-        self.images_seen, self.frozen = facts["images seen"], facts["frozen"]
+        self.images_seen, self.frozen, self.same = facts["images seen"], facts["frozen"], facts["same"]
