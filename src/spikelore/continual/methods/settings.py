@@ -40,9 +40,10 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 """Faults of the published code that are the learner's; see `spikelore.continual.methods.published`."""
 
 ReplayOrder = Literal["beside", "after", "same after"]
-"""When latent replay learns from stored spikes: beside the new examples of each step, or all of them after each pass
-over a later task's new ones. ``same after`` has a fault of Dequino et al.'s code (arXiv 2407.03111): the batches of
-stored spikes are put together once, so that they hold nothing of the tasks that come later."""
+"""When latent replay learns from stored spikes: beside the new examples of each step, or from all that was stored of
+earlier tasks after each pass over a task's new ones. ``same after`` has a fault of Dequino et al.'s code (arXiv
+2407.03111): the batches of stored spikes are put together once, so that they hold nothing of the tasks that come
+later."""
 
 LossOver = Literal["all", "seen", "batch"]
 """Outputs that a cross entropy is over: all; of the classes seen so far; of those among the new images.
