@@ -21,14 +21,14 @@ def main():
     train = digits.train.of_classes(KNOWN)
     alternating = np.arange(len(train)).reshape(2, -1).T.ravel()  # the sample is sorted, and as many of each
     train = train.take(np.tile(alternating, PASSES))
-    sets = four_test_sets(digits.test, KNOWN, UNKNOWN, count=200, mean=float(train.images.mean()), seed=0)
+    sets = four_test_sets(digits.test, KNOWN, UNKNOWN, count=200, mean=float(train.inputs.mean()), seed=0)
     config = RateLIFConfig.best(KNOWN, images=len(train))
     for fades in (False, True):
         network = RateLIFNetwork(config, seed=0)
         decay = OnlineDecay(tau_prune_ms=5000.0, period_ms=PERIOD_IMAGES * config.image_ms)
-        network.train(train.images, train.labels, every_images=PERIOD_IMAGES, between=decay.tick_ if fades else None)
-        right = accuracy(network.predict(sets["known"].images), sets["known"].labels)
-        spikes = {name: int(network.count_spikes(images.images).sum()) for name, images in sets.items()}
+        network.train(train.inputs, train.labels, every_images=PERIOD_IMAGES, between=decay.tick_ if fades else None)
+        right = accuracy(network.predict(sets["known"].inputs), sets["known"].labels)
+        spikes = {name: int(network.count_spikes(images.inputs).sum()) for name, images in sets.items()}
         told = ", ".join(f"{name} {count}" for name, count in spikes.items())
         print(f"{'with' if fades else 'without'} decay: accuracy {100 * right:.1f} %, output spikes: {told}")
 

@@ -34,7 +34,7 @@ def main(out):
             parts = []
             for images in (digits.train, digits.test):
                 wanted = np.isin(images.labels, classes)
-                parts.append((images.images[wanted], images.labels[wanted]))
+                parts.append((images.inputs[wanted], images.labels[wanted]))
             write_dataset(data_dir / name, *parts)
 
         experiment = FusionExperiment(

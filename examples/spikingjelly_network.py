@@ -38,7 +38,7 @@ def main() -> None:
     torch.manual_seed(0)
     digits = load("digits-sample").train
     order = np.random.default_rng(0).permutation(len(digits))
-    images = torch.from_numpy(digits.images[order]).float() / 255
+    images = torch.from_numpy(digits.inputs[order]).float() / 255
     labels = torch.from_numpy(digits.labels[order])
     network = OverTime(build())
     optimiser = adam(network.parameters(), 2e-3)

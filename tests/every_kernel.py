@@ -172,7 +172,7 @@ def first_spike_network() -> Answers:
     """Learn all layers by all rules and decide."""
     digits = load("digits-sample").train
     at = np.concatenate([np.flatnonzero(digits.labels == each)[:2] for each in (0, 1)])
-    images, labels, order = digits.images[at], digits.labels[at], np.resize(np.arange(4), 6)
+    images, labels, order = digits.inputs[at], digits.labels[at], np.resize(np.arange(4), 6)
     network = FirstSpikeNetwork.create(FirstSpikeConfig(), classes=(0, 1), seed=0)
     bins = network.encode(images)
     network, _ = learn_layer(network, 1, bins, order, StdpConfig())

@@ -22,11 +22,11 @@ from scipy.ndimage import grey_dilation, grey_erosion
 from scipy.optimize import isotonic_regression
 
 from spikelore.continual import fusion, importance
-from spikelore.data import LabelledImages, Splits
+from spikelore.data import Examples, Splits
 from spikelore.experiments.reproduce.fusion import FusionExperiment, Scored
 from spikelore.experiments.reproduce.sources import Source, drawn
 from spikelore.files import write_bytes_atomic, write_text_atomic
-from spikelore.learning.first_spike_training import DecisionTraining, Examples, learn_features
+from spikelore.learning.first_spike_training import DecisionTraining, FeatureExamples, learn_features
 from spikelore.learning.reward_stdp import RewardStdpConfig
 from spikelore.networks.first_spike import FirstSpikeNetwork
 from spikelore.report import style
@@ -126,16 +126,16 @@ CONDITIONS = (
 def changed(images: Splits, condition: Condition, seed: int) -> Splits:
     """Return the letters of a condition."""
 
-    def part(given: LabelledImages) -> LabelledImages:
-        rng, pixels = np.random.default_rng(seed), given.images
+    def part(given: Examples) -> Examples:
+        rng, pixels = np.random.default_rng(seed), given.inputs
         for name in condition.changes:
             pixels = CHANGES[name](pixels, rng)
-        return LabelledImages(pixels, given.labels)
+        return Examples(pixels, given.labels)
 
     return Splits(**{name: part(given) for name, given in vars(images).items()})
 
 
-def mislabelled(examples: Examples, share: float, seed: int) -> Examples:
+def mislabelled(examples: FeatureExamples, share: float, seed: int) -> FeatureExamples:
     """Return examples of which a share has a label drawn anew from all of them."""
     rng, labels = np.random.default_rng(seed), examples.labels.copy()
     moved = rng.random(len(labels)) < share
@@ -166,7 +166,7 @@ def numbers(network: FirstSpikeNetwork) -> dict[str, float]:
 
 
 def epochs_of(
-    condition: Condition, digits: FirstSpikeNetwork, digit_tests: Examples, letters: Splits, seed: int
+    condition: Condition, digits: FirstSpikeNetwork, digit_tests: FeatureExamples, letters: Splits, seed: int
 ) -> Iterator[dict[str, Any]]:
     """Learn letters in a condition, beside a digit network; yield the balance after each epoch.
 
@@ -177,7 +177,7 @@ def epochs_of(
         letters: as they are in this condition.
         seed: root seed.
     """
-    train, tests = Examples.of(digits, letters.train), [digit_tests, Examples.of(digits, letters.test)]
+    train, tests = FeatureExamples.of(digits, letters.train), [digit_tests, FeatureExamples.of(digits, letters.test)]
     start = digits
     if condition.start == "initial":
         fresh = FirstSpikeNetwork.create(digits.config, digits.classes, seed)
@@ -214,7 +214,7 @@ def study(digits: FirstSpikeNetwork | None, data_dir: Path | None, seed: int) ->
     results = {"seed": seed, "digits": {"weights": numbers(digits)}, "conditions": {}}
     if RESULTS.exists():
         results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    tests = Examples.of(digits, known.test)
+    tests = FeatureExamples.of(digits, known.test)
     results["digits"]["right"] = tests.outcome(digits).right
     for condition in CONDITIONS:
         if len(results["conditions"].get(condition.name, [])) < condition.epochs:
@@ -239,8 +239,8 @@ def as_text(results: dict[str, Any]) -> str:
 def learned(images: Splits, config: FusionExperiment) -> FirstSpikeNetwork:
     """Return the digit network, at the epoch that is best on validation images."""
     network = FirstSpikeNetwork.create(config.network, tuple(np.unique(images.train.labels).tolist()), config.seed)
-    network = learn_features(network, images.train.images, (config.epochs_layer_1, config.epochs_layer_2), config.stdp)
-    train, validation = (Examples.of(network, part) for part in (images.train, images.validation))
+    network = learn_features(network, images.train.inputs, (config.epochs_layer_1, config.epochs_layer_2), config.stdp)
+    train, validation = (FeatureExamples.of(network, part) for part in (images.train, images.validation))
     return DecisionTraining(network, train, config.epochs_decision, config.reward, {"validation": validation}).finish()
 
 

@@ -169,6 +169,8 @@ def _as_array(values: ArrayLike, what: str) -> NDArray[Any]:
         raise InputError(f"{what} have {np.ma.count_masked(values)} masked values, expected none; fill them first")
     try:
         return np.asarray(values)
+    except InputError:  # of what says itself that it is no array
+        raise
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise InputError(

@@ -193,7 +193,7 @@ def own_data(folder, change):
     """A dataset folder made from shipped digits, changed by ``change(images, labels)``."""
     digits = load("digits-sample")
     for stem, part in (("train", digits.train), ("t10k", digits.test)):
-        images, labels = part.images.copy(), part.labels.astype(np.uint8)
+        images, labels = part.inputs.copy(), part.labels.astype(np.uint8)
         if stem == "train":
             images, labels = change(images, labels)
         write_idx(folder / "own" / f"{stem}-images-idx3-ubyte.gz", images)
@@ -306,7 +306,7 @@ def test_a_network_is_exported(small, tmp_path):
     network.save(tmp_path / "run" / "checkpoints" / "network.safetensors")
     for named, file in (("run", "a.nir"), ("run/checkpoints/network.safetensors", "b.nir")):
         assert run("export", named, "--to", file, cwd=tmp_path).stdout == f"{file}: classes 3, 7\n"
-        images = stream.tasks[0].test.images[:20]
+        images = stream.tasks[0].test.inputs[:20]
         assert (sl.import_nir(tmp_path / file).class_scores(images) == network.class_scores(images)).all()
     assert (tmp_path / "a.nir").read_bytes() == (tmp_path / "b.nir").read_bytes()
     assert "expected one; name it" in refused("export", "done", "--to", "c.nir", cwd=small)

@@ -47,7 +47,7 @@ def test_examples_in_docstrings(file, tmp_path, monkeypatch):
 def _digits(count, classes=range(10)):
     digits = load("digits-sample").train
     chosen = np.flatnonzero(np.isin(digits.labels, list(classes)))[:count]
-    return {"images": digits.images[chosen], "labels": digits.labels[chosen]}
+    return {"images": digits.inputs[chosen], "labels": digits.labels[chosen]}
 
 
 def _of_decay():
@@ -78,7 +78,7 @@ def _of_readme():
     first.freeze_features_()
     for name, task in zip("ab", stream.tasks, strict=True):
         network = first.with_fresh_units(task.classes, seed=1)
-        network.learn_(task.train.images[:100], task.train.labels[:100])
+        network.learn_(task.train.inputs[:100], task.train.labels[:100])
         network.save(folder / f"templates_{name}.safetensors")
     return {}
 

@@ -10,7 +10,7 @@ import pytest
 from conformance_parts import NAIVE, NETWORKS, STEPS, small_stream
 
 import spikelore as sl
-from spikelore.data import LabelledImages
+from spikelore.data import Examples
 
 OURS = ["surrogate", "first-spike", "rate-lif"]
 
@@ -35,7 +35,7 @@ def learner(network):
 
 def batch() -> tuple[Any, Any]:
     train = small_stream().tasks[0].train
-    return train.images[:8], train.labels[:8]
+    return train.inputs[:8], train.labels[:8]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_stream_with_a_class_that_the_network_does_not_have(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_stream_of_another_shape(name):
     def cut(images):
-        return LabelledImages(images.images[:, :20], images.labels)
+        return Examples(images.inputs[:, :20], images.labels)
 
     tasks = [
         sl.Task(task.name, task.classes, cut(task.train), cut(task.validation), cut(task.test))

@@ -117,7 +117,7 @@ def test_cell(network: str, method: str, tmp_path) -> None:
         assert network == "wrapped"
 
     # Decisions do not depend on how a batch is cut.
-    images = np.concatenate([task.test.images for task in stream.tasks])[::3]
+    images = np.concatenate([task.test.inputs for task in stream.tasks])[::3]
     with whole.learner.asked():
         together = whole.learner.decide(images, stream.classes)
         apart = [whole.learner.decide(images[part], stream.classes) for part in (slice(0, 7), slice(7, None))]

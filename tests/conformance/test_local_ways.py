@@ -22,7 +22,7 @@ def go_on(learner, task: int, batches: int = 6) -> None:
     told = small_stream().tasks[task]
     learner.begin_task(task, told.classes)
     for start in range(0, 20 * batches, 20):
-        learner.learn(told.train.images[start : start + 20], told.train.labels[start : start + 20], task)
+        learner.learn(told.train.inputs[start : start + 20], told.train.labels[start : start + 20], task)
     learner.end_task(task)
 
 
@@ -36,7 +36,7 @@ def test_noise_moves_each_weight_as_the_base_does_or_further_or_less(network):
     fresh = [layer.weights.copy() for layer in plain.network.synapses().values()]
     told = small_stream().tasks[0].train
     for learner in (plain, still, noisy):
-        learner.learn(told.images[:20], told.labels[:20], 0)
+        learner.learn(told.inputs[:20], told.labels[:20], 0)
     for before, *after in zip(
         fresh, *(each.network.synapses().values() for each in (plain, still, noisy)), strict=True
     ):
@@ -84,7 +84,7 @@ def test_weights_stay_within_the_quantiles_that_a_noisy_copy_had(network):
     assert (upper - lower).mean() < 0.8 * (layer.max() - layer.min())
     told = small_stream().tasks[1]
     learner.begin_task(1, told.classes)
-    learner.learn(told.train.images[:20], told.train.labels[:20], 1)
+    learner.learn(told.train.inputs[:20], told.train.labels[:20], 1)
     after = last_layer(learner.network)
     assert ((lower <= after) & (after <= upper)).all()
 
@@ -94,9 +94,9 @@ def test_images_of_the_task_at_hand_are_kept_by_reservoir():
     told = small_stream().tasks[0]
     learner.begin_task(0, told.classes)
     for start in range(0, 100, 20):
-        learner.learn(told.train.images[start : start + 20], told.train.labels[start : start + 20], 0)
+        learner.learn(told.train.inputs[start : start + 20], told.train.labels[start : start + 20], 0)
     kept, labels = learner.held()
-    shown = {image.tobytes(): number for number, image in enumerate(told.train.images[:100])}
+    shown = {image.tobytes(): number for number, image in enumerate(told.train.inputs[:100])}
     numbers = [shown[image.tobytes()] for image in kept]
     assert len(set(numbers)) == len(kept) == 30
     assert max(numbers) >= 80

@@ -126,9 +126,9 @@ class Checkpoints(Room):
     def begin(self, folder: Path) -> None:
         """Write one of each, which has learned a step."""
         stream = split_stream("digits-sample", [(0, 1)])
-        images = stream.tasks[0].train.images[:8, ::2, ::2]
+        images = stream.tasks[0].train.inputs[:8, ::2, ::2]
         labels = stream.tasks[0].train.labels[:8]
-        small = replace(stream.tasks[0], train=data.LabelledImages(images, labels))
+        small = replace(stream.tasks[0], train=data.Examples(images, labels))
         stream = replace(stream, tasks=(small,))
         rate = RateLIFNetwork.for_stream(stream, neurons_per_class=2, active_ms=20.0)
         first = FirstSpikeNetwork.for_stream(

@@ -3,26 +3,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikelore.data import Dataset, LabelledImages, class_counts, split
+from spikelore.data import Dataset, Examples, class_counts, split
 from spikelore.errors import InputError
 
 CLASSES = (0, 2, 5)
 TRAIN, TEST = (9, 12, 30), (4, 4, 7)
 
 
-def numbered(counts: tuple[int, ...]) -> LabelledImages:
+def numbered(counts: tuple[int, ...]) -> Examples:
     """Make images that each carry their own number, in an order that mixes the classes."""
     labels = np.repeat(np.array(CLASSES), counts)
     labels = np.random.default_rng(1).permutation(labels)
     images = np.arange(len(labels), dtype=np.uint8)[:, None, None]
-    return LabelledImages(images, labels)
+    return Examples(images, labels)
 
 
 DATASET = Dataset("toy", numbered(TRAIN), numbered(TEST), CLASSES, "made up")
 
 
-def numbers(images: LabelledImages) -> list[int]:
-    return images.images.ravel().tolist()
+def numbers(images: Examples) -> list[int]:
+    return images.inputs.ravel().tolist()
 
 
 @given(
@@ -112,7 +112,7 @@ def test_what_cannot_be_drawn_gets_its_sentence(asked: dict, found: str):
 
 def test_classes_of_the_same_size_are_drawn_independently():
     labels = np.arange(60) % 2
-    images = LabelledImages(np.arange(60, dtype=np.uint8)[:, None, None], labels)
+    images = Examples(np.arange(60, dtype=np.uint8)[:, None, None], labels)
     drawn = split(Dataset("even", images, images, (0, 1), ""), train_per_class=10, validation_per_class=0, seed=0)
     zeros, ones = (set(np.array(numbers(drawn.train.of_classes([label]))) // 2) for label in (0, 1))
     assert zeros != ones

@@ -9,7 +9,7 @@ import pytest
 
 from spikelore.continual import fusion
 from spikelore.data import load, split
-from spikelore.learning.first_spike_training import DecisionTraining, Examples
+from spikelore.learning.first_spike_training import DecisionTraining, FeatureExamples
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
 from spikelore.report import style
 
@@ -57,7 +57,7 @@ def test_jittered_images_are_moved_each_by_its_own(study):
 
 
 def test_a_share_of_labels_is_drawn_anew(study):
-    examples = Examples(None, np.repeat(np.arange(4), 500))
+    examples = FeatureExamples(None, np.repeat(np.arange(4), 500))
     drawn = study.mislabelled(examples, 0.2, 0)
     assert 0.1 < (drawn.labels != examples.labels).mean() < 0.2  # a quarter of those drawn are right
     assert study.mislabelled(examples, 0.0, 0).labels.tolist() == examples.labels.tolist()
@@ -110,20 +110,20 @@ def test_letters_learn_beside_digits_in_a_condition(study):
         for classes in ((0, 1), (2, 3))
     )
     letters = type(letters)(**{
-        name: type(part)(part.images, part.labels - 2) for name, part in vars(letters).items()
+        name: type(part)(part.inputs, part.labels - 2) for name, part in vars(letters).items()
     })  # fmt: skip
     network = FirstSpikeNetwork.create(FirstSpikeConfig(), (0, 1), seed=1)
     condition = study.Condition(changes=("filled",), mislabelled=0.5, epochs=2)
     assert condition.name == "letters filled [0.5] 50 % mislabelled"
-    tests = Examples.of(network, digits.test)
+    tests = FeatureExamples.of(network, digits.test)
     lines = [*study.epochs_of(condition, network, tests, study.changed(letters, condition, 0), 0)]
     assert [each["epoch"] for each in lines] == [1, 2]
     assert lines[0]["weights"] != lines[1]["weights"]
     assert set(lines[0]["weights"]) == set(study.numbers(network))
     plain = study.Condition(start="first", factor=1.0, epochs=2)
     last = [*study.epochs_of(plain, network, tests, letters, 0)][-1]
-    learned = DecisionTraining(network, Examples.of(network, letters.train), 2).finish()
-    sets = [tests, Examples.of(network, letters.test)]
+    learned = DecisionTraining(network, FeatureExamples.of(network, letters.train), 2).finish()
+    sets = [tests, FeatureExamples.of(network, letters.test)]
     joined = {
         "alone": learned, "bagging": fusion.bagging([network, learned]), "fused": fusion.fuse([network, learned])
     }  # fmt: skip

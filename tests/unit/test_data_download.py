@@ -264,7 +264,7 @@ def test_emnist_comes_out_of_its_archive(server: Server, tmp_path: Path, monkeyp
     assert sorted(path.name for path in fetched.iterdir()) == sorted(
         ["content.sha256", *(f"{stem}.gz" for stem in STEMS)]
     )
-    assert (load("emnist-balanced", tmp_path / "data").train.images[:, -1, 0] == 9).all()
+    assert (load("emnist-balanced", tmp_path / "data").train.inputs[:, -1, 0] == 9).all()
     assert len(load("emnist-capitals", tmp_path / "data").train) == 10
     (result,) = check(tmp_path / "data")
     assert result.ok, result.message

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from spikelore import cli
-from spikelore.data import LabelledImages, almost, available, check, findings, load, write_idx
-from spikelore.data.registry import Dataset
+from spikelore.data import Examples, almost, available, check, findings, load, write_idx
+from spikelore.data.examples import Dataset
 from spikelore.errors import InputError
 from spikelore.experiments.findings import looked_at, of_rates
 from spikelore.networks.rate_lif import RateLIFConfig
@@ -52,8 +52,8 @@ FORMS = {
 def test_usual_names_are_known(tmp_path: Path, form: str, suffix: str):
     write(tmp_path / "own", *FORMS[form], suffix=suffix)
     own = load("own", tmp_path)
-    np.testing.assert_array_equal(own.train.images, TRAIN)
-    np.testing.assert_array_equal(own.test.images, TEST)
+    np.testing.assert_array_equal(own.train.inputs, TRAIN)
+    np.testing.assert_array_equal(own.test.inputs, TEST)
     assert [info.name for info in available(tmp_path) if info.where == "folder"] == ["own"]
     assert [result.ok for result in check(tmp_path)] == [True]
 
@@ -61,7 +61,7 @@ def test_usual_names_are_known(tmp_path: Path, form: str, suffix: str):
 @pytest.mark.parametrize("inside", ["raw", "own"])
 def test_files_one_folder_down(tmp_path: Path, inside: str):
     write(tmp_path / "own" / inside, *FORMS["dots"])
-    np.testing.assert_array_equal(load("own", tmp_path).train.images, TRAIN)
+    np.testing.assert_array_equal(load("own", tmp_path).train.inputs, TRAIN)
 
 
 def test_names_that_differ_in_case(tmp_path: Path):
@@ -74,7 +74,7 @@ def test_names_that_differ_in_case(tmp_path: Path):
 def test_nists_files_are_turned_upright(tmp_path: Path):
     names = [f"emnist-letters-{part}-{kind}" for part in ("train", "test") for kind in ("images-idx3", "labels-idx1")]
     write(tmp_path / "own", *names, suffix="-ubyte.gz")
-    np.testing.assert_array_equal(load("own", tmp_path).train.images, TRAIN.swapaxes(1, 2))
+    np.testing.assert_array_equal(load("own", tmp_path).train.inputs, TRAIN.swapaxes(1, 2))
     for name in list(names):
         names.append(name.replace("letters", "digits"))
     write(tmp_path / "own", *names[4:], suffix="-ubyte.gz")
@@ -91,7 +91,7 @@ def test_a_gz_that_is_none_is_read(tmp_path: Path):
     write(tmp_path / "own", *FORMS["dots"])
     for file in list((tmp_path / "own").iterdir()):
         file.rename(f"{file}.gz")
-    np.testing.assert_array_equal(load("own", tmp_path).train.images, TRAIN)
+    np.testing.assert_array_equal(load("own", tmp_path).train.inputs, TRAIN)
 
 
 def test_what_was_found_is_named(tmp_path: Path):
@@ -117,7 +117,7 @@ def test_broken_class_names_get_a_sentence(tmp_path: Path):
     (write(tmp_path / "own", *FORMS["dots"]) / "classes.json").write_text('{"cat": 0}')
     with pytest.raises(InputError, match=r"classes.json cannot be read .*expected label and name"):
         load("own", tmp_path)
-    one = LabelledImages(TRAIN[:2], LABELS[:2])
+    one = Examples(TRAIN[:2], LABELS[:2])
     with pytest.raises(InputError, match="1 class names for 2 classes"):
         Dataset("own", one, one, (0, 1), "here", ("cat",))
 
@@ -178,26 +178,26 @@ DIGITS = load("digits-sample")
 
 
 def of(train: np.ndarray, test: np.ndarray | None = None, labels=DIGITS.train.labels) -> Dataset:
-    train_set = LabelledImages(train, labels[: len(train)])
-    test_set = DIGITS.test if test is None else LabelledImages(test, np.zeros(len(test), int))
+    train_set = Examples(train, labels[: len(train)])
+    test_set = DIGITS.test if test is None else Examples(test, np.zeros(len(test), int))
     return Dataset("own", train_set, test_set, DIGITS.classes, "here")
 
 
 def test_sound_images_give_no_finding():
     assert looked_at(DIGITS) == []
     for network in (RateLIFConfig.published(), RateLIFConfig.best(), RateLIFConfig.best(range(10))):
-        assert of_rates("digits", DIGITS.train.images, network) == []
+        assert of_rates("digits", DIGITS.train.inputs, network) == []
 
 
 @pytest.mark.parametrize(
     ("dataset", "says"),
     [
-        (of(255 - DIGITS.train.images), "own looks inverted: the median of its border pixels is 255"),
-        (of(DIGITS.train.images // 128), "of 100 images looked at make no spike in first-spike coding"),
-        (of(np.concatenate([DIGITS.train.images[:-3], np.full((3, 28, 28), 9, np.uint8)])), "own: 3 of 4000 training"),
-        (of(np.repeat(DIGITS.train.images[:4], 5, axis=0)), "own: 20 training images are only 4 different ones"),
-        (of(DIGITS.train.images, DIGITS.train.images[5:12]), "own: 7 of 7 test images are training images too"),
-        (of(DIGITS.train.images, labels=np.array([3] * 9 + [4] * 3991)), "class 3 has 9 training images, class 4 3991"),
+        (of(255 - DIGITS.train.inputs), "own looks inverted: the median of its border pixels is 255"),
+        (of(DIGITS.train.inputs // 128), "of 100 images looked at make no spike in first-spike coding"),
+        (of(np.concatenate([DIGITS.train.inputs[:-3], np.full((3, 28, 28), 9, np.uint8)])), "own: 3 of 4000 training"),
+        (of(np.repeat(DIGITS.train.inputs[:4], 5, axis=0)), "own: 20 training images are only 4 different ones"),
+        (of(DIGITS.train.inputs, DIGITS.train.inputs[5:12]), "own: 7 of 7 test images are training images too"),
+        (of(DIGITS.train.inputs, labels=np.array([3] * 9 + [4] * 3991)), "class 3 has 9 training images, class 4 3991"),
     ],
 )
 def test_what_is_most_likely_not_meant_is_told(dataset: Dataset, says: str):
@@ -207,11 +207,11 @@ def test_what_is_most_likely_not_meant_is_told(dataset: Dataset, says: str):
 @pytest.mark.parametrize(("factor", "says"), [(0.02, "may stay silent; raise it to about"), (40, "all fire; lower it")])
 def test_a_rate_that_the_network_was_not_made_for_is_told(factor: float, says: str):
     config = RateLIFConfig(rate_hz_per_level=0.25 * factor, dt_ms=0.1)
-    (sentence,) = of_rates("own", DIGITS.train.images, config)
+    (sentence,) = of_rates("own", DIGITS.train.inputs, config)
     assert says in sentence
 
 
 def test_findings_never_change_the_images():
-    before = DIGITS.train.images.copy()
+    before = DIGITS.train.inputs.copy()
     findings(DIGITS)
-    np.testing.assert_array_equal(DIGITS.train.images, before)
+    np.testing.assert_array_equal(DIGITS.train.inputs, before)

@@ -45,7 +45,7 @@ def folder_of(root: Path, classes=("cat", "dog"), each: int = 10, **kind) -> Pat
 
 
 def first_of(dataset, label: int) -> np.ndarray:
-    return dataset.train.images[dataset.train.labels == label][0]
+    return dataset.train.inputs[dataset.train.labels == label][0]
 
 
 def kept(made: Imported) -> set[bytes]:
@@ -53,7 +53,7 @@ def kept(made: Imported) -> set[bytes]:
     dataset = load(made.path.name)
     return {
         dataset.names[int(c)].encode() + i.tobytes()
-        for i, c in zip(dataset.test.images, dataset.test.labels, strict=True)
+        for i, c in zip(dataset.test.inputs, dataset.test.labels, strict=True)
     }
 
 
@@ -66,7 +66,7 @@ def test_images_of_the_right_size_and_background_stay_as_they_are(tmp_path: Path
     assert sum(made.counts["train"].values()) + sum(made.counts["test"].values()) == 20
     assert min(made.counts["test"].values()) >= 1
     for label in (0, 1):
-        both = [part.images[part.labels == label] for part in (dataset.train, dataset.test)]
+        both = [part.inputs[part.labels == label] for part in (dataset.train, dataset.test)]
         found = {image.tobytes() for image in np.concatenate(both)}
         assert found == {drawing(10 * label + n).tobytes() for n in range(10)}
     assert not made.inverted
@@ -79,7 +79,7 @@ def test_a_white_background_is_inverted_for_the_whole_dataset_and_said(tmp_path:
     made = import_images(tmp_path / "pets")
     assert made.inverted
     assert any(line.startswith("inverted: the median of the border pixels is 255") for line in made.lines)
-    images = np.concatenate([load("pets").train.images, load("pets").test.images])
+    images = np.concatenate([load("pets").train.inputs, load("pets").test.inputs])
     assert (images[:, 0, 0] == 0).sum() == 19
     assert (255 - drawing(3, ink=0, paper=255)).tobytes() in {image.tobytes() for image in images}
     made = import_images(tmp_path / "pets", "other", invert="no")
@@ -180,7 +180,7 @@ def test_other_sizes_keep_their_aspect_ratio(tmp_path: Path):
 
 def test_a_size_of_its_own(tmp_path: Path):
     import_images(folder_of(tmp_path / "pets"), size=(20, 30))
-    assert load("pets").train.images.shape[1:] == (20, 30)
+    assert load("pets").train.inputs.shape[1:] == (20, 30)
 
 
 def test_classes_in_natural_order_and_whole_numbers_are_labels(tmp_path: Path):
@@ -189,7 +189,7 @@ def test_classes_in_natural_order_and_whole_numbers_are_labels(tmp_path: Path):
     import_images(folder_of(tmp_path / "numbers", ("7", "300", "12"), 4))
     numbers = load("numbers")
     assert (numbers.classes, numbers.class_names) == ((7, 12, 300), ("7", "12", "300"))
-    both = [part.images[part.labels == 300] for part in (numbers.train, numbers.test)]
+    both = [part.inputs[part.labels == 300] for part in (numbers.train, numbers.test)]
     assert {image.tobytes() for image in np.concatenate(both)} == {drawing(n).tobytes() for n in range(4, 8)}
     folder_of(tmp_path / "numbers", ("007",), 4)
     with pytest.raises(InputError, match="folders 007 and 7 are the same number"):
@@ -206,7 +206,7 @@ def test_more_classes_come_after_the_old_ones_and_nothing_moves(tmp_path: Path, 
     assert load("pets").names == {0: "dog", 1: "eel", 2: "ant"}
     assert made.inverted
     assert {one for one in kept(made) if not one.startswith(b"ant")} == before
-    assert load("pets").train.images.shape[1:] == (20, 20)
+    assert load("pets").train.inputs.shape[1:] == (20, 20)
     assert (data / "pets/mine.txt").read_text() == "kept"
     with pytest.raises(InputError, match=r"was imported with size \(20, 20\), not \(28, 28\)"):
         import_images(root, size=28)
@@ -307,11 +307,11 @@ def test_arrays_as_keras_leaves_them(tmp_path: Path):
     images = np.stack([drawing(n, paper=0) for n in range(6)])
     np.savez(tmp_path / "own.npz", x_train=images, y_train=[3, 4] * 3, x_test=images[:2, ..., None], y_test=[[3], [4]])
     made = import_images(tmp_path / "own.npz")
-    np.testing.assert_array_equal(load("own").train.images, images)
+    np.testing.assert_array_equal(load("own").train.inputs, images)
     assert load("own").classes == (3, 4)
     assert made.counts["test"] == {3: 1, 4: 1}
     import_images(tmp_path / "own.npz", "small", size=14)
-    assert load("small").test.images.shape == (2, 14, 14)
+    assert load("small").test.inputs.shape == (2, 14, 14)
     np.savez(tmp_path / "other.npz", images=images)
     with pytest.raises(
         InputError, match="has no array x_train, only images, expected x_train, y_train, x_test, y_test"
@@ -423,7 +423,7 @@ def test_the_command(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("label 0 = cat: ")
     assert out[-1] == f"dataset pets is in {data / 'pets'}"
-    assert load("pets").train.images.shape[1:] == (20, 24)
+    assert load("pets").train.inputs.shape[1:] == (20, 24)
     assert json.loads((data / "pets/classes.json").read_text()) == {"0": "cat", "1": "dog"}
     assert command(monkeypatch, "data", "check") == 0
     assert "2 classes" in (checked := capsys.readouterr().out)

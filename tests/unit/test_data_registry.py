@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikelore.data import LabelledImages, available, check, class_counts, load, read_idx, write_idx
+from spikelore.data import Examples, available, check, class_counts, load, read_idx, write_idx
 from spikelore.data.download import SOURCES, STEMS
 from spikelore.errors import InputError, SpikeloreError
 
@@ -36,10 +36,10 @@ def test_a_folder_of_idx_files_is_a_dataset(tmp_path: Path, suffix: str):
     dataset = load("mine", tmp_path)
     assert (dataset.name, dataset.classes) == ("mine", (0, 3, 4))
     assert (len(dataset.train), len(dataset.test)) == (12, 6)
-    assert dataset.train.images.shape == (12, *SHAPE)
+    assert dataset.train.inputs.shape == (12, *SHAPE)
     assert dataset.train.labels.dtype == np.int64
     assert class_counts(dataset.test.labels) == {0: 2, 3: 2, 4: 2}
-    np.testing.assert_array_equal(dataset.train.images[:, 0, 0], dataset.train.labels)
+    np.testing.assert_array_equal(dataset.train.inputs[:, 0, 0], dataset.train.labels)
     assert str(tmp_path / "mine") in dataset.source
 
 
@@ -47,13 +47,13 @@ def test_the_data_folder_is_the_argument_then_the_environment_then_the_cache(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
     write_folder(cache / "mnist", value=1)
-    assert load("mnist").train.images[0, 0, -1] == 1
+    assert load("mnist").train.inputs[0, 0, -1] == 1
     write_folder(tmp_path / "environment" / "mnist", value=2)
     monkeypatch.setenv("SPIKELORE_DATA", str(tmp_path / "environment"))
-    assert load("mnist").train.images[0, 0, -1] == 2
+    assert load("mnist").train.inputs[0, 0, -1] == 2
     write_folder(tmp_path / "argument" / "mnist", value=3)
-    assert load("mnist", tmp_path / "argument").train.images[0, 0, -1] == 3
-    assert load("mnist", tmp_path / "empty").train.images[0, 0, -1] == 1
+    assert load("mnist", tmp_path / "argument").train.inputs[0, 0, -1] == 3
+    assert load("mnist", tmp_path / "empty").train.inputs[0, 0, -1] == 1
 
 
 def test_a_folder_wins_over_what_is_shipped(tmp_path: Path):
@@ -66,9 +66,9 @@ def test_the_shipped_digits_are_mnists():
     assert digits.classes == tuple(range(10))
     assert class_counts(digits.train.labels) == dict.fromkeys(range(10), 400)
     assert class_counts(digits.test.labels) == dict.fromkeys(range(10), 100)
-    assert int(digits.train.images.sum(dtype=np.int64)) + int(digits.test.images.sum(dtype=np.int64)) == 131267102
+    assert int(digits.train.inputs.sum(dtype=np.int64)) + int(digits.test.inputs.sum(dtype=np.int64)) == 131267102
     # The top row of ink of the first one.
-    assert digits.train.images[0, 4, 15:20].tolist() == [51, 159, 253, 159, 50]
+    assert digits.train.inputs[0, 4, 15:20].tolist() == [51, 159, 253, 159, 50]
     assert digits.train.labels[0] == 0
 
 
@@ -90,9 +90,9 @@ def test_emnist_is_turned_upright(tmp_path: Path):
     write_emnist(tmp_path / "emnist-balanced")
     emnist = load("emnist-balanced", tmp_path)
     assert emnist.classes == tuple(range(47))
-    assert emnist.train.images.shape[1:] == SHAPE[::-1]
-    assert (emnist.train.images[:, -1, 0] == 9).all()
-    assert (emnist.test.images[:, 0, -1] == 0).all()
+    assert emnist.train.inputs.shape[1:] == SHAPE[::-1]
+    assert (emnist.train.inputs[:, -1, 0] == 9).all()
+    assert (emnist.test.inputs[:, 0, -1] == 0).all()
 
 
 def test_the_capitals_are_ten_classes_of_emnist_relabelled(tmp_path: Path):
@@ -100,15 +100,15 @@ def test_the_capitals_are_ten_classes_of_emnist_relabelled(tmp_path: Path):
     capitals = load("emnist-capitals", tmp_path)
     assert capitals.classes == tuple(range(10))
     assert class_counts(capitals.train.labels) == dict.fromkeys(range(10), 2)
-    np.testing.assert_array_equal(capitals.test.images[:, 0, 0], np.arange(10, 20))
+    np.testing.assert_array_equal(capitals.test.inputs[:, 0, 0], np.arange(10, 20))
     np.testing.assert_array_equal(capitals.test.labels, np.arange(10))
-    assert (capitals.train.images[:, -1, 0] == 9).all()
+    assert (capitals.train.inputs[:, -1, 0] == 9).all()
 
 
 def test_a_folder_of_capitals_is_taken_as_it_is(tmp_path: Path):
     write_emnist(tmp_path / "emnist-balanced")
     write_folder(tmp_path / "emnist-capitals")
-    assert load("emnist-capitals", tmp_path).train.images.shape == (12, *SHAPE)
+    assert load("emnist-capitals", tmp_path).train.inputs.shape == (12, *SHAPE)
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "emnist-balanced", "emnist-capitals"])
@@ -284,17 +284,17 @@ def test_an_unreadable_data_folder_gets_its_sentence(tmp_path: Path, monkeypatch
         check(tmp_path)
 
 
-def labelled(labels: list[int]) -> LabelledImages:
+def labelled(labels: list[int]) -> Examples:
     images = np.arange(len(labels), dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
-    return LabelledImages(images, np.array(labels, np.int64))
+    return Examples(images, np.array(labels, np.int64))
 
 
 def test_take_and_of_classes_keep_images_with_their_labels():
     images = labelled([3, 1, 3, 0])
     taken = images.take(np.array([2, 1]))
-    assert (taken.labels.tolist(), taken.images[:, 0, 0].tolist()) == ([3, 1], [2, 1])
+    assert (taken.labels.tolist(), taken.inputs[:, 0, 0].tolist()) == ([3, 1], [2, 1])
     kept = images.of_classes([0, 3])
-    assert (kept.labels.tolist(), kept.images[:, 1, 1].tolist()) == ([3, 3, 0], [0, 2, 3])
+    assert (kept.labels.tolist(), kept.inputs[:, 1, 1].tolist()) == ([3, 3, 0], [0, 2, 3])
     assert len(kept) == 3
     with pytest.raises(InputError, match="class 2 has no image, expected one of 0, 1, 3"):
         images.of_classes([0, 2])
@@ -313,13 +313,13 @@ def test_take_and_of_classes_keep_images_with_their_labels():
 )
 def test_labelled_images_refuse_what_does_not_fit(images: np.ndarray, labels: np.ndarray, found: str):
     with pytest.raises(InputError, match=found):
-        LabelledImages(images, labels)
+        Examples(images, labels)
 
 
 def test_the_real_mnist_is_whole_and_sound(real_data: Path):
     mnist = load("mnist", real_data)
     assert (len(mnist.train), len(mnist.test)) == (60000, 10000)
-    assert mnist.train.images.shape == (60000, 28, 28)
+    assert mnist.train.inputs.shape == (60000, 28, 28)
     assert mnist.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert class_counts(mnist.test.labels)[1] == 1135
     (result,) = (result for result in check(real_data) if result.name == "mnist")

@@ -396,7 +396,7 @@ def test_a_network_is_made_for_a_stream(stream):
     assert network.classes == tuple(range(10))
     assert (network.input_shape, network.feature_shape, len(network.unit_classes)) == ((28, 28), (250, 4, 4), 60)
     assert sum(network.learning.feature_images) < len(stream.tasks[0].train)
-    assert (network.predict(stream.tasks[0].test.images[:3]) == -1).all()
+    assert (network.predict(stream.tasks[0].test.inputs[:3]) == -1).all()
     with pytest.raises(InputError, match="has no setting 'neurons'"):
         FirstSpikeNetwork.for_stream(stream, neurons=3)
     assert FirstSpikeNetwork.for_stream(stream, split=1).feature_shape == (30, 14, 14)

@@ -9,7 +9,7 @@ from spikelore.data import load, split
 from spikelore.errors import InputError
 from spikelore.learning.first_spike_training import (
     DecisionTraining,
-    Examples,
+    FeatureExamples,
     consolidation,
     layer_training,
     learn_features,
@@ -29,17 +29,17 @@ def drawn():
 
 @pytest.fixture(scope="module")
 def network(drawn):
-    return learn_features(FirstSpikeNetwork.create(CONFIG, (0, 1), seed=0), drawn.train.images, epochs=(4, 8))
+    return learn_features(FirstSpikeNetwork.create(CONFIG, (0, 1), seed=0), drawn.train.inputs, epochs=(4, 8))
 
 
 @pytest.fixture(scope="module")
 def parts(drawn, network):
     """What makes each part anew."""
-    train, held_out = Examples.of(network, drawn.train), Examples.of(network, drawn.validation)
+    train, held_out = FeatureExamples.of(network, drawn.train), FeatureExamples.of(network, drawn.validation)
     templates = TemplateStdpConfig(epochs=4)
     return {
-        "layer 1": lambda: layer_training(network, 1, drawn.train.images, 3),
-        "layer 2": lambda: layer_training(network, 2, drawn.train.images, 3),
+        "layer 1": lambda: layer_training(network, 1, drawn.train.inputs, 3),
+        "layer 2": lambda: layer_training(network, 2, drawn.train.inputs, 3),
         "decision": lambda: DecisionTraining(network, train, 5, asked={"validation": held_out, "again": train}),
         "templates": lambda: consolidation(network, train, templates, seed=3),
     }
@@ -47,8 +47,8 @@ def parts(drawn, network):
 
 def test_what_a_part_takes_grows_with_its_own_inputs_alone(drawn, network):
     """Not with the waves that these are made of, which are larger, nor with a second copy."""
-    images = np.resize(drawn.train.images, (4096, *drawn.train.images.shape[1:]))
-    half = drawn.train.images[:2]
+    images = np.resize(drawn.train.inputs, (4096, *drawn.train.inputs.shape[1:]))
+    half = drawn.train.inputs[:2]
     wave_1, wave_2 = (network.layer_inputs(layer, half).nbytes / 2 for layer in (1, 2))
     np.testing.assert_array_equal(network.layer_inputs(2, half), network.layer_1_bins(network.encode(half)))
     for refused in (lambda: network.layer_inputs(2, half[:0]), lambda: network.features_of(half[:0])):

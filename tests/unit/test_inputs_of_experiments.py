@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spikelore import report
-from spikelore.data import LabelledImages, load, write_idx
+from spikelore.data import Examples, load, write_idx
 from spikelore.errors import InputError
 from spikelore.experiments import config_file
 
@@ -16,12 +16,12 @@ DIGITS = load("digits-sample")
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")
 
 
-def write(folder: Path, part: LabelledImages, stem: str) -> None:
-    write_idx(folder / f"{stem}-images-idx3-ubyte", part.images)
+def write(folder: Path, part: Examples, stem: str) -> None:
+    write_idx(folder / f"{stem}-images-idx3-ubyte", part.inputs)
     write_idx(folder / f"{stem}-labels-idx1-ubyte", part.labels.astype(np.int32))
 
 
-def four_classes(each: int, part: LabelledImages = DIGITS.train, **fewer: int) -> LabelledImages:
+def four_classes(each: int, part: Examples = DIGITS.train, **fewer: int) -> Examples:
     """Return images of classes 0 to 3; ``c3=2`` is two of class 3."""
     return part.take(np.concatenate([np.flatnonzero(part.labels == c)[: fewer.get(f"c{c}", each)] for c in range(4)]))
 
@@ -32,8 +32,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     train, test = four_classes(40), four_classes(10, DIGITS.test)
     for stem, part in (("train", train), ("t10k", test)):
-        write(root / "flat", LabelledImages(part.images[:, 4:24], part.labels + 2147483600), stem)
-        write(root / "paper", LabelledImages(255 - part.images, part.labels), stem)
+        write(root / "flat", Examples(part.inputs[:, 4:24], part.labels + 2147483600), stem)
+        write(root / "paper", Examples(255 - part.inputs, part.labels), stem)
     names = {str(2147483600 + n): name for n, name in enumerate(("zero", "one", "two", "three"))}
     (root / "flat/classes.json").write_text(json.dumps(names))
     write(root / "tail", four_classes(40, c3=5), "train")

@@ -60,7 +60,7 @@ def network():
 
 @pytest.mark.parametrize("layer", ["layer 1", "layer 2", "decision"])
 def test_decay_takes_from_a_first_spike_network_what_no_image_used(network, layer):
-    images = load("digits-sample").train.of_classes((0, 1)).images[:40]
+    images = load("digits-sample").train.of_classes((0, 1)).inputs[:40]
     used = network.copy()
     used.use_(images)
     use, before = used.synapses()[layer], network.synapses()[layer].weights

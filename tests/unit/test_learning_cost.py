@@ -243,7 +243,7 @@ def test_what_is_replayed_costs_like_what_is_new(stream):
         network = sl.SurrogateNetwork.for_stream(stream, seed=0, hidden=(8,), channels=(2, 4))
         result = sl.run(stream, network, method)
         found[method.name] = network.tally.counts
-        works = network.works(stream.tasks[0].test.images[:9], stream.tasks[0].test.labels[:9])
+        works = network.works(stream.tasks[0].test.inputs[:9], stream.tasks[0].test.labels[:9])
         assert result.work is not None
         assert result.work.accumulates > found[method.name]["forward 1"] * 0.2 * works["forward 1"].accumulates
         row = result.row()

@@ -322,9 +322,9 @@ def test_a_checkpoint_decides_on_its_own_as_the_run_did(data, tmp_path):
     run_job(longer(job), tmp_path, data)
     network = checkpoint_file.load(tmp_path / "checkpoints/network.safetensors")
     test = load("tiny", data).test.of_classes([0, 1, 2, 3, 5])
-    found = (network.predict(test.images) == test.labels).mean()
+    found = (network.predict(test.inputs) == test.labels).mean()
     assert found == pytest.approx(accuracy_of(longer(job), tmp_path, "tiny", data, [0, 1, 2, 3, 5]))
-    assert set(network.predict(test.images).tolist()) <= {0, 1, 2, 3, 5}
+    assert set(network.predict(test.inputs).tolist()) <= {0, 1, 2, 3, 5}
 
 
 def test_the_same_run_is_the_same_bytes_but_for_its_seconds(data, tmp_path, monkeypatch):

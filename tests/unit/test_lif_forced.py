@@ -150,8 +150,8 @@ def test_the_preset_learns_ten_digits(learned, seed):
     order = np.random.default_rng(seed).permutation(len(digits))
     train, test = digits.take(order[:2000]), digits.take(order[2000:2300])
     network = RateLIFNetwork(RateLIFConfig.best(tuple(range(10)), neurons_per_class=20, images=2000), seed=seed)
-    network.train(train.images, train.labels)
-    learned("accuracy", (network.predict(test.images) == test.labels).mean(), at_least=0.82)
+    network.train(train.inputs, train.labels)
+    learned("accuracy", (network.predict(test.inputs) == test.labels).mean(), at_least=0.82)
 
 
 @pytest.mark.parametrize("cut", [1, 7])

@@ -127,7 +127,7 @@ def test_the_network_that_is_kept_is_that_of_the_epoch_that_counts(whole):
     for way, row in zip(local._WAYS, results["rows"], strict=True):
         network = FirstSpikeNetwork.load(folder / "parts" / way / "checkpoints/network.safetensors")
         for name, images in zip(("digits", "letters"), tasks.images, strict=True):
-            right = np.mean(network.predict(images.test.images) == images.test.labels)
+            right = np.mean(network.predict(images.test.inputs) == images.test.labels)
             assert right == pytest.approx(row[name], abs=1e-5)
 
 
@@ -137,7 +137,7 @@ def test_the_feature_layers_learn_on_at_the_rates_they_had_come_to(whole):
     home = folder / "parts/inhibition/checkpoints"
     first, after = (FirstSpikeNetwork.load(home / f"{name}.safetensors") for name in ("first", "network"))
     letters = local._load(config, None).images[1].train
-    learned = [layer_training(first, 1, letters.images, 2, config.stdp, seen=seen).finish() for seen in (80, 0)]
+    learned = [layer_training(first, 1, letters.inputs, 2, config.stdp, seen=seen).finish() for seen in (80, 0)]
     np.testing.assert_array_equal(after.weights_1, learned[0].weights_1)
     assert (after.weights_1 != learned[1].weights_1).any()
 
@@ -198,7 +198,7 @@ def test_the_epoch_may_be_chosen_as_the_authors_do_or_be_the_last(whole, tmp_pat
         tasks = local._load(config, None)
         network = FirstSpikeNetwork.load(tmp_path / choose / "parts/joint/checkpoints/network.safetensors")
         test = tasks.images[1].test
-        assert np.mean(network.predict(test.images) == test.labels) == pytest.approx(row["letters"], abs=1e-5)
+        assert np.mean(network.predict(test.inputs) == test.labels) == pytest.approx(row["letters"], abs=1e-5)
 
 
 def test_what_each_way_protects_follows_from_its_networks(whole):

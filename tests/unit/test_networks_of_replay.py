@@ -38,7 +38,7 @@ NETWORK = '''
 
         @classmethod
         def for_stream(cls, stream, seed=0, weight=1.0):
-            return cls(stream.classes, stream.tasks[0].train.images.shape[1:], weight)
+            return cls(stream.classes, stream.tasks[0].train.inputs.shape[1:], weight)
 
         def learn_(self, inputs, labels):
             for image, label in zip(inputs, labels, strict=True):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from spikelore.data.examples import Examples
 from spikelore.data.noise import at_mean, blurred_noise, four_test_sets, white_noise
-from spikelore.data.registry import LabelledImages
 from spikelore.errors import InputError
 
 
@@ -62,7 +62,7 @@ def digits():
     rng = np.random.default_rng(1)
     labels = np.repeat(np.arange(4), 20)
     images = rng.integers(0, 20 * (labels[:, None, None] + 1), (80, 28, 28)).astype(np.uint8)
-    return LabelledImages(images, labels)
+    return Examples(images, labels)
 
 
 def test_the_four_sets_have_one_mean_and_their_classes(digits):
@@ -70,16 +70,16 @@ def test_the_four_sets_have_one_mean_and_their_classes(digits):
     assert list(sets) == ["white", "blurred", "known", "unknown"]
     for part in sets.values():
         assert len(part) == 20
-        assert abs(part.images.mean() - 30.0) < 0.6
+        assert abs(part.inputs.mean() - 30.0) < 0.6
     assert set(sets["known"].labels.tolist()) == {0, 1}
     assert set(sets["unknown"].labels.tolist()) == {3}
     again = four_test_sets(digits, [0, 1], [3], count=20, mean=30.0, seed=0)
     other = four_test_sets(digits, [0, 1], [3], count=20, mean=30.0, seed=1)
     three = four_test_sets(digits, [0, 1], [], count=20, mean=30.0, seed=0)
     assert list(three) == ["white", "blurred", "known"]
-    assert all(np.array_equal(three[name].images, sets[name].images) for name in three)
-    assert np.array_equal(sets["white"].images, again["white"].images)
-    assert not np.array_equal(sets["white"].images, other["white"].images)
+    assert all(np.array_equal(three[name].inputs, sets[name].inputs) for name in three)
+    assert np.array_equal(sets["white"].inputs, again["white"].inputs)
+    assert not np.array_equal(sets["white"].inputs, other["white"].inputs)
 
 
 def test_bad_requests(digits):

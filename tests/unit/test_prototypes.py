@@ -213,14 +213,14 @@ def test_a_network_is_frozen_with_its_averaged_weights_after_so_many_images(meth
     train = STREAM.tasks[0].train
     for start in range(0, 128, 32):
         assert not learner.frozen
-        assert learner.learn(train.images[start : start + 32], train.labels[start : start + 32], 0) > 0
-        naive.learn(train.images[start : start + 32], train.labels[start : start + 32], 0)
+        assert learner.learn(train.inputs[start : start + 32], train.labels[start : start + 32], 0) > 0
+        naive.learn(train.inputs[start : start + 32], train.labels[start : start + 32], 0)
     assert learner.frozen
     weights = {name: value.clone() for name, value in network.named_parameters()}
     assert all(bool((weights[name] == naive.averaged[name]).all()) for name in weights)
     assert learner.memory_bytes == learner.statistics.bytes
     before = learner.memory_bytes
-    assert learner.learn(train.images[128:192], train.labels[128:192], 0) == 0
+    assert learner.learn(train.inputs[128:192], train.labels[128:192], 0) == 0
     assert learner.memory_bytes > before
     assert all(bool((weights[name] == value).all()) for name, value in network.named_parameters())
     assert learner.statistics.counts.sum() == 64
@@ -236,7 +236,7 @@ def test_the_order_of_the_stream_does_not_matter(method):
         for part in np.array_split(order, 7):
             learner.learn(images[part], labels[part], -1)
         with learner.asked():
-            decided = learner.decide(STREAM.tasks[1].test.images, (0, 1, 2, 3))
+            decided = learner.decide(STREAM.tasks[1].test.inputs, (0, 1, 2, 3))
         states.append((learner.statistics.arrays(), decided))
     assert len(set(states[0][1].tolist())) > 1
     for arrays, decided in states[1:]:
@@ -265,4 +265,4 @@ def test_what_has_no_meaning_is_told():
     grey = sl.SurrogateNetwork.for_stream(STREAM, split=0)
     learner = sl.NearestPrototype().start(grey, seed=0)
     with pytest.raises(InputError, match="no whole numbers"):
-        learner.learn(STREAM.tasks[0].train.images[:2], STREAM.tasks[0].train.labels[:2], 0)
+        learner.learn(STREAM.tasks[0].train.inputs[:2], STREAM.tasks[0].train.labels[:2], 0)

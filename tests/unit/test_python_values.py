@@ -14,9 +14,9 @@ from spikelore.continual.fusion import fuse, fuse_by_assignment, merge, plastici
 from spikelore.continual.importance import top_fraction
 from spikelore.continual.methods import MemorySettings
 from spikelore.continual.unused_decay import WeightDecay, decay_unused_, faded_share, kept_share, prune_smallest_
+from spikelore.data.examples import Examples
 from spikelore.data.idx import read_idx, write_idx
 from spikelore.data.noise import blurred_noise, white_noise
-from spikelore.data.registry import LabelledImages
 from spikelore.errors import InputError, check_whole
 from spikelore.experiments.threads import one_thread
 from spikelore.kernels.reward_stdp import decide
@@ -233,7 +233,7 @@ def test_constants_and_numbers_that_mean_nothing_are_refused(tmp_path):
         lambda: level_probabilities(0.25, 0.0),
         lambda: white_noise(2.5, 5, 4, 30.0, generator),
         lambda: blurred_noise(2, 5, 4, 30.0, generator, np.inf),
-        lambda: LabelledImages(IMAGES, LABELS).take(np.array([99])),
+        lambda: Examples(IMAGES, LABELS).take(np.array([99])),
         lambda: average_accuracies([["a"]]),
         lambda: forward_transfer(np.eye(3), np.zeros(2)),
         lambda: convolution_operations(np.ones((1, 1, 4, 4), bool), features=2, kernel=0, padding=0),

@@ -138,9 +138,9 @@ def test_a_class_that_was_not_taught_yet_stays_silent_where_weights_start_at_the
     network = RateLIFNetwork(RateLIFConfig.stream((0, 1, 2), neurons_per_class=20), seed=seed)
     known = digits.of_classes((0, 1))
     order = np.random.default_rng(seed).permutation(len(known))[:300]
-    network.learn_(known.images[order], known.labels[order])
+    network.learn_(known.inputs[order], known.labels[order])
     network.grow_((3,))
-    spikes = network.class_scores(digits.images[::25]).sum(0)
+    spikes = network.class_scores(digits.inputs[::25]).sum(0)
     learned("share of spikes of classes to come", spikes[2:].sum() / spikes.sum(), at_most=0.05)
 
 
@@ -294,10 +294,10 @@ def test_naive_learning_of_two_digits_after_two_forgets_little(learned, seed):
     best = []
     for task in stream.tasks:
         order = np.random.default_rng(seed).permutation(len(task.train))
-        network.learn_(task.train.images[order], task.train.labels[order])
-        best.append((network.predict(task.test.images, task.classes) == task.test.labels).mean())
-    after = [(network.predict(task.test.images, task.classes) == task.test.labels).mean() for task in stream.tasks]
-    right = [(network.predict(task.test.images) == task.test.labels).mean() for task in stream.tasks]
+        network.learn_(task.train.inputs[order], task.train.labels[order])
+        best.append((network.predict(task.test.inputs, task.classes) == task.test.labels).mean())
+    after = [(network.predict(task.test.inputs, task.classes) == task.test.labels).mean() for task in stream.tasks]
+    right = [(network.predict(task.test.inputs) == task.test.labels).mean() for task in stream.tasks]
     learned("accuracy", np.mean(right), at_least=0.82)
     learned("lost among a task's own classes", np.mean(best[:4]) - np.mean(after[:4]), at_most=0.1)
 
@@ -307,12 +307,12 @@ def test_two_networks_fused_to_the_size_of_one_keep_most_of_the_ensemble(learned
     for classes in (range(5), range(5, 10)):
         network, task = learn_digits(tuple(classes), seed, 40)
         order = np.random.default_rng(seed).permutation(len(task.train))
-        network.learn_(task.train.images[order], task.train.labels[order])
+        network.learn_(task.train.inputs[order], task.train.labels[order])
         networks.append(network)
     test = load("digits-sample").test
     both = bagging(networks)
-    ensemble = (both.predict(test.images) == test.labels).mean()
+    ensemble = (both.predict(test.inputs) == test.labels).mean()
     for name, one in {"fuse": fuse(networks, importances="order"), "merge": merge(networks, score="raw")}.items():
         assert one.config.neurons <= 200 < both.config.neurons
-        share = (one.predict(test.images) == test.labels).mean() / ensemble
+        share = (one.predict(test.inputs) == test.labels).mean() / ensemble
         learned(f"{name}: share of the ensemble's accuracy", share, at_least=0.9)

@@ -209,14 +209,14 @@ def test_the_kept_network_is_the_one_that_is_counted_and_can_be_loaded(tmp_path,
     network = SurrogateNetwork.load(file)
     assert network.head_sizes == [len(row["classes"])] == [4]
     test = load("digits-sample").test.of_classes(row["classes"])
-    found = (checkpoint_file.load(file).predict(test.images) == test.labels).mean()
+    found = (checkpoint_file.load(file).predict(test.inputs) == test.labels).mean()
     assert found == pytest.approx(row["average_accuracy"], abs=1e-5)  # the tasks have as many images each
     network.decision = None
     network.save(tmp_path / "silent.safetensors")
     with pytest.raises(InputError, match="does not say which classes its network's outputs stand for"):
         checkpoint_file.load(tmp_path / "silent.safetensors")
     with pytest.raises(InputError, match="expected its decision to be set"):
-        SurrogateNetwork.load(tmp_path / "silent.safetensors").predict(test.images)
+        SurrogateNetwork.load(tmp_path / "silent.safetensors").predict(test.inputs)
 
 
 @pytest.mark.parametrize("scenario", ["class-incremental", "task-incremental", "domain-incremental"])
@@ -277,7 +277,7 @@ def test_overrides_give_values_sections_and_lists():
 
 def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
     run_job(JOB, tmp_path, None)
-    with pytest.raises(InputError, match=r"another configuration \(memory\.images was 40, now 50\)"):
+    with pytest.raises(InputError, match=r"another configuration \(memory\.inputs was 40, now 50\)"):
         run_job(replace(JOB, memory=MemorySettings(images=50)), tmp_path, None)
 
 

@@ -131,7 +131,7 @@ def test_callbacks_hear_passes_and_the_network_that_decides():
             heard.append((task, epoch, run.position.batch, run.position.losses > 0))
 
         def on_test(self, run, task):
-            heard.append(run.deciding.predict(SHORT.tasks[0].test.images).shape)
+            heard.append(run.deciding.predict(SHORT.tasks[0].test.inputs).shape)
 
         def on_task(self, run, task):
             heard.append(run.position.task)

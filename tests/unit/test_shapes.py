@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spikelore.coding.rank_order import encode
-from spikelore.data import LabelledImages, load
+from spikelore.data import Examples, load
 from spikelore.data.streams import split_tasks
 from spikelore.errors import InputError
 from spikelore.learning.reward_stdp import RewardStdpConfig, learn_epoch
@@ -184,7 +184,7 @@ def answers_of_lif(images) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("answers", [answers_of_first_spike, answers_of_lif])
 def test_networks_answer_every_layout_alike_and_leave_it_as_it_was(answers, tmp_path: Path):
-    images = SHOWN.images if answers is answers_of_first_spike else FEW
+    images = SHOWN.inputs if answers is answers_of_first_spike else FEW
     expected = answers(images.copy())
     assert all(each.any() for each in expected)
     for name, make in LAYOUTS.items():
@@ -196,7 +196,7 @@ def test_networks_answer_every_layout_alike_and_leave_it_as_it_was(answers, tmp_
 
 
 def test_learning_takes_labels_of_every_kind(tmp_path: Path):
-    features = FIRST_SPIKE.features(FIRST_SPIKE.encode(SHOWN.images))
+    features = FIRST_SPIKE.features(FIRST_SPIKE.encode(SHOWN.inputs))
     order = np.arange(len(SHOWN))
 
     def learned(labels) -> list[np.ndarray]:
@@ -214,7 +214,7 @@ def test_learning_takes_labels_of_every_kind(tmp_path: Path):
 
 
 def test_images_of_zero_count_are_refused_where_nothing_can_be_answered():
-    none = SHOWN.images[:0]
+    none = SHOWN.inputs[:0]
     assert encode(none, FIRST_SPIKE.config.coding).shape == (0, 6, 28, 28)
     for ask in (FIRST_SPIKE.predict, FIRST_SPIKE.class_scores, FIRST_SPIKE.count_spikes):
         with pytest.raises(InputError, match="there are no images to"):
@@ -224,10 +224,10 @@ def test_images_of_zero_count_are_refused_where_nothing_can_be_answered():
 
 
 def test_labelled_images_are_kept_as_uint8_and_int64():
-    found = LabelledImages(IMAGES.astype(np.int32)[:, None], [[0.0], [1], [2], [0], [1], [2]])  # pyright: ignore
-    assert (found.images.dtype, found.labels.dtype, found.images.shape) == (np.uint8, np.int64, IMAGES.shape)
+    found = Examples(IMAGES.astype(np.int32)[:, None], [[0.0], [1], [2], [0], [1], [2]])  # pyright: ignore
+    assert (found.inputs.dtype, found.labels.dtype, found.inputs.shape) == (np.uint8, np.int64, IMAGES.shape)
     with pytest.raises(InputError, match="5 labels for 6 images"):
-        LabelledImages(IMAGES, np.zeros(5, int))
+        Examples(IMAGES, np.zeros(5, int))
 
 
 def test_classes_may_be_any_array_and_are_plain_numbers_in_a_checkpoint(tmp_path: Path):
@@ -244,7 +244,7 @@ def test_classes_may_be_any_array_and_are_plain_numbers_in_a_checkpoint(tmp_path
 
 
 def test_waves_of_every_layout_and_no_others(tmp_path: Path):
-    bins = FIRST_SPIKE.encode(SHOWN.images)
+    bins = FIRST_SPIKE.encode(SHOWN.inputs)
     pooled = FIRST_SPIKE.layer_1_bins(bins)
     order = np.arange(len(bins))
     learned, _ = learn_layer(FIRST_SPIKE, 1, bins, order, StdpConfig())

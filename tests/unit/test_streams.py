@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from spikelore.data import Dataset, LabelledImages
+from spikelore.data import Dataset, Examples
 from spikelore.data.streams import (
     Stream,
     arrival,
@@ -22,19 +22,19 @@ from spikelore.errors import InputError
 from spikelore.randomness import generator
 
 
-def numbered(per_class: int, first: int = 0) -> LabelledImages:
+def numbered(per_class: int, first: int = 0) -> Examples:
     """Images of four classes, each carrying its own number in one pixel of 4x4."""
     labels = np.tile(np.arange(4), per_class).astype(np.int64)
     images = np.zeros((len(labels), 4, 4), np.uint8)
     images[:, 0, 1] = first + np.arange(len(labels))
-    return LabelledImages(images, labels)
+    return Examples(images, labels)
 
 
 DATA = Dataset("toy", numbered(10), numbered(3, first=100), (0, 1, 2, 3), "made up")
 
 
-def numbers(part: LabelledImages) -> list[int]:
-    return part.images[:, 0, 1].tolist()
+def numbers(part: Examples) -> list[int]:
+    return part.inputs[:, 0, 1].tolist()
 
 
 def test_split_gives_each_class_to_one_task_and_holds_a_tenth_out():
@@ -60,22 +60,22 @@ def test_domain_labels_are_places_in_the_tasks_classes():
 
 def test_permuted_tasks_shuffle_pixels_alike_in_every_part():
     first, second = permuted_tasks(DATA, 2, seed=1)
-    assert np.array_equal(np.sort(first.train.images, axis=None), np.sort(second.train.images, axis=None))
-    lit = np.flatnonzero(second.train.images.reshape(len(second.train), -1).any(0))
+    assert np.array_equal(np.sort(first.train.inputs, axis=None), np.sort(second.train.inputs, axis=None))
+    lit = np.flatnonzero(second.train.inputs.reshape(len(second.train), -1).any(0))
     assert len(lit) == 1
     assert lit.tolist() != [1]
-    assert np.flatnonzero(second.test.images.reshape(12, -1).any(0)).tolist() == lit.tolist()
+    assert np.flatnonzero(second.test.inputs.reshape(12, -1).any(0)).tolist() == lit.tolist()
     assert first.test.labels.tolist() == second.test.labels.tolist()
 
 
 def test_permuted_tasks_give_the_same_images_whole_or_taken_and_to_another_process():
     for task in (permuted_tasks(DATA, 3, seed=2)[2], pickle.loads(pickle.dumps(permuted_tasks(DATA, 3, seed=2)))[2]):
         order = generator(2, "stream", "pixels", 2).permutation(16)
-        expected = DATA.test.images.reshape(12, 16)[:, order].reshape(12, 4, 4)
-        np.testing.assert_array_equal(task.test.images, expected)
-        np.testing.assert_array_equal(task.test.take(np.array([7, 2, 7])).images, expected[[7, 2, 7]])
-        np.testing.assert_array_equal(task.test.of_classes([3]).images, expected[DATA.test.labels == 3])
-        assert task.test.images is task.test.images
+        expected = DATA.test.inputs.reshape(12, 16)[:, order].reshape(12, 4, 4)
+        np.testing.assert_array_equal(task.test.inputs, expected)
+        np.testing.assert_array_equal(task.test.take(np.array([7, 2, 7])).inputs, expected[[7, 2, 7]])
+        np.testing.assert_array_equal(task.test.of_classes([3]).inputs, expected[DATA.test.labels == 3])
+        assert task.test.inputs is task.test.inputs
         with pytest.raises(InputError, match="cannot be taken"):
             task.test.take(np.array([12]))
 
@@ -83,7 +83,7 @@ def test_permuted_tasks_give_the_same_images_whole_or_taken_and_to_another_proce
 def test_a_stream_of_many_permuted_tasks_takes_no_more_memory_than_one_of_few():
     per_class, side, batch = 250, 28, 100
     images = np.random.default_rng(0).integers(0, 256, (4 * per_class, side, side), dtype=np.uint8)
-    part = LabelledImages(images, np.tile(np.arange(4), per_class))
+    part = Examples(images, np.tile(np.arange(4), per_class))
     dataset = Dataset("toy", part, part, (0, 1, 2, 3), "made up")
 
     def peak(count):
@@ -93,7 +93,7 @@ def test_a_stream_of_many_permuted_tasks_takes_no_more_memory_than_one_of_few():
         for task in range(count):
             for order in batches(np.arange(len(tasks[task].train)), batch):
                 shown += gather(tasks, np.stack([np.full(len(order), task), order], axis=1))[0].any(axis=(1, 2)).sum()
-            shown += sum(each.test.images.any(axis=(1, 2)).sum() for each in tasks[: task + 1])
+            shown += sum(each.test.inputs.any(axis=(1, 2)).sum() for each in tasks[: task + 1])
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert shown == 900 * count + 1000 * count * (count + 1) // 2
@@ -106,7 +106,7 @@ def test_a_stream_of_many_permuted_tasks_takes_no_more_memory_than_one_of_few():
 
 def test_rotated_tasks_turn_by_their_angle():
     tasks = rotated_tasks(DATA, [0, 90])
-    assert np.array_equal(tasks[1].test.images, np.rot90(tasks[0].test.images, axes=(1, 2)))
+    assert np.array_equal(tasks[1].test.inputs, np.rot90(tasks[0].test.inputs, axes=(1, 2)))
 
 
 def test_joint_has_every_image():
@@ -137,7 +137,7 @@ def test_batches_and_gather():
     pairs = np.array([[1, 3], [0, 2], [1, 0]])
     images, labels = gather(tasks, pairs)
     assert labels.tolist() == [tasks[1].train.labels[3], tasks[0].train.labels[2], tasks[1].train.labels[0]]
-    assert np.array_equal(images[1], tasks[0].train.images[2])
+    assert np.array_equal(images[1], tasks[0].train.inputs[2])
     assert [len(part) for part in batches(np.arange(7), 3)] == [3, 3, 1]
     assert [len(part) for part in batches(np.arange(7), 3, drop_last=True)] == [3, 3]
 

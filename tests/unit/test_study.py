@@ -213,8 +213,8 @@ def test_images_are_cut_by_class_and_drawn_by_the_seed():
     drawn = [StudyStream(train_per_class=5).load("digits-sample", datasets, seed) for seed in (0, 0, 1)]
     first, again, other = (stream.tasks[0].train for stream in drawn)
     assert np.bincount(first.labels).tolist() == [5, 5]
-    assert np.array_equal(first.images, again.images)
-    assert not np.array_equal(first.images, other.images)
+    assert np.array_equal(first.inputs, again.inputs)
+    assert not np.array_equal(first.inputs, other.inputs)
     assert len(drawn[0].tasks[0].test) == len(StudyStream().load("digits-sample", datasets, 0).tasks[0].test)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from spikelore.continual.fusion import bagging, fuse, merge
 from spikelore.continual.unused_decay import decay_unused_
-from spikelore.data.registry import LabelledImages
+from spikelore.data.examples import Examples
 from spikelore.data.streams import Stream, Task
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import load_tensors, save_tensors
@@ -37,7 +37,7 @@ def bars(count=24, seed=0):
 
 def stream():
     images, labels = bars()
-    both = LabelledImages(images, labels)
+    both = Examples(images, labels)
     return Stream("task-free", (Task("all", (7, 3, 5), both, both, both),))
 
 

@@ -251,7 +251,7 @@ def test_weights_that_are_no_numbers_are_seen_though_they_never_spike(name, surr
 def test_learns_digits_within_a_moment(loss, at_least, learned, seed):
     train = load("digits-sample").train
     pick = np.random.default_rng(seed).permutation(len(train))[:1200]
-    shown, labels = torch.from_numpy(train.images[pick]).float() / 255, torch.from_numpy(train.labels[pick])
+    shown, labels = torch.from_numpy(train.inputs[pick]).float() / 255, torch.from_numpy(train.labels[pick])
     each = network(seed, coding="constant", neuron=Leaky(beta=0.9), steps=5)
     optimiser = adam(each.parameters(), 3e-3)
     forward = each if loss != membrane_loss else lambda images: each.with_potentials(images)[1]

@@ -24,7 +24,7 @@ from spikelore.kernels import reward_stdp as kernel
 from spikelore.kernels.reward_stdp import Rates, SpikeLists
 from spikelore.learning.first_spike_training import (
     DecisionTraining,
-    Examples,
+    FeatureExamples,
     consolidation,
     further_templates,
     learn_features,
@@ -48,12 +48,12 @@ def known():
 @pytest.fixture(scope="module")
 def network(known):
     fresh = FirstSpikeNetwork.create(CONFIG, (0, 1), seed=0)
-    return learn_features(fresh, known.images, epochs=(4, 8))
+    return learn_features(fresh, known.inputs, epochs=(4, 8))
 
 
 @pytest.fixture(scope="module")
 def examples(network, known):
-    return Examples.of(network, known)
+    return FeatureExamples.of(network, known)
 
 
 # Rates and bounds ---------------------------------------------------------------------------------------
@@ -160,9 +160,9 @@ def test_a_reminder_shows_the_stored_images_as_often_as_there_were_others(known,
     kept, beside = way.images_stored(known), way.images_beside(known, network, 0)
     assert class_counts(kept.labels) == {0: stored, 1: stored}
     assert class_counts(beside.labels) == class_counts(known.labels) == {0: 20, 1: 20}
-    of_kept = {image.tobytes(): label for image, label in zip(kept.images, kept.labels, strict=True)}
+    of_kept = {image.tobytes(): label for image, label in zip(kept.inputs, kept.labels, strict=True)}
     times = dict.fromkeys(of_kept, 0)
-    for image, label in zip(beside.images, beside.labels, strict=True):
+    for image, label in zip(beside.inputs, beside.labels, strict=True):
         assert of_kept[image.tobytes()] == label
         times[image.tobytes()] += 1
     assert {*times.values()} == {20 // stored}
@@ -176,12 +176,12 @@ def test_bars_are_named_by_the_network_that_knows_the_first_task(known, network)
     way = PseudoRehearsal(bars=2, most_drawn=40)
     beside = way.images_beside(known, network, 0)
     assert len(beside)
-    np.testing.assert_array_equal(network.predict(beside.images), beside.labels)
+    np.testing.assert_array_equal(network.predict(beside.inputs), beside.labels)
     assert set(class_counts(beside.labels).values()) == {20}
     assert not len(way.images_stored(known))
     again = way.images_beside(known, network, 0)
-    np.testing.assert_array_equal(again.images, beside.images)
-    assert (way.images_beside(known, network, 1).images != beside.images).any()
+    np.testing.assert_array_equal(again.inputs, beside.inputs)
+    assert (way.images_beside(known, network, 1).inputs != beside.inputs).any()
 
 
 def test_bars_have_any_direction():
@@ -213,7 +213,7 @@ def test_protected_units_stay_while_the_others_learn(network, examples):
     templates = consolidation(network, examples, TemplateStdpConfig(epochs=3)).finish()
     plasticity = ProtectedTemplates(protected=0.6).plasticity(templates)
     assert plasticity.tolist() == [0, 0, 0, 1, 1] * 2
-    swapped = Examples(examples.features, 1 - examples.labels)
+    swapped = FeatureExamples(examples.features, 1 - examples.labels)
     training = further_templates(templates, swapped, 3, TemplateStdpConfig(), 0, plasticity, {"new": swapped})
     told = [*training.steps()]
     assert {*told[0]} == {"train", "new"}
@@ -230,18 +230,18 @@ def test_what_is_stored_is_told_in_bytes_and_shown_again_and_again(known, networ
     assert (grey.bytes_stored(known), flat.bytes_stored(known)) == (6 * (28 * 28 + 1), 6 * (28 * 28 // 8 + 1))
     kept, black_and_white = grey.images_stored(known), flat.images_stored(known)
     assert class_counts(kept.labels) == {0: 3, 1: 3}
-    np.testing.assert_array_equal(black_and_white.images, np.where(kept.images >= 128, 255, 0))
+    np.testing.assert_array_equal(black_and_white.inputs, np.where(kept.inputs >= 128, 255, 0))
     beside = flat.images_beside(known, network, 0)
     assert len(beside) == len(known) // 4 == 10
-    shown = [image.tobytes() for image in black_and_white.images]
-    assert [shown.index(image.tobytes()) for image in beside.images] == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
+    shown = [image.tobytes() for image in black_and_white.inputs]
+    assert [shown.index(image.tobytes()) for image in beside.inputs] == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
 
 
 def test_stored_images_push_away_and_teach_nothing(network, examples):
     templates = consolidation(network, examples, TemplateStdpConfig(epochs=3)).finish()
     plasticity = ProtectedTemplates(protected=0.6).plasticity(templates)
-    swapped = Examples(examples.features, 1 - examples.labels)
-    both = Examples(
+    swapped = FeatureExamples(examples.features, 1 - examples.labels)
+    both = FeatureExamples(
         SpikeLists.concatenate([swapped.features, examples.features]), np.r_[swapped.labels, examples.labels]
     )
     warning = np.repeat([False, True], len(examples.labels))
@@ -335,7 +335,7 @@ def test_bounds_without_a_sampling_are_refused(network):
     with pytest.raises(InputError, match="bounds by Langevin need the quantiles of a sampling"):
         Langevin().bounds(network, None)
     with pytest.raises(InputError, match="quantiles of no records are asked for, expected at least one record"):
-        Langevin().bounds(network, sampling(network, Examples(None, None)).quantiles)
+        Langevin().bounds(network, sampling(network, FeatureExamples(None, None)).quantiles)
 
 
 # Settings -----------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def first_spike(images: int, seed: int) -> dict[str, Any]:
     order = np.arange(count)
     network = FirstSpikeNetwork.create(FirstSpikeConfig(), tuple(range(10)), seed)
     warm = np.resize(order, 6000)
-    bins = network.encode(sample.images)
+    bins = network.encode(sample.inputs)
     network, _ = learn_layer(network, 1, bins, warm, StdpConfig())
     middle = network.layer_1_bins(bins)
     network, _ = learn_layer(network, 2, middle, warm, StdpConfig())
@@ -77,18 +77,18 @@ def first_spike(images: int, seed: int) -> dict[str, Any]:
         )  # fmt: skip
 
     first = order[:_CHECKED]
-    _same("bins", bins[first], network.encode(sample.images[first], backend="reference"))
+    _same("bins", bins[first], network.encode(sample.inputs[first], backend="reference"))
     for layer in (1, 2):
         _same(f"winners of layer {layer}", learn(layer, first)[1], learn(layer, first, "reference")[1])
     _same("winners of layer 3", reward(first)[1], reward(first, "reference")[1])
-    _same("decisions", network.predict(sample.images[first]), network.decide(
+    _same("decisions", network.predict(sample.inputs[first]), network.decide(
         network.features(bins[first], backend="reference"), backend="reference"))  # fmt: skip
     ours: dict[str, Callable[[], Any]] = {
-        "coding": lambda: network.encode(sample.images),
+        "coding": lambda: network.encode(sample.inputs),
         "layer 1": lambda: learn(1, order),
         "layer 2": lambda: learn(2, order),
         "layer 3": lambda: reward(order),
-        "inference": lambda: network.predict(sample.images),
+        "inference": lambda: network.predict(sample.inputs),
     }
     modules = spyketorch_peer.find()
     theirs: dict[str, Callable[[], np.ndarray]] = {}
@@ -97,18 +97,18 @@ def first_spike(images: int, seed: int) -> dict[str, Any]:
         peer = spyketorch_peer.SpykeTorchPeer(modules, network)
         waves = peer.features(bins[few])
         theirs = {
-            "coding": lambda: peer.encode(sample.images[few]),
+            "coding": lambda: peer.encode(sample.inputs[few]),
             "layer 1": lambda: peer.learn(bins[few], network.config.layer_1, network.weights_1, ltp[0], ltd[0]),
             "layer 2": lambda: peer.learn(middle[few], network.config.layer_2, network.weights_2, ltp[0], ltd[0]),
             "layer 3": lambda: peer.learn_rewarded(waves, sample.labels[few], RewardStdpConfig()),
-            "inference": lambda: peer.predict(sample.images[few]),
+            "inference": lambda: peer.predict(sample.inputs[few]),
         }
     answers = {
         "coding": lambda: bins[few],
         "layer 1": lambda: learn(1, few)[1],
         "layer 2": lambda: learn(2, few)[1],
         "layer 3": lambda: reward(few)[1],
-        "inference": lambda: network.predict(sample.images[few]),
+        "inference": lambda: network.predict(sample.inputs[few]),
     }
     rows = []
     for name, action in ours.items():

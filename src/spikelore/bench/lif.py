@@ -52,11 +52,11 @@ def lif(images: int, seed: int) -> dict[str, Any]:
     for preset, config in (("published", RateLIFConfig.published(_CLASSES)), ("best", RateLIFConfig.best(_CLASSES))):
         network = RateLIFNetwork(config, seed=seed)
         actions = {
-            "training": partial(network.train, sample.images, sample.labels),
-            "testing": partial(network.count_spikes, sample.images),
+            "training": partial(network.train, sample.inputs, sample.labels),
+            "testing": partial(network.count_spikes, sample.inputs),
         }
         spent = {work: 1000 * best_of_rounds([action])[0] / len(sample) for work, action in actions.items()}
-        _check(network, sample.images[:_CHECKED], sample.labels[:_CHECKED])
+        _check(network, sample.inputs[:_CHECKED], sample.labels[:_CHECKED])
         rows += [
             {
                 "preset": preset,

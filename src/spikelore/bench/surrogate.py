@@ -121,7 +121,7 @@ def _check(seed: int, images: torch.Tensor, labels: torch.Tensor) -> str:
 
 def _sample(images: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     part = digits(images, seed)
-    return torch.from_numpy(part.images).float() / 255, torch.from_numpy(part.labels)
+    return torch.from_numpy(part.inputs).float() / 255, torch.from_numpy(part.labels)
 
 
 def _training_memory(name: str, seed: int) -> int:

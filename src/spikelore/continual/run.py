@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.continual.method import Learner, Method, name_of
+from spikelore.data.examples import concatenated
 from spikelore.data.streams import Stream, Task, arrival, batches, gather, joint
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import load_tensors, save_tensors
@@ -295,7 +296,7 @@ class ContinualRun:
                 f"the stream has class {missing[0]}, expected some of the {name} network's "
                 f"{list(self.network.classes)}; make the network with for_stream, or leave the class out"
             )
-        shape = tuple(stream.tasks[0].train.images.shape[1:])
+        shape = tuple(stream.tasks[0].train.inputs.shape[1:])
         if tuple(self.network.input_shape) != shape:
             raise InputError(
                 f"the stream's inputs are of shape {shape}, expected {tuple(self.network.input_shape)} as the {name} "
@@ -462,7 +463,7 @@ class ContinualRun:
             test, among = self.stream.tasks[tested].test, self.among(tested, after)
             if len(test) and set(among) <= set(self.learner.classes):
                 with self.tally.paused():
-                    decisions = self.learner.decide(test.images, among)
+                    decisions = self.learner.decide(test.inputs, among)
                 found[tested] = float((decisions == test.labels).mean())
                 confusion += confusion_matrix(decisions, test.labels, classes)
         return found, confusion
@@ -507,7 +508,8 @@ class ContinualRun:
         parts = np.split(chosen, np.searchsorted(chosen, ends[1:-1]))
         tests = zip(self.stream.tasks, parts, ends[:-1], strict=True)
         found = [task.test.take(part - start) for task, part, start in tests]
-        images, labels = (np.concatenate([getattr(part, name) for part in found]) for name in ("images", "labels"))
+        asked = concatenated(found)
+        images, labels = asked.inputs, asked.labels
         cost = work = None
         with suppress(InputError, NotImplementedError), self.tally.paused():  # of a network that does not say
             cost = self.deciding.cost(images)

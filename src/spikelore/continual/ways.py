@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.continual.fusion import plasticity
-from spikelore.data import LabelledImages, class_counts
+from spikelore.data import Examples, class_counts
+from spikelore.data.examples import concatenated
 from spikelore.errors import InputError, check_whole
 from spikelore.learning.reward_stdp import Bounds
 from spikelore.metrics.streaming_quantiles import StreamingQuantiles
@@ -68,16 +69,16 @@ class Way:
         """Return the first task that it begins from, in place of the usual one."""
         return task
 
-    def images_stored(self, known: LabelledImages) -> LabelledImages:
+    def images_stored(self, known: Examples) -> Examples:
         """Return what it keeps of the first task's training images."""
         return known.take(np.zeros(0, np.int64))
 
-    def bytes_stored(self, known: LabelledImages) -> int:
+    def bytes_stored(self, known: Examples) -> int:
         """Return how many bytes that takes, a byte of label each among them."""
         stored = self.images_stored(known)
-        return len(stored) * (math.prod(stored.images.shape[1:]) + 1)
+        return len(stored) * (math.prod(stored.inputs.shape[1:]) + 1)
 
-    def images_beside(self, known: LabelledImages, network: FirstSpikeNetwork, seed: int) -> LabelledImages:
+    def images_beside(self, known: Examples, network: FirstSpikeNetwork, seed: int) -> Examples:
         """Return the images that are learned beside the second task's.
 
         Args:
@@ -172,23 +173,23 @@ class PseudoRehearsal(Way):
         check_whole("pseudo_rehearsal.bars", self.bars, 1)
         check_whole("pseudo_rehearsal.most_drawn", self.most_drawn, 1)
 
-    def images_beside(self, known: LabelledImages, network: FirstSpikeNetwork, seed: int) -> LabelledImages:
+    def images_beside(self, known: Examples, network: FirstSpikeNetwork, seed: int) -> Examples:
         """Return the drawn images, class after class; those of a class with too few come more than once."""
         wanted, rng = class_counts(known.labels), generator(seed, "bars")
         found: dict[int, list[NDArray[np.uint8]]] = {label: [] for label in wanted}
         left = self.most_drawn * len(known)
         while left > 0 and any(len(found[label]) < count for label, count in wanted.items()):
-            images = drawn_bars(min(left, _DRAWN_AT_ONCE), known.images.shape[1:], self.bars, rng)
+            images = drawn_bars(min(left, _DRAWN_AT_ONCE), known.inputs.shape[1:], self.bars, rng)
             left -= len(images)
             for image, label in zip(images, network.predict(images), strict=True):
                 if label in found and len(found[label]) < wanted[label]:
                     found[label].append(image)
         parts = [
-            LabelledImages(np.resize(np.stack(found[label]), (count, *known.images.shape[1:])), np.full(count, label))
+            Examples(np.resize(np.stack(found[label]), (count, *known.inputs.shape[1:])), np.full(count, label))
             for label, count in wanted.items()
             if found[label]
         ]
-        return joined(parts) if parts else self.images_stored(known)
+        return concatenated(parts) if parts else self.images_stored(known)
 
 
 def drawn_bars(count: int, shape: Sequence[int], most: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -233,7 +234,7 @@ class Reminder(Way):
         """What tables call it: how much is stored."""
         return "joint" if self.share == 1 else f"reminder {100 * self.share:g} %"
 
-    def images_stored(self, known: LabelledImages) -> LabelledImages:
+    def images_stored(self, known: Examples) -> Examples:
         """Return the first images of each class."""
         kept = [
             np.flatnonzero(known.labels == label)[: max(1, round(self.share * count))]
@@ -241,7 +242,7 @@ class Reminder(Way):
         ]
         return known.take(np.concatenate(kept))
 
-    def images_beside(self, known: LabelledImages, network: FirstSpikeNetwork, seed: int) -> LabelledImages:
+    def images_beside(self, known: Examples, network: FirstSpikeNetwork, seed: int) -> Examples:
         """Return the stored images of each class again and again."""
         stored = self.images_stored(known)
         parts = [
@@ -404,7 +405,7 @@ class ProtectedTemplates(Way):
             return self.title
         return f"{self.title}, {self.stored} {'black and white ' if self.bits == 1 else ''}images a class"
 
-    def images_stored(self, known: LabelledImages) -> LabelledImages:
+    def images_stored(self, known: Examples) -> Examples:
         """Return the first images of each class, as they are after storage.
 
         Raises:
@@ -419,15 +420,15 @@ class ProtectedTemplates(Way):
         kept = [np.flatnonzero(known.labels == label)[: self.stored] for label in counts]
         stored = known.take(np.concatenate(kept) if kept else np.zeros(0, np.int64))
         if self.bits == 1:
-            return LabelledImages(np.where(stored.images >= SPIKE_FROM, 255, 0).astype(np.uint8), stored.labels)
+            return Examples(np.where(stored.inputs >= SPIKE_FROM, 255, 0).astype(np.uint8), stored.labels)
         return stored
 
-    def bytes_stored(self, known: LabelledImages) -> int:
+    def bytes_stored(self, known: Examples) -> int:
         """Return how many bytes that takes, whole ones an image, and a byte of label each."""
         stored = self.images_stored(known)
-        return len(stored) * (-(-math.prod(stored.images.shape[1:]) * self.bits // 8) + 1)
+        return len(stored) * (-(-math.prod(stored.inputs.shape[1:]) * self.bits // 8) + 1)
 
-    def images_beside(self, known: LabelledImages, network: FirstSpikeNetwork, seed: int) -> LabelledImages:
+    def images_beside(self, known: Examples, network: FirstSpikeNetwork, seed: int) -> Examples:
         """Return the stored images again and again, a quarter as many as all were."""
         stored = self.images_stored(known)
         return stored.take(np.resize(np.arange(len(stored)), len(known) // 4 if len(stored) else 0))
@@ -438,15 +439,9 @@ def largest_share(weights: NDArray[np.floating], share: float) -> NDArray[np.int
     return np.argsort(-weights, axis=None, kind="stable")[: round(share * weights.size)]
 
 
-def joined(parts: Sequence[LabelledImages]) -> LabelledImages:
-    """Return all images, one part after the other."""
-    images, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels"))
-    return LabelledImages(images, labels)
-
-
-def mixed(new: LabelledImages, beside: LabelledImages, seed: int) -> LabelledImages:
+def mixed(new: Examples, beside: Examples, seed: int) -> Examples:
     """Return new images and others in one random order; new ones alone stay in theirs."""
     if not len(beside):
         return new
-    both = joined([new, beside])
+    both = concatenated([new, beside])
     return both.take(generator(seed, "mixed").permutation(len(both)))

@@ -1,18 +1,17 @@
 """Datasets: reading IDX files, fetching with checksums, and balanced splits."""
 
 from spikelore.data.download import data_folder, fetch
+from spikelore.data.events import Events
+from spikelore.data.examples import Dataset, Examples, class_counts
 from spikelore.data.findings import findings
 from spikelore.data.idx import read_idx, write_idx
 from spikelore.data.images import Imported, import_images
 from spikelore.data.registry import (
     CheckResult,
-    Dataset,
     DatasetInfo,
-    LabelledImages,
     almost,
     available,
     check,
-    class_counts,
     load,
 )
 from spikelore.data.splits import Splits, split
@@ -21,8 +20,9 @@ __all__ = [
     "CheckResult",
     "Dataset",
     "DatasetInfo",
+    "Events",
+    "Examples",
     "Imported",
-    "LabelledImages",
     "Splits",
     "almost",
     "available",

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from spikelore.data.registry import Dataset, LabelledImages
+from spikelore.data.examples import Dataset, Examples
 
 _SAMPLE = 1000
 _DIFFERENT = 0.9
 """Share of different images among the training images below which it is told."""
 
 
-def sample(images: LabelledImages, count: int = _SAMPLE) -> np.ndarray:
+def sample(images: Examples, count: int = _SAMPLE) -> np.ndarray:
     """Return at most ``count`` images, taken at equal distances: (N,H,W)."""
-    return images.images[:: max(1, -(-len(images) // count))]
+    return images.inputs[:: max(1, -(-len(images) // count))]
 
 
 def findings(dataset: Dataset) -> list[str]:
@@ -29,14 +29,14 @@ def findings(dataset: Dataset) -> list[str]:
             f"{name} looks inverted: the median of its border pixels is {border:.0f}, expected a background of 0; "
             "import it with --invert yes, or take 255 - images"
         )
-    flat = train.images.reshape(len(train), -1)
+    flat = train.inputs.reshape(len(train), -1)
     constant = int((flat == flat[:, :1]).all(axis=1).sum())
     if constant:
         found.append(f"{name}: {constant} of {len(train)} training images have one grey level only; remove them")
-    known = {image.tobytes() for image in train.images}
+    known = {image.tobytes() for image in train.inputs}
     if len(known) < _DIFFERENT * len(train):
         found.append(f"{name}: {len(train)} training images are only {len(known)} different ones")
-    both = sum(image.tobytes() in known for image in test.images)
+    both = sum(image.tobytes() in known for image in test.inputs)
     if both:
         found.append(
             f"{name}: {both} of {len(test)} test images are training images too, of which an accuracy says little; "

@@ -26,9 +26,10 @@ import numpy as np
 
 from spikelore.data import pictures
 from spikelore.data.download import STEMS, data_folder, find_files
+from spikelore.data.examples import Examples, class_counts
 from spikelore.data.idx import write_idx
 from spikelore.data.pictures import Picture, Pixels
-from spikelore.data.registry import CLASS_NAMES, KNOWN, LabelledImages, class_counts
+from spikelore.data.registry import CLASS_NAMES, KNOWN
 from spikelore.errors import InputError, SpikeloreError, printable
 from spikelore.files import read_json, write_json_atomic
 from spikelore.shapes import as_images, as_labels
@@ -135,8 +136,8 @@ def import_images(
 class _Found:
     """A dataset before it is written."""
 
-    train: LabelledImages
-    test: LabelledImages
+    train: Examples
+    test: Examples
     imported: Imported
     held: dict[str, dict[str, Part]] = field(default_factory=dict)
     """Class to content hash to part, of images that a small class needs in the part."""
@@ -428,11 +429,11 @@ def _distinct(files: list[Path], size: tuple[int, int], left: _LeftOut) -> Itera
         yield read
 
 
-def _stacked(greys: list[tuple[int, Pixels]], size: tuple[int, int], inverted: bool) -> LabelledImages:
+def _stacked(greys: list[tuple[int, Pixels]], size: tuple[int, int], inverted: bool) -> Examples:
     images = np.empty((len(greys), *size), np.uint8)
     for frame, (_, grey) in zip(images, greys, strict=True):
         frame[:] = pictures.framed(255 - grey if inverted else grey, size)
-    return LabelledImages(images, np.array([label for label, _ in greys], np.int64))
+    return Examples(images, np.array([label for label, _ in greys], np.int64))
 
 
 def _is_inverted(asked: Invert, border: float) -> bool:
@@ -496,39 +497,37 @@ def _of_arrays(source: Path, settings: _Settings) -> _Found:
     parts = {}
     for part in ("train", "test"):
         images = as_images(arrays[f"x_{part}"], f"x_{part}")
-        parts[part] = LabelledImages(images, as_labels(arrays[f"y_{part}"], len(images), f"y_{part}"))
+        parts[part] = Examples(images, as_labels(arrays[f"y_{part}"], len(images), f"y_{part}"))
     if settings.size:
         parts = {part: _rescaled(each, settings.size) for part, each in parts.items()}
-    everything = np.concatenate([each.images for each in parts.values()])
+    everything = np.concatenate([each.inputs for each in parts.values()])
     border = pictures.border_level(everything)
     inverted = _is_inverted(settings.invert, border)
     if inverted:
-        parts = {part: LabelledImages(255 - each.images, each.labels) for part, each in parts.items()}
+        parts = {part: Examples(255 - each.inputs, each.labels) for part, each in parts.items()}
     train, test = parts["train"], parts["test"]
     if (
         set(class_counts(train.labels)) != set(class_counts(test.labels))
-        or train.images.shape[1:] != test.images.shape[1:]
+        or train.inputs.shape[1:] != test.inputs.shape[1:]
     ):
-        kinds = [f"{one.images.shape[1:]} of classes {[*class_counts(one.labels)]}" for one in (train, test)]
+        kinds = [f"{one.inputs.shape[1:]} of classes {[*class_counts(one.labels)]}" for one in (train, test)]
         raise InputError(f"{source} has train images {kinds[0]} and test images {kinds[1]}, expected the same in both")
     names = {label: str(label) for label in class_counts(train.labels)}
-    rows, columns = train.images.shape[1:]
+    rows, columns = train.inputs.shape[1:]
     lines = [f"images of {rows} x {columns}", _told_inversion(inverted, settings.invert, border, False)]
     settings.size = (rows, columns)
     return _Found(train, test, _imported(names, train, test, inverted, lines))
 
 
-def _rescaled(images: LabelledImages, size: tuple[int, int]) -> LabelledImages:
-    pairs = zip(images.images, images.labels.tolist(), strict=True)
+def _rescaled(images: Examples, size: tuple[int, int]) -> Examples:
+    pairs = zip(images.inputs, images.labels.tolist(), strict=True)
     return _stacked([(label, pictures.scaled(image, size)) for image, label in pairs], size, False)
 
 
 # Writing ----------------------------------------------------------------------------------------------------------
 
 
-def _imported(
-    names: dict[int, str], train: LabelledImages, test: LabelledImages, inverted: bool, lines: list[str]
-) -> Imported:
+def _imported(names: dict[int, str], train: Examples, test: Examples, inverted: bool, lines: list[str]) -> Imported:
     counts: dict[Part, dict[int, int]] = {"train": class_counts(train.labels), "test": class_counts(test.labels)}
     classes = [
         f"label {label} = {printable(name)}: {counts['train'][label]} train, {counts['test'][label]} test images"
@@ -547,7 +546,7 @@ def _install(folder: Path, found: _Found, record: dict[str, Any]) -> None:
             for n, part in enumerate((found.train, found.test)):
                 labels = part.labels
                 narrow = np.uint8 if labels.max() < 256 else np.int32
-                write_idx(fresh / f"{STEMS[2 * n]}.gz", part.images)
+                write_idx(fresh / f"{STEMS[2 * n]}.gz", part.inputs)
                 write_idx(fresh / f"{STEMS[2 * n + 1]}.gz", labels.astype(narrow))
             names = found.imported.class_names
             write_json_atomic(fresh / CLASS_NAMES, {str(label): names[label] for label in sorted(names)})

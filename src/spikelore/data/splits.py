@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikelore.data.registry import Dataset, LabelledImages
+from spikelore.data.examples import Dataset, Examples
 from spikelore.errors import InputError, check_whole
 from spikelore.randomness import generator
 
@@ -14,9 +14,9 @@ from spikelore.randomness import generator
 class Splits:
     """Three sets without a common image, each shuffled; labels are those of the dataset."""
 
-    train: LabelledImages
-    validation: LabelledImages
-    test: LabelledImages
+    train: Examples
+    validation: Examples
+    test: Examples
 
 
 def split(
@@ -78,7 +78,7 @@ def split(
     )
 
 
-def _permuted(images: LabelledImages, label: int, seed: int, part: str) -> np.ndarray:
+def _permuted(images: Examples, label: int, seed: int, part: str) -> np.ndarray:
     return generator(seed, "split", part, "class", label).permutation(np.flatnonzero(images.labels == label))
 
 
@@ -90,5 +90,5 @@ def _require(dataset: Dataset, label: int, have: int, want: int, part: str) -> N
         )
 
 
-def _shuffled(images: LabelledImages, indices: list[np.ndarray], seed: int, part: str) -> LabelledImages:
+def _shuffled(images: Examples, indices: list[np.ndarray], seed: int, part: str) -> Examples:
     return images.take(generator(seed, "split", part, "order").permutation(np.concatenate(indices)))

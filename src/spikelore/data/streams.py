@@ -23,7 +23,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from spikelore.data.registry import Dataset, LabelledImages, load
+from spikelore.data.examples import Dataset, Examples, Inputs, concatenated
+from spikelore.data.registry import load
 from spikelore.errors import InputError
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels, as_labels
@@ -46,9 +47,9 @@ class Task:
 
     name: str
     classes: tuple[int, ...]
-    train: LabelledImages
-    validation: LabelledImages
-    test: LabelledImages
+    train: Examples
+    validation: Examples
+    test: Examples
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,7 @@ class Stream:
         return tuple(dict.fromkeys(label for one in self.tasks[: task + 1] for label in one.classes))
 
 
-def _hold_out(train: LabelledImages, share: float, seed: int, name: str) -> tuple[LabelledImages, LabelledImages]:
+def _hold_out(train: Examples, share: float, seed: int, name: str) -> tuple[Examples, Examples]:
     """Return (train, validation): a random ``share`` of the images held out, drawn by the task's own generator."""
     order = generator(seed, "stream", "hold out", name).permutation(len(train))
     held = int(len(train) * share)
@@ -183,9 +184,9 @@ def domain_labels(tasks: Sequence[Task]) -> tuple[Task, ...]:
     if len(sizes) != 1:
         raise InputError(f"tasks have {sorted(sizes)} classes, expected as many in each; regroup the classes")
 
-    def relabel(images: LabelledImages, classes: tuple[int, ...]) -> LabelledImages:
+    def relabel(images: Examples, classes: tuple[int, ...]) -> Examples:
         order = np.argsort(classes)
-        return LabelledImages(images.images, order[np.searchsorted(np.sort(classes), images.labels)].astype(np.int64))
+        return images.changed(labels=order[np.searchsorted(np.sort(classes), images.labels)].astype(np.int64))
 
     return tuple(
         Task(
@@ -204,16 +205,16 @@ def permuted_tasks(dataset: Dataset, count: int, *, validation_share: float = 0.
     hold out the same validation images. To be learned as domain-incremental. However many tasks there are, they take
     the memory of a few: images are shuffled when they are asked for.
     """
-    size, kept = int(np.prod(dataset.train.images.shape[1:])), deque(maxlen=2)
+    size, kept = int(np.prod(dataset.train.inputs.shape[1:])), deque(maxlen=2)
     orders = [generator(seed, "stream", "pixels", n).permutation(size) for n in range(count)]
 
-    def shuffled(part: LabelledImages, n: int) -> LabelledImages:
+    def shuffled(part: Examples, n: int) -> Examples:
         return _Shuffled(part, orders[n], kept) if n else part
 
     return _changed(dataset, [f"permutation {n}" for n in range(count)], shuffled, validation_share, seed)
 
 
-class _Shuffled(LabelledImages):
+class _Shuffled(Examples):
     """Images whose pixels are put in another order when they are asked for.
 
     Args:
@@ -222,28 +223,29 @@ class _Shuffled(LabelledImages):
         kept: the last few that were asked for, with their images: shared by all of a stream, changed.
     """
 
-    _of: LabelledImages
+    _of: Examples
     _order: np.ndarray
     _kept: "deque[tuple[_Shuffled, Images]]"
 
-    def __init__(self, of: LabelledImages, order: np.ndarray, kept: "deque[tuple[_Shuffled, Images]]") -> None:
-        for name, value in {"_of": of, "_order": order, "_kept": kept, "labels": of.labels}.items():
+    def __init__(self, of: Examples, order: np.ndarray, kept: "deque[tuple[_Shuffled, Images]]") -> None:
+        shown = {"labels": of.labels, "groups": of.groups}
+        for name, value in {"_of": of, "_order": order, "_kept": kept, **shown}.items():
             object.__setattr__(self, name, value)
 
     @property
-    def images(self) -> Images:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def inputs(self) -> Images:  # pyright: ignore[reportIncompatibleVariableOverride]
         """(N,H,W) uint8."""
         for owner, images in tuple(self._kept):
             if owner is self:
                 return images
-        images = self._shuffle(self._of.images)
+        images = self._shuffle(self._of.inputs)
         self._kept.append((self, images))
         return images
 
-    def take(self, indices: np.ndarray) -> LabelledImages:
+    def take(self, indices: np.ndarray) -> Examples:
         """Return the images at ``indices``; no others are shuffled."""
         taken = self._of.take(indices)
-        return LabelledImages(self._shuffle(taken.images), taken.labels)
+        return taken.changed(inputs=self._shuffle(taken.inputs))
 
     def _shuffle(self, images: Images) -> Images:
         return np.take(images.reshape(len(images), -1), self._order, axis=1).reshape(images.shape)
@@ -260,17 +262,17 @@ def rotated_tasks(
 
     from scipy.ndimage import rotate  # slow to load, and few ask for it
 
-    def turn(part: LabelledImages, n: int) -> LabelledImages:
+    def turn(part: Examples, n: int) -> Examples:
         if degrees[n] % 360 == 0:
             return part
-        turned = rotate(part.images, degrees[n], axes=(2, 1), reshape=False, order=1)
-        return LabelledImages(np.asarray(turned, np.uint8), part.labels)
+        turned = rotate(part.inputs, degrees[n], axes=(2, 1), reshape=False, order=1)
+        return part.changed(inputs=np.asarray(turned, np.uint8))
 
     return _changed(dataset, [f"{angle:g} degrees" for angle in degrees], turn, validation_share, seed)
 
 
 def _changed(
-    dataset: Dataset, names: list[str], change: Callable[[LabelledImages, int], LabelledImages], share: float, seed: int
+    dataset: Dataset, names: list[str], change: Callable[[Examples, int], Examples], share: float, seed: int
 ) -> tuple[Task, ...]:
     _check_share(share)
     if not names:
@@ -289,15 +291,12 @@ def _changed(
 def joint(tasks: Sequence[Task]) -> Task:
     """Return one task that has all the tasks' images, each set in the tasks' order."""
 
-    def merge(parts: list[LabelledImages]) -> LabelledImages:
-        return LabelledImages(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
-
     return Task(
         "joint",
         tuple(dict.fromkeys(label for task in tasks for label in task.classes)),
-        merge([task.train for task in tasks]),
-        merge([task.validation for task in tasks]),
-        merge([task.test for task in tasks]),
+        concatenated([task.train for task in tasks]),
+        concatenated([task.validation for task in tasks]),
+        concatenated([task.test for task in tasks]),
     )
 
 
@@ -342,12 +341,15 @@ def batches(order: np.ndarray, batch: int, *, drop_last: bool = False) -> Iterat
         yield order[start : start + batch]
 
 
-def gather(tasks: Sequence[Task], pairs: np.ndarray) -> tuple[Images, Labels]:
-    """Return the training images and labels that ``pairs`` (N, 2) of (task, index) name, in that order."""
-    images = np.empty((len(pairs), *tasks[0].train.images.shape[1:]), np.uint8)
-    labels = np.empty(len(pairs), np.int64)
-    for task in np.unique(pairs[:, 0]):
-        here = pairs[:, 0] == task
-        taken = tasks[task].train.take(pairs[here, 1])
-        images[here], labels[here] = taken.images, taken.labels
-    return images, labels
+def gather(tasks: Sequence[Task], pairs: np.ndarray) -> tuple[Inputs, Labels]:
+    """Return the training inputs and labels that ``pairs`` (N, 2) of (task, index) name, in that order."""
+    numbers = np.unique(pairs[:, 0])
+    if not len(numbers):
+        none = tasks[0].train.take(np.zeros(0, np.int64))
+        return none.inputs, none.labels
+    taken = [tasks[task].train.take(pairs[pairs[:, 0] == task, 1]) for task in numbers]
+    if len(taken) == 1:
+        return taken[0].inputs, taken[0].labels
+    back = np.argsort(np.argsort(pairs[:, 0], kind="stable"), kind="stable")
+    every = concatenated(taken).take(back)
+    return every.inputs, every.labels

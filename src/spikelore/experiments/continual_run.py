@@ -90,7 +90,7 @@ class Learning:
         before = json.loads(told["run"]) if facts else {"position": {"task": 0}, "began": 0}
         shown_once = job.learner.method != "joint" and not job.stream.blur
         stream = job.load(datasets, tuple(self.data[: before["position"]["task"]]) if shown_once else ())
-        self.image = list(stream.tasks[0].train.images.shape[1:])
+        self.image = list(stream.tasks[0].train.inputs.shape[1:])
         if told.get("image", self.image) != self.image:
             raise InputError(
                 f"{job.data} has images of {sides(self.image)}, but the run has learned images of "
@@ -262,7 +262,7 @@ def accuracy_of(job: Job, path: Path, data: str | None, datasets: Datasets, clas
     if classes:
         asked = [(test.take(np.flatnonzero(np.isin(test.labels, classes))), among) for test, among in asked]
         asked = [(test, among) for test, among in asked if len(test)]
-    return float(np.mean([(network.predict(test.images, among) == test.labels).mean() for test, among in asked]))
+    return float(np.mean([(network.predict(test.inputs, among) == test.labels).mean() for test, among in asked]))
 
 
 def listed(tasks: Sequence[str]) -> str:

@@ -57,7 +57,7 @@ def evaluate(
     test = dataset.test.of_classes(dataset.kept(classes)) if classes else dataset.test
     rows = []
     for file in files:
-        decisions = checkpoint.load(file).predict(test.images)
+        decisions = checkpoint.load(file).predict(test.inputs)
         values = {"accuracy": accuracy(decisions, test.labels), "silent": silence(decisions)}
         rows.append({"checkpoint": file.stem, **values})
     return f"{data}: {len(test)} test images", rows

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from spikelore.coding.rank_order import RankOrderConfig, encode
-from spikelore.data import Dataset, LabelledImages, class_counts, findings
+from spikelore.data import Dataset, Examples, class_counts, findings
 from spikelore.data.findings import sample
 from spikelore.networks.rate_lif import RateLIFConfig
 from spikelore.shapes import Images
@@ -21,7 +21,7 @@ def looked_at(dataset: Dataset) -> list[str]:
     return [*findings(dataset), *of_first_spikes(dataset.name, dataset.train, RankOrderConfig())]
 
 
-def of_first_spikes(name: str, images: LabelledImages, coding: RankOrderConfig) -> list[str]:
+def of_first_spikes(name: str, images: Examples, coding: RankOrderConfig) -> list[str]:
     """Return a sentence if some of the images make no spike in a first-spike network's input."""
     shown = sample(images, _ENCODED)
     # the definition: as quick for so few, and nothing is compiled for it
@@ -68,6 +68,6 @@ def named(dataset: Dataset) -> dict[str, Any]:
     return {"class_names": names} if any(label != name for label, name in names.items()) else {}
 
 
-def per_class(images: LabelledImages) -> dict[str, int]:
+def per_class(images: Examples) -> dict[str, int]:
     """Return how many images each class has: label, as text, to count."""
     return {str(label): count for label, count in class_counts(images.labels).items()}

@@ -8,7 +8,7 @@ import numpy as np
 
 from spikelore.continual.method import Method
 from spikelore.continual.methods import MemorySettings
-from spikelore.data.registry import LabelledImages
+from spikelore.data.examples import Examples
 from spikelore.data.streams import Stream, Task
 from spikelore.errors import InputError, check_fields
 from spikelore.experiments import network_settings
@@ -135,8 +135,8 @@ def _with_images(task: Task, count: int) -> Task:
     """Return a task with as many training images, black ones where its own are gone: for a network to be made for."""
     if len(task.train) == count:
         return task
-    images = np.zeros((count, *task.train.images.shape[1:]), np.uint8)
-    return replace(task, train=LabelledImages(images, np.resize(np.array(task.classes, np.int64), count)))
+    images = np.zeros((count, *task.train.inputs.shape[1:]), np.uint8)
+    return replace(task, train=Examples(images, np.resize(np.array(task.classes, np.int64), count)))
 
 
 def lengthens(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -104,7 +104,7 @@ def made(
         from spikelore.randomness import torch_generator
 
         outputs = 0 if grow_heads else len(stream.classes)
-        config = replace(settings, classes=outputs, image=(1, *stream.tasks[0].train.images.shape[1:]))
+        config = replace(settings, classes=outputs, image=(1, *stream.tasks[0].train.inputs.shape[1:]))
         network = kind(config, torch_generator(seed, "network"), classes=stream.classes[:outputs], learning=learning)
         network.classes = stream.classes
         return network

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spikelore.data import load
-from spikelore.data.registry import Dataset
+from spikelore.data.examples import Dataset
 from spikelore.data.streams import (
     Scenario,
     Stream,
@@ -121,7 +121,7 @@ class StreamSettings:
                 kept = dataset
         if kept is None:
             raise missing
-        sizes = sorted({task.train.images.shape[1:] for task in tasks.values()})
+        sizes = sorted({task.train.inputs.shape[1:] for task in tasks.values()})
         if len(sizes) > 1:
             raise InputError(
                 f"tasks have images of {sides(sizes[0])} and {sides(sizes[1])}, expected one size; resize them"

@@ -13,7 +13,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.data import LabelledImages
+from spikelore.data import Examples
 from spikelore.errors import check_whole
 from spikelore.kernels.reward_stdp import KnownPotentials, Rates, SpikeLists
 from spikelore.learning import reward_stdp, template_stdp
@@ -26,7 +26,7 @@ from spikelore.shapes import Images, Labels
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
+class FeatureExamples:
     """Labelled images as the decision layer sees them: all networks of the same features see the same.
 
     Attributes:
@@ -40,9 +40,9 @@ class Examples:
     known: KnownPotentials = field(default_factory=KnownPotentials)
 
     @classmethod
-    def of(cls, network: FirstSpikeNetwork, images: LabelledImages) -> Self:
+    def of(cls, network: FirstSpikeNetwork, images: Examples) -> Self:
         """Return images as a network's feature layers show them."""
-        return cls(network.features_of(images.images), images.labels)
+        return cls(network.features_of(images.inputs), images.labels)
 
     def outcome(self, network: FirstSpikeNetwork) -> Outcome:
         """Return how a network decides them."""
@@ -150,7 +150,7 @@ class ChosenTraining(Training):
     def __init__(
         self, network: FirstSpikeNetwork, epochs: int,
         learn: Callable[[FirstSpikeNetwork, int], tuple[FirstSpikeNetwork, dict[str, float]]],
-        asked: Mapping[str, Examples] | None = None, *, patience: int = 0,
+        asked: Mapping[str, FeatureExamples] | None = None, *, patience: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(network, epochs, self._compared)
         self.asked, self.patience, self._learn_one = asked or {}, patience, learn
@@ -211,8 +211,8 @@ class DecisionTraining(ChosenTraining):
     """
 
     def __init__(
-        self, network: FirstSpikeNetwork, train: Examples, epochs: int, config: RewardStdpConfig | None = None,
-        asked: Mapping[str, Examples] | None = None, *, patience: int = 0, noise: float = 0.0, seed: int = 0,
+        self, network: FirstSpikeNetwork, train: FeatureExamples, epochs: int, config: RewardStdpConfig | None = None,
+        asked: Mapping[str, FeatureExamples] | None = None, *, patience: int = 0, noise: float = 0.0, seed: int = 0,
         bounds: reward_stdp.Bounds | None = None,
     ) -> None:  # fmt: skip
         super().__init__(network, epochs, self._learn_epoch, asked, patience=patience)
@@ -241,7 +241,7 @@ class DecisionTraining(ChosenTraining):
 
 
 def consolidation(
-    network: FirstSpikeNetwork, train: Examples, config: TemplateStdpConfig | None = None, seed: int = 0
+    network: FirstSpikeNetwork, train: FeatureExamples, config: TemplateStdpConfig | None = None, seed: int = 0
 ) -> Training:
     """Return the training that makes templates of a trained decision layer; it tells the right decisions (``train``).
 
@@ -257,8 +257,8 @@ def consolidation(
 
 
 def further_templates(
-    network: FirstSpikeNetwork, train: Examples, epochs: int, config: TemplateStdpConfig, seed: int,
-    plasticity: NDArray[np.float32], asked: Mapping[str, Examples], *, warning: NDArray[np.bool_] | None = None,
+    network: FirstSpikeNetwork, train: FeatureExamples, epochs: int, config: TemplateStdpConfig, seed: int,
+    plasticity: NDArray[np.float32], asked: Mapping[str, FeatureExamples], *, warning: NDArray[np.bool_] | None = None,
     gain: float = 1.0, revive: bool = False,
 ) -> ChosenTraining:  # fmt: skip
     """Return the training by which templates learn further data; it tells the right decisions (``train``).

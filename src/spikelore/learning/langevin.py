@@ -20,7 +20,7 @@ from spikelore.errors import check_whole
 from spikelore.files import arrays_under
 from spikelore.kernels.reward_stdp import Rates
 from spikelore.learning import reward_stdp
-from spikelore.learning.first_spike_training import Examples, Training
+from spikelore.learning.first_spike_training import FeatureExamples, Training
 from spikelore.learning.reward_stdp import RewardStdpConfig
 from spikelore.metrics.streaming_quantiles import StreamingQuantiles
 from spikelore.networks.first_spike import FirstSpikeNetwork
@@ -47,7 +47,7 @@ class LangevinSampling(Training):
     """
 
     def __init__(
-        self, network: FirstSpikeNetwork, train: Examples, epochs: int, *, record_every: int, deviation: float,
+        self, network: FirstSpikeNetwork, train: FeatureExamples, epochs: int, *, record_every: int, deviation: float,
         config: RewardStdpConfig, seed: int,
     ) -> None:  # fmt: skip
         super().__init__(network, epochs, self._sample_epoch)

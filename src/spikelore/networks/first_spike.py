@@ -291,7 +291,7 @@ class FirstSpikeNetwork:
             )
         classes = tuple(sorted(stream.classes))
         first = stream.tasks[0]
-        images, least, most = first.train.images, *_UNITS_OF_A_CLASS
+        images, least, most = first.train.inputs, *_UNITS_OF_A_CLASS
         units = min(most, max(least, len(images) // (50 * len(first.classes))))
         changes.setdefault("decision", DecisionLayerConfig(features=units * len(classes)))
         network = cls.create(FirstSpikeConfig(**changes), classes, seed)

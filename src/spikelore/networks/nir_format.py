@@ -130,7 +130,7 @@ def export_nir(network: Any, path: Path | str) -> None:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     export_nir(network, Path(folder, "network.nir"))
         ...     same = import_nir(Path(folder, "network.nir"))
-        >>> images = stream.tasks[0].test.images
+        >>> images = stream.tasks[0].test.inputs
         >>> bool((same.class_scores(images) == network.class_scores(images)).all())
         True
     """

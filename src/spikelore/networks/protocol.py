@@ -85,7 +85,7 @@ class Network(Protocol):
         """Return an untrained network for a stream's classes and inputs; ``changes`` are those of its configuration."""
         del seed
         made: Any = cls
-        return made(stream.classes, stream.tasks[0].train.images.shape[1:], **changes)
+        return made(stream.classes, stream.tasks[0].train.inputs.shape[1:], **changes)
 
     def learn_(self, inputs: Images, labels: Labels) -> None:
         """Learn from a batch, in its order, once."""

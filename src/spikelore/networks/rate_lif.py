@@ -134,7 +134,7 @@ class RateLIFNetwork:
             seed: root seed.
             changes: other values of any field of `RateLIFConfig`.
         """
-        height, width = stream.tasks[0].train.images.shape[1:]
+        height, width = stream.tasks[0].train.inputs.shape[1:]
         images = sum(len(task.train) for task in stream.tasks) // max(1, len(stream.classes))
         neurons = min(100, max(10, images // 15))
         rate = 0.006 if images >= 40 * neurons else 0.015

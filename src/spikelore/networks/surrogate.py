@@ -66,8 +66,8 @@ class SurrogateNetwork(Taught, SurrogateLayers):
         >>> network = SurrogateNetwork.for_stream(stream, seed=0)
         >>> train, test = stream.tasks[0].train, stream.tasks[0].test
         >>> for n in range(0, 128, 32):
-        ...     network.learn_(train.images[n : n + 32], train.labels[n : n + 32])
-        >>> bool((network.predict(test.images) == test.labels).mean() > 0.9)
+        ...     network.learn_(train.inputs[n : n + 32], train.labels[n : n + 32])
+        >>> bool((network.predict(test.inputs) == test.labels).mean() > 0.9)
         True
     """
 
@@ -109,7 +109,7 @@ class SurrogateNetwork(Taught, SurrogateLayers):
         Raises:
             InputError: images too small for the layers, or a setting that is none.
         """
-        rows, columns = stream.tasks[0].train.images.shape[1:]
+        rows, columns = stream.tasks[0].train.inputs.shape[1:]
         sizes = {"image": (1, rows, columns), "classes": len(stream.classes)}
         try:
             config = SurrogateConfig.best(**{**sizes, **changes})

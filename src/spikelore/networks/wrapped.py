@@ -136,7 +136,7 @@ class TorchNetwork(Taught):
         with torch.random.fork_rng(devices=()):
             torch.set_rng_state(torch_generator(seed, "network", "weights").get_state())
             made = module(len(stream.classes))
-        shape = stream.tasks[0].train.images.shape[1:]
+        shape = stream.tasks[0].train.inputs.shape[1:]
         return cls(made, stream.classes, shape, learning=learning, name=name, seed=seed)
 
     @property

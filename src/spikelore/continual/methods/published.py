@@ -35,7 +35,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import PackedSpikes, example_bytes
 from spikelore.continual.methods.gradient import GradientLearner, array_of
-from spikelore.data.registry import LabelledImages
+from spikelore.data.examples import Examples
 from spikelore.errors import InputError
 from spikelore.learning.surrogate_gradient import step_
 from spikelore.metrics.learning_cost import READ, STORED
@@ -234,14 +234,14 @@ class PublishedReplayLearner(GradientLearner):
             return self.decide(images, self.classes)
         return decided_label(self.scores(images)[:, self._growing.head_columns(task)], self.heads[task])
 
-    def reported_accuracy(self, found: float, held_out: LabelledImages, task: int) -> float:
+    def reported_accuracy(self, found: float, held_out: Examples, task: int) -> float:
         """Return what is reported of the task just learned in place of the accuracy ``found``, if the fault is kept.
 
         That is its own head's accuracy on the images held out.
         """
         if "own head for the current task" not in self.method.faults:
             return found
-        return float((self.decide_in_head(held_out.images, task) == held_out.labels).mean())
+        return float((self.decide_in_head(held_out.inputs, task) == held_out.labels).mean())
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Return both optimisers."""

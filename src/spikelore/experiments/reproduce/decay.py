@@ -25,7 +25,7 @@ from spikelore.continual.unused_decay import (
     prune_random_,
     prune_smallest_,
 )
-from spikelore.data import LabelledImages, findings, load, split
+from spikelore.data import Examples, findings, load, split
 from spikelore.data.noise import four_test_sets
 from spikelore.errors import InputError, check_whole
 from spikelore.experiments import parts
@@ -142,9 +142,9 @@ class DecayExperiment:
 class _Data(NamedTuple):
     """The images; ``facts`` is their entry in ``images_per_class`` of the results, ``notes`` what to know of them."""
 
-    train: LabelledImages
-    validation: LabelledImages
-    sets: dict[str, LabelledImages]
+    train: Examples
+    validation: Examples
+    sets: dict[str, Examples]
     facts: dict[str, Any]
     notes: list[str]
 
@@ -156,7 +156,7 @@ def _load(config: DecayExperiment, data_dir: Path | None) -> _Data:
         dataset, train_per_class=config.train_per_class, validation_per_class=config.validation_per_class,
         classes=config.classes, seed=config.seed,
     )  # fmt: skip
-    mean = float(drawn.train.images.mean())
+    mean = float(drawn.train.inputs.mean())
     if not 0 < mean <= 127.5:
         raise InputError(
             f"the training images of {config.data} have the mean grey level {mean:.1f}, expected above 0 and at most "
@@ -171,8 +171,8 @@ def _load(config: DecayExperiment, data_dir: Path | None) -> _Data:
     }  # fmt: skip
     networks = dict.fromkeys(config.setting(preset).network for preset in config.presets)
     for each in networks:
-        each.check_images(drawn.train.images)
-    notes = [*findings(dataset), *(n for each in networks for n in of_rates(config.data, drawn.train.images, each))]
+        each.check_images(drawn.train.inputs)
+    notes = [*findings(dataset), *(n for each in networks for n in of_rates(config.data, drawn.train.inputs, each))]
     return _Data(drawn.train, drawn.validation, {str(name): each for name, each in sets.items()}, facts, notes)
 
 
@@ -209,7 +209,7 @@ class _Training:
     """A network that learns, and the decay that works on it meanwhile."""
 
     def __init__(
-        self, name: str, setting: Setting, ticking: Ticking, config: DecayExperiment, train: LabelledImages,
+        self, name: str, setting: Setting, ticking: Ticking, config: DecayExperiment, train: Examples,
         folder: RunFolder,
     ) -> None:  # fmt: skip
         self.name, self.ticking, self.train, self.folder = name, ticking, train, folder
@@ -235,7 +235,7 @@ class _Training:
             stop = min(self.images, first + _SAVE_IMAGES - first % _SAVE_IMAGES)
             pick = np.arange(first, stop) % len(train)
             counts = network.train(
-                train.images[pick], train.labels[pick], every_images=self.period_images,
+                train.inputs[pick], train.labels[pick], every_images=self.period_images,
                 between=self.ticking.tick_ if self.ticking else None,
             )  # fmt: skip
             decided = network.decide(counts)
@@ -314,9 +314,9 @@ def _networks(config: DecayExperiment, preset: Preset, folder: RunFolder) -> dic
 
 def _method(preset: Preset, name: str, network: RateLIFNetwork, data: _Data) -> dict[str, Any]:
     """Measure one network on every set."""
-    counts = {each: network.count_spikes(images.images) for each, images in data.sets.items()}
+    counts = {each: network.count_spikes(images.inputs) for each, images in data.sets.items()}
     decided = network.decide(counts["known"])
-    held_out = network.decide(network.count_spikes(data.validation.images))
+    held_out = network.decide(network.count_spikes(data.validation.inputs))
     return {
         "preset": preset,
         "method": name,
@@ -366,12 +366,12 @@ def _measure(config: DecayExperiment, data: _Data, folder: RunFolder) -> dict[st
 def _arrays(preset: Preset, without: RateLIFNetwork, faded: RateLIFNetwork, data: _Data) -> dict[str, NDArray]:
     """What the figures draw, by name: weights, and one known and one noise image as the network sees them."""
     known = data.sets["known"]
-    arrays = {f"{preset}/classes": faded.neuron_classes, f"{preset}/shape": np.array(known.images.shape[1:])}
-    arrays[f"{preset}/fired"] = faded.count_spikes(known.images).sum(0)
+    arrays = {f"{preset}/classes": faded.neuron_classes, f"{preset}/shape": np.array(known.inputs.shape[1:])}
+    arrays[f"{preset}/fired"] = faded.count_spikes(known.inputs).sum(0)
     for when, network in (("without", without), ("with", faded)):
         arrays[f"{preset}/weights/{when}"] = network.weights.copy()
         for name in ("known", "white"):
-            seen = network.record(data.sets[name].images[0])
+            seen = network.record(data.sets[name].inputs[0])
             for key, values in seen._asdict().items():
                 arrays[f"{preset}/{name}/{when}/{key}"] = values
     arrays[f"{preset}/label"] = known.labels[:1]

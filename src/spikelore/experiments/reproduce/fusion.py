@@ -33,7 +33,13 @@ from spikelore.experiments.reproduce.sources import Drawn, Source, drawn
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stages import Stage
 from spikelore.kernels.reward_stdp import decide, feature_potentials
-from spikelore.learning.first_spike_training import DecisionTraining, Examples, Training, consolidation, layer_training
+from spikelore.learning.first_spike_training import (
+    DecisionTraining,
+    FeatureExamples,
+    Training,
+    consolidation,
+    layer_training,
+)
 from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig
 from spikelore.learning.stdp import StdpConfig
 from spikelore.learning.template_stdp import TemplateStdpConfig, learn_more
@@ -149,7 +155,7 @@ class _Training:
     """
 
     def __init__(
-        self, training: Training, folder: RunFolder, name: str, index: int, images: int, learned: Examples | None
+        self, training: Training, folder: RunFolder, name: str, index: int, images: int, learned: FeatureExamples | None
     ) -> None:
         self.training, self.folder, self.name, self.index, self.images = training, folder, name, index, images
         self.learned = learned
@@ -201,20 +207,20 @@ class _Learner:
         return _network(self.folder.path, self.index)
 
     @cached_property
-    def _examples(self) -> Examples:
-        return Examples.of(self.start, self.images[self.index].train)
+    def _examples(self) -> FeatureExamples:
+        return FeatureExamples.of(self.start, self.images[self.index].train)
 
     def _made(self, name: str, epochs: int, size: int) -> Stage:
-        config, index, images = self.config, self.index, self.images[self.index].train.images
+        config, index, images = self.config, self.index, self.images[self.index].train.inputs
         if name == "layer 1":
             training = layer_training(self.start, 1, images, epochs, config.stdp)
         elif name == "layer 2":
             training = layer_training(self._load(), 2, images, epochs, config.stdp)
         elif name == "decision":
             reward = replace(config.reward, adaptive_scale=config.later_adaptive_scale) if index else config.reward
-            asked = {"validation": Examples.of(self.start, self.images[index].validation)}
+            asked = {"validation": FeatureExamples.of(self.start, self.images[index].validation)}
             if index:
-                asked["first"] = Examples.of(self.start, self.images[0].validation)
+                asked["first"] = FeatureExamples.of(self.start, self.images[0].validation)
             training = DecisionTraining(self.start, self._examples, epochs, reward, asked)
         else:
             training = consolidation(self._load(), self._examples, config.consolidation, config.seed)
@@ -337,10 +343,10 @@ class _Networks:
         return _network(self.folder.path, 0)
 
     @cached_property
-    def tests(self) -> list[tuple[Examples, SpikeCounts]]:
+    def tests(self) -> list[tuple[FeatureExamples, SpikeCounts]]:
         """The test images of each source, and their spikes in one network."""
-        seen = [(self.first.observed(each.test.images), each.test.labels) for each in self.images]
-        return [(Examples(features, labels), counts) for (features, counts), labels in seen]
+        seen = [(self.first.observed(each.test.inputs), each.test.labels) for each in self.images]
+        return [(FeatureExamples(features, labels), counts) for (features, counts), labels in seen]
 
     def activity(self, stem: str) -> list[dict[str, Any]]:
         """How the networks of all sources decide what they have learned from."""
@@ -351,7 +357,7 @@ class _Networks:
 class Scored:
     """Images, and how well each unit that was ever asked fits them: none is asked twice."""
 
-    def __init__(self, examples: Examples) -> None:
+    def __init__(self, examples: FeatureExamples) -> None:
         self.examples = examples
         self.fits: dict[bytes, NDArray[np.float32]] = {}
 
@@ -485,7 +491,7 @@ def _learn_further(networks: _Networks, further: Drawn | None) -> dict[str, Any]
         return {}
     fused = FirstSpikeNetwork.load(folder.checkpoint("fused"))
     budgets = fusion.equal_budgets(networks.all("templates"), len(fused.unit_weights))
-    train, test = (Examples.of(fused, images) for images in (further.images.train, further.images.test))
+    train, test = (FeatureExamples.of(fused, images) for images in (further.images.train, further.images.test))
     tests = {letter(index): examples for index, (examples, _) in enumerate(networks.tests)} | {"further": test}
     rows = []
     for share in (None, *config.protected):

@@ -30,10 +30,10 @@ from spikelore.continual.ways import (
     RateNoise,
     Reminder,
     Way,
-    joined,
     mixed,
 )
-from spikelore.data import LabelledImages, Splits
+from spikelore.data import Examples, Splits
+from spikelore.data.examples import concatenated
 from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.experiments import parts
 from spikelore.experiments.execution import Execution
@@ -47,7 +47,7 @@ from spikelore.experiments.typed import plain
 from spikelore.files import load_tensors, save_tensors
 from spikelore.learning.first_spike_training import (
     DecisionTraining,
-    Examples,
+    FeatureExamples,
     Training,
     consolidation,
     further_templates,
@@ -183,8 +183,8 @@ class _Tasks:
         (first, second), known = (each.images for each in self.drawn), self.classes
         own = np.unique(second.train.labels)
 
-        def moved(part: LabelledImages) -> LabelledImages:
-            return LabelledImages(part.images, known[np.searchsorted(own, part.labels)])
+        def moved(part: Examples) -> Examples:
+            return part.changed(labels=known[np.searchsorted(own, part.labels)])
 
         return first, Splits(**{name: moved(part) for name, part in vars(second).items()})
 
@@ -208,7 +208,7 @@ def _load(config: LocalExperiment, data_dir: Path | None) -> _Tasks:
             f"{config.tasks[0].label()} has {classes[0]} classes and {config.tasks[1].label()} has {classes[1]}, "
             "expected as many, since both are learned on the same outputs; name as many classes"
         )
-    shapes = [each.images.train.images.shape[1:] for each in (first, second)]
+    shapes = [each.images.train.inputs.shape[1:] for each in (first, second)]
     if shapes[0] != shapes[1]:
         raise InputError(
             f"{config.tasks[0].label()} has images of {shapes[0][0]} x {shapes[0][1]} pixels and "
@@ -318,7 +318,7 @@ class _Learner:
         return FirstSpikeNetwork.load(self.folder.checkpoint(checkpoint))
 
     @cached_property
-    def _learned(self) -> LabelledImages:
+    def _learned(self) -> Examples:
         """The second task's training images, and what is learned beside them."""
         first, second = self.tasks.images
         beside = self.way.images_beside(first.train, self._load("first"), self.config.seed)
@@ -335,43 +335,46 @@ class _Learner:
             layer = 1 if name.startswith("layer 1") else 2
             images = known.train if name in _FIRST else self._learned
             seen = 0 if name in _FIRST else epochs * len(known.train)
-            training = layer_training(network, layer, images.images, epochs, config.stdp, seen=seen)
+            training = layer_training(network, layer, images.inputs, epochs, config.stdp, seen=seen)
         elif name == _FIRST[2]:
-            asked = {"validation": Examples.of(network, known.validation), "test": Examples.of(network, known.test)}
+            asked = {part: FeatureExamples.of(network, getattr(known, part)) for part in ("validation", "test")}
             training = DecisionTraining(
-                network, Examples.of(network, known.train), epochs, config.reward, asked,
+                network, FeatureExamples.of(network, known.train), epochs, config.reward, asked,
                 patience=self.first.patience, noise=self.first.noise, seed=config.seed,
             )  # fmt: skip
         elif name == "decision":
             noise, scale = self.way.rates(config.later_adaptive_scale)
             training = DecisionTraining(
-                network, Examples.of(network, self._learned), epochs, replace(config.reward, adaptive_scale=scale),
-                self._asked(network), noise=noise, seed=config.seed, bounds=self._bounds(network),
+                network, FeatureExamples.of(network, self._learned), epochs,
+                replace(config.reward, adaptive_scale=scale), self._asked(network), noise=noise, seed=config.seed,
+                bounds=self._bounds(network),
             )  # fmt: skip
         elif name == "sampling":
             assert isinstance(self.way, Langevin)
             training = LangevinSampling(
-                network, Examples.of(network, known.train), epochs, record_every=self.way.record_every,
+                network, FeatureExamples.of(network, known.train), epochs, record_every=self.way.record_every,
                 deviation=self.way.deviation, config=config.reward, seed=config.seed,
             )  # fmt: skip
         elif name == "consolidation":
-            training = consolidation(network, Examples.of(network, known.train), config.consolidation, config.seed)
+            training = consolidation(
+                network, FeatureExamples.of(network, known.train), config.consolidation, config.seed
+            )
         else:
             assert isinstance(self.way, ProtectedTemplates)
             new = self.tasks.images[1].train
             beside = self.way.images_beside(known.train, network, config.seed)
             training = further_templates(
-                network, Examples.of(network, joined([new, beside])), epochs, config.consolidation, config.seed,
-                self.way.plasticity(network), self._asked(network),
+                network, FeatureExamples.of(network, concatenated([new, beside])), epochs, config.consolidation,
+                config.seed, self.way.plasticity(network), self._asked(network),
                 warning=np.repeat([False, True], (len(new), len(beside))) if len(beside) else None, gain=self.way.gain,
                 revive=self.way.revive,
             )  # fmt: skip
         return _Stage(self, name, training)
 
-    def _asked(self, network: FirstSpikeNetwork) -> dict[str, Examples]:
+    def _asked(self, network: FirstSpikeNetwork) -> dict[str, FeatureExamples]:
         """Return the sets that are decided after each epoch; the one that chooses, if any does, is the first."""
         sets = {
-            f"{task}_{part}": Examples.of(network, getattr(images, part))
+            f"{task}_{part}": FeatureExamples.of(network, getattr(images, part))
             for task, images in zip(("digits", "letters"), self.tasks.images, strict=True)
             for part in ("validation", "test")
         }

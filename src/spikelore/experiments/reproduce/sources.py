@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from spikelore.data import LabelledImages, Splits, class_counts, findings, load, split
+from spikelore.data import Examples, Splits, class_counts, findings, load, split
 from spikelore.errors import InputError
 from spikelore.experiments.findings import named, of_first_spikes
 from spikelore.experiments.reproduce import label
@@ -101,7 +101,7 @@ def drawn(source: Source, config: Sizes, data_dir: Path | None) -> Drawn:
         seed=config.seed,
     )  # fmt: skip
     for part, images in vars(parts).items():
-        blank = np.flatnonzero(~images.images.any(axis=(1, 2)))
+        blank = np.flatnonzero(~images.inputs.any(axis=(1, 2)))
         if len(blank):
             raise InputError(
                 f"{source.data} ({part}): {len(blank)} blank image(s), the first with label "
@@ -126,7 +126,7 @@ def drawn(source: Source, config: Sizes, data_dir: Path | None) -> Drawn:
     return Drawn(parts, facts, look)
 
 
-def _smallest(images: LabelledImages, classes: Sequence[int]) -> tuple[int, int]:
+def _smallest(images: Examples, classes: Sequence[int]) -> tuple[int, int]:
     """Return the class with the fewest images, and their number."""
     counts = class_counts(images.labels)
     return min(((one, counts.get(one, 0)) for one in classes), key=lambda pair: pair[1])

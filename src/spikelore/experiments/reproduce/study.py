@@ -15,7 +15,7 @@ import numpy as np
 
 from spikelore import plain_yaml
 from spikelore.continual.methods import MemorySettings
-from spikelore.data import LabelledImages
+from spikelore.data import Examples
 from spikelore.data.streams import Stream, Task, split_tasks
 from spikelore.errors import InputError
 from spikelore.experiments import shipped
@@ -83,7 +83,7 @@ class StudyStream(StreamSettings):
         return replace(stream, tasks=tuple(self._cut(task, n, seed) for n, task in enumerate(stream.tasks)))
 
     def _cut(self, task: Task, number: int, seed: int) -> Task:
-        def some(images: LabelledImages, most: int, name: str) -> LabelledImages:
+        def some(images: Examples, most: int, name: str) -> Examples:
             if not most:
                 return images
             order = generator(seed, "study", name, number).permutation(len(images))
@@ -98,7 +98,7 @@ class StudyStream(StreamSettings):
 def _numbered(task: Task, first: int) -> Task:
     """Return a task whose labels begin at ``first``."""
     parts = {
-        name: LabelledImages(each.images, each.labels + first)
+        name: each.changed(labels=each.labels + first)
         for name in ("train", "validation", "test")
         if len(each := getattr(task, name)) or not first
     }
