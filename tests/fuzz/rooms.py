@@ -279,7 +279,7 @@ class Runs(Room):
             with _drawn(really=numbers % 50 == 0):
                 report.write(run)
         elif own.startswith("checkpoints/network") or own == "config.yaml" or numbers % 4 == 1:
-            evaluate(run, "digits-sample", None)
+            evaluate(run, "digits-sample", None, (0,))
         else:
             if own == "config.yaml" or "parts" not in own:
                 (run / "results.json").unlink()

@@ -32,6 +32,8 @@ from spikelore.errors import SpikeloreError
 
 CORPUS = Path(__file__).parent / "corpus"
 MOST_SECONDS, MOST_BYTES = 5.0, 100_000_000
+_LONGEST = 600
+"""Seconds of the clock after which an input hangs; a busy machine may give this process little of its time."""
 
 
 class Memory:
@@ -140,7 +142,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         fuzz = Fuzz(given.reader, Path(folder))
         for number in range(given.count):
-            faulthandler.dump_traceback_later(60, exit=True)
+            faulthandler.dump_traceback_later(_LONGEST, exit=True)
             name, content = fuzz.drawn(draw)
             (Path(tempfile.gettempdir()) / f"fuzz-{given.reader}-{given.seed}").write_bytes(content)
             outcome, details = fuzz.ask(name, content)
