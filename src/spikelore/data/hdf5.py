@@ -155,13 +155,13 @@ class Hdf5:
             info = found.id.get_chunk_info(number)
             first, full = int(info.chunk_offset[0]), each * references.shape[1]
             content = self._bytes(name, info.byte_offset, info.size)
-            packed = filters and not info.filter_mask
-            if packed:
+            done = [one for n, one in enumerate(filters) if not info.filter_mask >> n & 1]
+            if h5py.h5z.FILTER_DEFLATE in done:
                 content = zlib.decompressobj().decompress(content, full)
             if len(content) < full or first >= len(references):
                 self.refuse(f"a broken chunk in {name}, expected a whole one")
             rows = np.frombuffer(content, np.uint8, full)
-            rows = rows.reshape(-1, each).T if packed and len(filters) == 2 else rows.reshape(each, -1)
+            rows = rows.reshape(-1, each).T if h5py.h5z.FILTER_SHUFFLE in done else rows.reshape(each, -1)
             references[first : first + each] = rows[: len(references) - first]
 
     def _bytes(self, name: str, offset: int, count: int) -> bytes:

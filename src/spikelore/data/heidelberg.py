@@ -58,8 +58,8 @@ def read_heidelberg(path: Path, unit_shape: tuple[int, ...] = UNITS) -> tuple[Ex
             gathering.add(_microseconds(path, seconds, number), places, f"recording {number}")
         groups = {name: file.whole_numbers(f"extra/{name}", len(times)) for name in _group_names(file, len(times))}
         names = _class_names(file)
-    groups = {name: as_labels(each, what=f"{name} numbers of {path}") for name, each in groups.items()}
-    return Examples(gathering.finished(), as_labels(labels, what=f"labels of {path}"), groups), names
+    groups = {name: as_labels(each, what=f"{path}: {name} numbers") for name, each in groups.items()}
+    return Examples(gathering.finished(), as_labels(labels, what=f"{path}: labels"), groups), names
 
 
 def count_heidelberg(path: Path) -> int:
