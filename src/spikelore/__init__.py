@@ -53,8 +53,12 @@ if TYPE_CHECKING:
     from spikelore.continual.run import run as run
     from spikelore.continual.run import table as table
     from spikelore.data import load as load_data  # noqa: F401
+    from spikelore.data.events import Events as Events
+    from spikelore.data.examples import Examples as Examples
     from spikelore.data.streams import Stream as Stream
     from spikelore.data.streams import Task as Task
+    from spikelore.data.streams import group_stream as group_stream
+    from spikelore.data.streams import leave_out as leave_out
     from spikelore.data.streams import split_stream as split_stream
     from spikelore.errors import InputError as InputError
     from spikelore.errors import SpikeloreError as SpikeloreError
@@ -81,7 +85,9 @@ _WHERE = {
     "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
     "continual.methods.local_ways": "FrozenWeights LangevinBounds PseudoRehearsal RateNoise",
     "continual.run": "Callback ContinualRun Result StoppedError run table",
-    "data.streams": "Stream Task split_stream",
+    "data.events": "Events",
+    "data.examples": "Examples",
+    "data.streams": "Stream Task group_stream leave_out split_stream",
     "errors": "InputError SpikeloreError",
     "metrics.learning_cost": "Energies Work",
     "networks.checkpoint": "load",

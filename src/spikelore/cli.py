@@ -178,7 +178,7 @@ def _data(options: argparse.Namespace) -> int:
     action = options.action
     if action == "list":
         rows = [vars(info) for info in data.available(options.data_dir)]
-        print_table(rows, ["name", "where", "train_images", "test_images", "description"])
+        print_table(rows, ["name", "where", "train", "test", "description"])
         _print_almost(options.data_dir)
     elif action == "fetch":
         print(printable(str(data.fetch(options.name, options.data_dir))))

@@ -10,6 +10,7 @@ neuron's one spike and ``T`` means that it never fires.
 `spikelore.continual.methods` and networks of torch take what they return and convert nothing.
 """
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, TypeAlias
 
@@ -77,6 +78,24 @@ def as_images(values: ArrayLike, what: str = "images") -> Images:
                 f"{found} and not whole numbers, {_EXPECTED}; convert them with x.round().astype(np.uint8)"
             )
     return np.ascontiguousarray(array, np.uint8)
+
+
+def as_image_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Return the rows and columns of a stream's inputs, for a network of images.
+
+    Raises:
+        InputError: inputs of another shape, such as recordings of spikes.
+
+    Example:
+        >>> as_image_shape((28, 28))
+        (28, 28)
+    """
+    if len(shape) != 2:
+        raise InputError(
+            f"inputs are recordings of units of shape {tuple(shape)}, expected images for this network; a camera's "
+            "become images with stream.events_as.coding counts, or spikelore.coding.event_images in a script"
+        )
+    return shape[0], shape[1]
 
 
 _EXPECTED = "expected (images, rows, columns) of uint8, 0 to 255"

@@ -131,7 +131,7 @@ def test_what_stands_above_a_value():
         "  # default: [])",
     ]
     at = lines.index("  kind: split")
-    assert lines[at - 1].endswith("# rotated)") or "one of split, permuted, rotated" in lines[at - 1]
+    assert lines[at - 1].endswith("# rotated)") or "one of split, grouped, permuted, rotated" in lines[at - 1]
     fusion = explained(config_file.build("fusion", {"later_start": "first"}))
     assert 'default: "initial")' in fusion.replace("\n# ", " ")
     assert (

@@ -3,8 +3,9 @@
 Axis order, as everywhere: ``N`` recordings, ``T`` time bins, then a recording's units, (U,) or (C,H,W).
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -262,15 +263,15 @@ class Events:
             InputError: no bin, a bin of no length, or bins of more than the memory holds.
         """
         found = self._empty(steps, bin_us, late, np.bool_)
-        for at in self._places(steps, bin_us, late):
-            found.reshape(-1)[at] = True
+        for one, places in zip(found, self._places(steps, bin_us, late), strict=True):
+            one.reshape(-1)[places] = True
         return found
 
     def counts(self, steps: int, bin_us: int, *, late: Late = "drop") -> NDArray[np.uint32]:
         """Return (N,T,*unit_shape) uint32: how many events a unit has in each bin; see `bins`."""
         found = self._empty(steps, bin_us, late, np.uint32)
-        for at in self._places(steps, bin_us, late):
-            np.add.at(found.reshape(-1), at, np.uint32(1))
+        for one, places in zip(found, self._places(steps, bin_us, late), strict=True):
+            np.add.at(one.reshape(-1), places, np.uint32(1))
         return found
 
     def _empty(self, steps: int, bin_us: int, late: Late, dtype: type) -> np.ndarray:
@@ -286,23 +287,20 @@ class Events:
                 "fewer; take a part of them at once"
             ) from None
 
-    def _places(self, steps: int, bin_us: int, late: Late) -> Iterable[NDArray[np.int64]]:
-        """Yield the flat place in (N,T,units) of each event that is in a bin, a chunk of events at a time."""
-        count = math.prod(self.unit_shape)
-        for first in range(0, len(self.times_us), _CHUNK):
-            last = min(first + _CHUNK, len(self.times_us))
-            own, beyond = self._owner(first), self._owner(last - 1) + 1
-            inside = np.clip(self.offsets[own : beyond + 1], first, last)
-            places = np.repeat(np.arange(own, beyond) * (steps * count), np.diff(inside))
-            step = self.times_us[first:last] // bin_us
-            units = self.units[first:last]
+    def _places(self, steps: int, bin_us: int, late: Late) -> Iterator[NDArray[np.intp]]:
+        """Yield for each recording the flat place in (T,units) of each event that is in a bin."""
+        count, ends = math.prod(self.unit_shape), self.offsets.tolist()
+        largest = np.iinfo(self.times_us.dtype).max
+        stop = self.times_us.dtype.type(min(steps * bin_us, largest))  # of their type, so that no copy is made of them
+        width = self.times_us.dtype.type(bin_us) if bin_us <= largest else np.int64(bin_us)
+        for first, last in itertools.pairwise(ends):
+            times = self.times_us[first:last]
+            kept = len(times) if late == "last" or stop == largest else int(np.searchsorted(times, stop))
+            places = (times[:kept] // width).astype(np.intp)
             if late == "last":
-                np.minimum(step, steps - 1, out=step)
-            elif step.max() >= steps:
-                kept = step < steps
-                places, step, units = places[kept], step[kept], units[kept]
-            places += step.astype(np.int64) * count
-            places += units
+                np.minimum(places, steps - 1, out=places)
+            places *= count
+            places += self.units[first : first + kept]
             yield places
 
 

@@ -90,12 +90,20 @@ class Examples:
         Raises:
             InputError: these examples have no such group.
         """
+        return self.take(np.flatnonzero(np.isin(self.numbers(by), sorted(set(numbers)), invert=but)))
+
+    def numbers(self, by: str) -> Labels:
+        """Return which ``by`` each example is of, (N,).
+
+        Raises:
+            InputError: these examples have no such group.
+        """
         if by not in self.groups:
             known = f"only by {', '.join(self.groups)}" if self.groups else "by nothing but their classes"
             raise InputError(
                 f"the examples are not told apart by {shown(by)}, {known}; choose another dataset or field"
             )
-        return self.take(np.flatnonzero(np.isin(self.groups[by], sorted(set(numbers)), invert=but)))
+        return self.groups[by]
 
 
 def as_inputs(values: Any) -> Inputs:
@@ -147,6 +155,7 @@ class Dataset:
         classes: the labels that occur, ascending.
         source: where it was read from, for people.
         class_names: a name for each of ``classes``; the labels as text if not given.
+        validation: the published validation set; None where there is none, and a share of the train set serves.
     """
 
     name: str
@@ -155,6 +164,7 @@ class Dataset:
     classes: tuple[int, ...]
     source: str
     class_names: tuple[str, ...] = ()
+    validation: Examples | None = None
 
     def __post_init__(self) -> None:
         if not self.class_names:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from spikelore.data.event_folders import event_findings
+from spikelore.data.events import Events
 from spikelore.data.examples import Dataset, Examples
 
 _SAMPLE = 1000
@@ -15,12 +17,16 @@ def sample(images: Examples, count: int = _SAMPLE) -> np.ndarray:
 
 
 def findings(dataset: Dataset) -> list[str]:
-    """Return a sentence for each thing about a dataset's images that is most likely not meant.
+    """Return a sentence for each thing about a dataset's inputs that is most likely not meant.
+
+    Of recordings, see `spikelore.data.event_folders.event_findings`; of images as follows.
 
     Looked for: a bright border, images of one grey level, equal images, test images that are training images, and a
     class with less than a tenth of another's training images.
     """
     name, train, test = dataset.name, dataset.train, dataset.test
+    if isinstance(train.inputs, Events):
+        return event_findings(dataset)
     found = []
     shown = sample(train)
     border = float(np.median(np.concatenate([shown[:, 0].ravel(), shown[:, -1].ravel(), shown[:, :, [0, -1]].ravel()])))

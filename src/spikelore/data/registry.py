@@ -26,6 +26,7 @@ from spikelore.data.download import (
     find_files,
     is_published,
 )
+from spikelore.data.event_folders import find_events, told
 from spikelore.data.examples import Dataset, Examples, class_counts
 from spikelore.data.idx import content_sha256, read_idx, read_idx_header
 from spikelore.errors import InputError, SpikeloreError
@@ -59,13 +60,14 @@ class DatasetInfo:
     """One line of `available`.
 
     ``where`` is ``folder`` (in the data folder), ``cache``, ``shipped`` (with a dependency) or
-    ``downloadable`` (not here yet). The image counts are None where not here or not readable.
+    ``downloadable`` (not here yet). How many examples ``train`` and ``test`` have is None where they are not here or
+    not readable.
     """
 
     name: str
     where: Where
-    train_images: int | None
-    test_images: int | None
+    train: int | None
+    test: int | None
     path: Path | None
     description: str
 
@@ -134,6 +136,8 @@ def load(name: str, data_dir: Path | None = None, *, download: bool = False) -> 
             f"of this name with the four IDX files into {root}{there}, or make one of a folder of images with "
             "spikelore data import"
         )
+    if recordings := find_events(place):
+        return recordings.load(name)
     train, test = _read_folder(place)
     if DERIVED_FROM.get(name) == place.name:
         train, test = _capitals(train), _capitals(test)
@@ -236,13 +240,13 @@ def _has_image(folder: Path) -> bool:
 
 
 def _folders(data_dir: Path | None) -> Iterator[tuple[Where, Path]]:
-    """Yield each sub-folder with at least one IDX file: those of the data folder, then of the cache."""
+    """Yield each sub-folder with at least one file of a dataset: those of the data folder, then of the cache."""
     return ((where, folder) for where, folder in _subfolders(data_dir) if _holds_files(folder))
 
 
 def _holds_files(folder: Path) -> bool:
     try:
-        return any(any(find_files(place).values()) for place in _places(folder))
+        return any(any(find_files(place).values()) for place in _places(folder)) or find_events(folder) is not None
     except InputError:  # files of several datasets: said where the folder is read
         return True
 
@@ -346,6 +350,8 @@ def _described(folder: Path) -> str:
     except InputError:
         names = {}
     shown = ", ".join(list(names.values())[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    if recordings := find_events(folder):
+        return recordings.kind
     return f"classes {shown}" if names else "a folder of IDX files"
 
 
@@ -420,6 +426,8 @@ def _digits_in(packed: bytes) -> NDArray[np.uint8]:
 
 def _header_counts(folder: Path) -> tuple[int, int] | None:
     try:
+        if recordings := find_events(folder):
+            return recordings.counts()
         train, _, test, _ = _paths(folder)
         return read_idx_header(train).shape[0], read_idx_header(test).shape[0]
     except InputError:
@@ -428,6 +436,9 @@ def _header_counts(folder: Path) -> tuple[int, int] | None:
 
 def _check_folder(where: Where, folder: Path, look: Callable[[Dataset], Iterable[str]]) -> CheckResult:
     try:
+        if recordings := find_events(folder):
+            dataset = recordings.load(folder.name)
+            return CheckResult(folder.name, where, folder, True, told(dataset), tuple(look(dataset)))
         train, test = _read_folder(folder)
         counts = class_counts(train.labels)
         message = (

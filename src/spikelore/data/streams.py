@@ -17,13 +17,14 @@ The first three are van de Ven & Tolias 2019 (arXiv 1904.07734).
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
-from spikelore.data.examples import Dataset, Examples, Inputs, concatenated
+from spikelore.data.examples import Dataset, Examples, Inputs, class_counts, concatenated
 from spikelore.data.registry import load
 from spikelore.errors import InputError
 from spikelore.randomness import generator
@@ -98,11 +99,20 @@ class Stream:
         return tuple(dict.fromkeys(label for one in self.tasks[: task + 1] for label in one.classes))
 
 
-def _hold_out(train: Examples, share: float, seed: int, name: str) -> tuple[Examples, Examples]:
-    """Return (train, validation): a random ``share`` of the images held out, drawn by the task's own generator."""
+def _parts(
+    dataset: Dataset, share: float, seed: int, name: str, pick: Callable[[Examples], Examples] = lambda part: part
+) -> tuple[Examples, Examples, Examples]:
+    """Return what a task learns, its validation set and its test set, each as ``pick`` takes it.
+
+    The validation set is the published one; where there is none, a random ``share`` of what would be learned is held
+    out, drawn by the task's own generator.
+    """
+    train, test = pick(dataset.train), pick(dataset.test)
+    if dataset.validation is not None:
+        return train, pick(dataset.validation), test
     order = generator(seed, "stream", "hold out", name).permutation(len(train))
     held = int(len(train) * share)
-    return train.take(order[held:]), train.take(order[:held])
+    return train.take(order[held:]), train.take(order[:held]), test
 
 
 def _check_share(share: float) -> None:
@@ -115,7 +125,8 @@ def split_tasks(
 ) -> tuple[Task, ...]:
     """Return one task for each group of classes (split-MNIST: ``[[0, 1], [2, 3], ...]``).
 
-    The validation images are a random share of each task's training images (Proietti et al. 2023: 10 %).
+    The validation images are the dataset's own, else a random share of each task's training images (Proietti et al.
+    2023: 10 %).
 
     Raises:
         InputError: an empty group, or a class that the dataset does not have.
@@ -135,9 +146,8 @@ def split_tasks(
         labels = ",".join(map(str, group))
         if len(set(group)) < len(group):
             raise InputError(f"task {labels!r} names a class twice; name each once")
-        train, validation = _hold_out(dataset.train.of_classes(group), validation_share, seed, labels)
-        name = ",".join(dataset.names[label] for label in group)
-        tasks.append(Task(name, group, train, validation, dataset.test.of_classes(group)))
+        parts = _parts(dataset, validation_share, seed, labels, partial(Examples.of_classes, classes=group))
+        tasks.append(Task(",".join(dataset.names[label] for label in group), group, *parts))
     return tuple(tasks)
 
 
@@ -196,6 +206,98 @@ def domain_labels(tasks: Sequence[Task]) -> tuple[Task, ...]:
         )
         for task in tasks
     )
+
+
+def group_tasks(
+    dataset: Dataset,
+    by: str = "speaker",
+    groups: Sequence[Sequence[int]] | None = None,
+    *,
+    validation_share: float = 0.1,
+    seed: int = 0,
+) -> tuple[Task, ...]:
+    """Return one task of all classes for each group of speakers, or of whatever else examples are told apart by.
+
+    To be learned as domain-incremental: the classes stay, who speaks them changes (sample-incremental, Dequino et al.
+    2024, arXiv 2407.03111).
+
+    Args:
+        dataset: what to divide.
+        by: the name of a group of its examples.
+        groups: numbers of each task, such as ``[[0, 1, 2, 3], [4]]``; one task a number if not given.
+        validation_share: share of each task's training examples that is held out where the dataset has no own ones.
+        seed: of what is held out.
+
+    Raises:
+        InputError: the examples are not told apart so, an empty group, or a number without a training or test example.
+
+    Example:
+        >>> import numpy as np
+        >>> from spikelore.data import Dataset, Examples
+        >>> part = Examples(np.zeros((4, 2, 2), np.uint8), [0, 1, 0, 1], {"writer": [7, 7, 9, 9]})
+        >>> [task.name for task in group_tasks(Dataset("two", part, part, (0, 1), "here"), "writer")]
+        ['writer 7', 'writer 9']
+    """
+    _check_share(validation_share)
+    there = class_counts(dataset.train.numbers(by))
+    wanted = (
+        [[one] for one in there] if groups is None else [as_labels(g, what=f"{by} numbers").tolist() for g in groups]
+    )
+    if not wanted or not all(wanted):
+        raise InputError(f"the tasks have {by} numbers {wanted}, expected one or more in each; name them")
+    tested = class_counts(dataset.test.numbers(by))
+    for number in (one for group in wanted for one in group):
+        for part, counts in (("training", there), ("test", tested)):
+            if number not in counts:
+                raise InputError(
+                    f"{by} {number} has no {part} example in {dataset.name}, expected one of {[*counts]}; choose others"
+                )
+    names = [f"{by} {','.join(map(str, group))}" for group in wanted]
+    return tuple(
+        Task(
+            name, dataset.classes,
+            *_parts(dataset, validation_share, seed, name, partial(Examples.of_groups, by=by, numbers=group)),
+        )
+        for name, group in zip(names, wanted, strict=True)
+    )  # fmt: skip
+
+
+def group_stream(
+    data: str,
+    by: str = "speaker",
+    groups: Sequence[Sequence[int]] | None = None,
+    *,
+    validation_share: float = 0.1,
+    seed: int = 0,
+    data_dir: Path | None = None,
+) -> Stream:
+    """Return the domain-incremental stream of a named dataset whose tasks are groups of its speakers.
+
+    The arguments are those of `group_tasks`, the dataset's name and folder those of `split_stream`.
+
+    Raises:
+        InputError: no such dataset, group or number.
+    """
+    tasks = group_tasks(load(data, data_dir), by, groups, validation_share=validation_share, seed=seed)
+    return Stream("domain-incremental", tasks, f"{data}, {'; '.join(task.name for task in tasks)}")
+
+
+def leave_out(dataset: Dataset, number: int, by: str = "speaker") -> Dataset:
+    """Return a dataset whose test set is one speaker, whom its train set never hears.
+
+    Train and validation set are those of all others; the test set is all of that speaker's examples, those of the
+    published train set first.
+
+    Raises:
+        InputError: the examples are not told apart so, or there is no such number, or no other.
+    """
+    train = dataset.train.of_groups(by, [number], but=True)
+    test = concatenated([part.of_groups(by, [number]) for part in (dataset.train, dataset.test)])
+    if not len(train) or not len(test):
+        known = sorted({*dataset.train.numbers(by).tolist(), *dataset.test.numbers(by).tolist()})
+        raise InputError(f"{by} {number} cannot be left out of {known} in {dataset.name}; choose one of several")
+    validation = dataset.validation and dataset.validation.of_groups(by, [number], but=True)
+    return replace(dataset, name=f"{dataset.name} without {by} {number}", train=train, test=test, validation=validation)
 
 
 def permuted_tasks(dataset: Dataset, count: int, *, validation_share: float = 0.1, seed: int = 0) -> tuple[Task, ...]:
@@ -277,15 +379,8 @@ def _changed(
     _check_share(share)
     if not names:
         raise InputError("the stream has no task, expected at least one; ask for one or more")
-    train, validation = _hold_out(dataset.train, share, seed, "all")
-    return tuple(
-        Task(
-            name,
-            dataset.classes,
-            *(change(part, n) for part in (train, validation, dataset.test)),
-        )
-        for n, name in enumerate(names)
-    )
+    parts = _parts(dataset, share, seed, "all")
+    return tuple(Task(name, dataset.classes, *(change(part, n) for part in parts)) for n, name in enumerate(names))
 
 
 def joint(tasks: Sequence[Task]) -> Task:

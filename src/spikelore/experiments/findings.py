@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from spikelore.coding.rank_order import RankOrderConfig, encode
-from spikelore.data import Dataset, Examples, class_counts, findings
+from spikelore.data import Dataset, Events, Examples, class_counts, findings
 from spikelore.data.findings import sample
 from spikelore.networks.rate_lif import RateLIFConfig
 from spikelore.shapes import Images
@@ -17,7 +17,9 @@ _LEAST_DRIVE, _MOST_DRIVE = 1 / 4, 4
 
 
 def looked_at(dataset: Dataset) -> list[str]:
-    """Return `findings` of a dataset, and how first-spike coding sees it."""
+    """Return `findings` of a dataset, and how first-spike coding sees its images."""
+    if isinstance(dataset.train.inputs, Events):
+        return findings(dataset)
     return [*findings(dataset), *of_first_spikes(dataset.name, dataset.train, RankOrderConfig())]
 
 

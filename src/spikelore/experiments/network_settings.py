@@ -13,6 +13,7 @@ from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.protocol import Network
 from spikelore.networks.rate_lif_config import RateLIFConfig
 from spikelore.networks.surrogate_config import SurrogateConfig
+from spikelore.shapes import as_image_shape
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def made(
         from spikelore.randomness import torch_generator
 
         outputs = 0 if grow_heads else len(stream.classes)
-        config = replace(settings, classes=outputs, image=(1, *stream.tasks[0].train.inputs.shape[1:]))
+        config = replace(settings, classes=outputs, image=(1, *as_image_shape(stream.tasks[0].train.inputs.shape[1:])))
         network = kind(config, torch_generator(seed, "network"), classes=stream.classes[:outputs], learning=learning)
         network.classes = stream.classes
         return network

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from spikelore.coding.event_images import EventImages, image_dataset
 from spikelore.data import load
 from spikelore.data.examples import Dataset
 from spikelore.data.streams import (
@@ -15,14 +16,17 @@ from spikelore.data.streams import (
     Stream,
     Task,
     domain_labels,
+    group_tasks,
     permuted_tasks,
     rotated_tasks,
     split_tasks,
 )
 from spikelore.errors import InputError, check_fields
 
-TASKS_IN = {"split": "groups", "permuted": "tasks", "rotated": "degrees"}
+TASKS_IN = {"split": "groups", "grouped": "groups", "permuted": "tasks", "rotated": "degrees"}
 """Which setting of a stream names its tasks, by its kind."""
+
+_RECORDINGS = EventImages("none")
 
 
 def sides(size: Sequence[int]) -> str:
@@ -55,28 +59,34 @@ class StreamSettings:
     """A stream of tasks.
 
     Attributes:
-        kind: ``split`` by class, or all classes with ``permuted`` pixels or ``rotated`` images.
-        groups: classes of each task, for ``split``.
+        kind: ``split`` by class, or all classes ``grouped`` by speaker or the like, with ``permuted`` pixels, or with
+            ``rotated`` images.
+        groups: classes of each task, for ``split``; numbers of the speakers of each, for ``grouped``.
+        by: what examples are grouped by, for ``grouped``.
         tasks: number of tasks, for ``permuted``.
         degrees: angle of each task, for ``rotated``.
         scenario: see `spikelore.data.streams`.
         blur: width of the mixed zones at the boundaries of a task-free stream, in tasks.
         validation_share: share of each task's training images that is held out.
+        events_as: how recordings of a camera become images, for networks of images.
     """
 
-    kind: Literal["split", "permuted", "rotated"] = "split"
+    kind: Literal["split", "grouped", "permuted", "rotated"] = "split"
     groups: tuple[tuple[int, ...], ...] = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+    by: str = "speaker"
     tasks: int = 5
     degrees: tuple[float, ...] = (0.0, 45.0, 90.0, 135.0, 180.0)
     scenario: Scenario = "class-incremental"
     blur: float = 0.0
     validation_share: float = 0.1
+    events_as: EventImages = _RECORDINGS
 
     def __post_init__(self) -> None:
         check_fields(self, "stream.")
-        if self.kind == "split" and not self.groups:
+        if TASKS_IN[self.kind] == "groups" and not self.groups:
+            inside = "classes" if self.kind == "split" else f"{self.by} numbers"
             raise InputError(
-                "stream.groups is empty, expected the classes of one task or more; write it as [[0, 1], ...]"
+                f"stream.groups is empty, expected the {inside} of one task or more; write it as [[0, 1], ...]"
             )
         if self.kind != "split" and self.scenario != "domain-incremental":
             raise InputError(
@@ -107,7 +117,7 @@ class StreamSettings:
         for name in dict.fromkeys(names):
             places = [n for n, one in enumerate(names) if one == name]
             try:
-                dataset = datasets(name)
+                dataset = image_dataset(datasets(name), self.events_as)
             except InputError as error:
                 if name in names[len(learned) :]:
                     raise
@@ -137,7 +147,9 @@ class StreamSettings:
         if self.kind == "split":
             groups = [self.groups[n] for n in places]
             return dict(zip(places, split_tasks(dataset, groups, validation_share=share, seed=seed), strict=True))
-        if self.kind == "permuted":
+        if self.kind == "grouped":
+            every = group_tasks(dataset, self.by, self.groups, validation_share=share, seed=seed)
+        elif self.kind == "permuted":
             every = permuted_tasks(dataset, self.tasks, validation_share=share, seed=seed)
         else:
             every = rotated_tasks(dataset, self.degrees, validation_share=share, seed=seed)

@@ -31,7 +31,7 @@ from spikelore.networks.layer_use import latest_use
 from spikelore.networks.protocol import Cost
 from spikelore.networks.stored import check_finite, check_shapes, described, settings
 from spikelore.randomness import generator
-from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights, as_images, as_labels, as_shares
+from spikelore.shapes import FirstSpikeBins, Images, Labels, Weights, as_image_shape, as_images, as_labels, as_shares
 
 if TYPE_CHECKING:
     from spikelore.data.streams import Stream
@@ -295,7 +295,7 @@ class FirstSpikeNetwork:
         units = min(most, max(least, len(images) // (50 * len(first.classes))))
         changes.setdefault("decision", DecisionLayerConfig(features=units * len(classes)))
         network = cls.create(FirstSpikeConfig(**changes), classes, seed)
-        network.input_shape = tuple(images.shape[1:])
+        network.input_shape = as_image_shape(images.shape[1:])
         network.learning = learning or OnlineLearning.for_images(len(images))
         network.templates = True
         network.follow_weights_()

@@ -41,7 +41,7 @@ from spikelore.networks.protocol import Cost
 from spikelore.networks.rate_lif_config import MOST_CLASSES_ALL_LTD, RateLIFConfig, Teacher
 from spikelore.networks.stored import Arrays, check_finite, check_shapes, described, settings
 from spikelore.randomness import generator
-from spikelore.shapes import Images, Labels, as_images, as_labels, as_shares
+from spikelore.shapes import Images, Labels, as_image_shape, as_images, as_labels, as_shares
 from spikelore.units import ms_to_steps
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class RateLIFNetwork:
             seed: root seed.
             changes: other values of any field of `RateLIFConfig`.
         """
-        height, width = stream.tasks[0].train.inputs.shape[1:]
+        height, width = as_image_shape(stream.tasks[0].train.inputs.shape[1:])
         images = sum(len(task.train) for task in stream.tasks) // max(1, len(stream.classes))
         neurons = min(100, max(10, images // 15))
         rate = 0.006 if images >= 40 * neurons else 0.015

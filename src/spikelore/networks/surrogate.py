@@ -27,7 +27,7 @@ from spikelore.networks.surrogate_config import SurrogateConfig, config_of
 from spikelore.networks.surrogate_layers import SurrogateLayers, expected_arrays, linear_layers, size_of
 from spikelore.networks.taught import Taught
 from spikelore.randomness import check_seed, torch_generator
-from spikelore.shapes import Images, Labels, as_labels, as_shares
+from spikelore.shapes import Images, Labels, as_image_shape, as_labels, as_shares
 
 if TYPE_CHECKING:
     from spikelore.data.streams import Stream
@@ -109,7 +109,7 @@ class SurrogateNetwork(Taught, SurrogateLayers):
         Raises:
             InputError: images too small for the layers, or a setting that is none.
         """
-        rows, columns = stream.tasks[0].train.inputs.shape[1:]
+        rows, columns = as_image_shape(stream.tasks[0].train.inputs.shape[1:])
         sizes = {"image": (1, rows, columns), "classes": len(stream.classes)}
         try:
             config = SurrogateConfig.best(**{**sizes, **changes})
