@@ -35,6 +35,7 @@ bench: $(INSTALLED) stale  ## measure speed, checking results in the same run
 	$(BIN)/spikelore bench first-spike
 	$(BIN)/spikelore bench lif
 	$(BIN)/spikelore bench surrogate
+	$(BIN)/spikelore bench recurrent
 
 stale:  # Numba renews compiled code when its own file changes, not when one changes that was compiled into it
 	@find src -name '*.nb[ic]' ! -newer "$$(ls -t $$(find src -path '*/kernels/*.py') | head -1)" -delete

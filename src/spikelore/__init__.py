@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from spikelore.networks.protocol import Cost as Cost
     from spikelore.networks.protocol import Network as Network
     from spikelore.networks.rate_lif import RateLIFNetwork as RateLIFNetwork
+    from spikelore.networks.recurrent import RecurrentNetwork as RecurrentNetwork
     from spikelore.networks.surrogate import SurrogateNetwork as SurrogateNetwork
     from spikelore.networks.wrapped import TorchNetwork as TorchNetwork
 
@@ -96,6 +97,7 @@ _WHERE = {
     "networks.nir_format": "export_nir import_nir",
     "networks.protocol": "Cost Network",
     "networks.rate_lif": "RateLIFNetwork",
+    "networks.recurrent": "RecurrentNetwork",
     "networks.surrogate": "SurrogateNetwork",
     "networks.wrapped": "TorchNetwork",
 }

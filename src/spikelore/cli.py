@@ -504,8 +504,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _bench_parser() -> _Parser:
     parser = _Parser("bench", description="Measure speed, checking results in the same run; prints JSON.")
-    parser.add_argument("what", choices=["first-spike", "lif", "surrogate"], help="which network")
-    parser.add_argument("--images", type=_whole, default=512, help="images a measurement (default: 512)")
+    parser.add_argument("what", choices=["first-spike", "lif", "surrogate", "recurrent"], help="which network")
+    parser.add_argument("--images", type=_whole, default=512, help="images or recordings a measurement (default: 512)")
     _add_common(parser, "--data-dir", "--seed")
     return parser
 
@@ -515,6 +515,8 @@ def _bench(arguments: argparse.Namespace) -> int:
         from spikelore.bench.first_spike import first_spike as measure
     elif arguments.what == "lif":
         from spikelore.bench.lif import lif as measure
+    elif arguments.what == "recurrent":
+        from spikelore.bench.recurrent import recurrent as measure
     else:
         from spikelore.bench.surrogate import surrogate as measure
     print(json.dumps(measure(arguments.images, arguments.seed), indent=2))

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 import spikelore as sl
+from spikelore.data.events import Events
+from spikelore.data.examples import Examples
 
 sys.path.append(str(Path(__file__).parents[2] / "examples"))
 from agem import AGem
@@ -31,6 +33,35 @@ def small_stream() -> sl.Stream:
 
     tasks = [replace(task, train=some(task.train, 60), test=some(task.test, 20)) for task in stream.tasks]
     return replace(stream, tasks=tuple(tasks))
+
+
+@cache
+def spike_stream() -> sl.Stream:
+    """Recordings of 24 units over 100 ms: in each class another part of them is active first, another later."""
+    rng = np.random.default_rng(0)
+
+    def some(classes, count):
+        labels = np.repeat(classes, count)
+        rng.shuffle(labels)
+        recordings = []
+        for label in labels.tolist():
+            shown = rng.random((2, 5, 24)) < 0.08
+            for part, first in zip(shown, (6 * label, 6 * label + 9), strict=True):
+                part[:, np.arange(first, first + 6) % 24] = rng.random((5, 6)) < 0.8
+            steps, units = np.nonzero(shown.reshape(10, 24))
+            recordings.append((steps * 10_000 + 5_000, units))
+        return Examples(Events.of_recordings(recordings, (24,)), labels)
+
+    tasks = [
+        sl.Task(f"{low}, {high}", (low, high), some((low, high), 60), some((low, high), 10), some((low, high), 20))
+        for low, high in TASKS
+    ]
+    return sl.Stream("class-incremental", tuple(tasks))
+
+
+def stream_of(network: str) -> sl.Stream:
+    """Return the small stream whose inputs a network takes."""
+    return spike_stream() if network == "recurrent" else small_stream()
 
 
 class Rates(torch.nn.Module):
@@ -88,6 +119,13 @@ NETWORKS: dict[str, Callable[[sl.Stream], Any]] = {
     "surrogate": surrogate,
     "first-spike": lambda stream: sl.FirstSpikeNetwork.for_stream(stream, seed=0),
     "rate-lif": lambda stream: sl.RateLIFNetwork.for_stream(stream, seed=0, neurons_per_class=10),
+    "recurrent": lambda stream: sl.RecurrentNetwork.for_stream(
+        stream,
+        seed=0,
+        hidden=(24, 16),
+        units_per_class=6,
+        learning=sl.GradientLearning(learning_rate=5e-3, readout="mean", averaging=0.98),
+    ),
     "wrapped": lambda stream: sl.TorchNetwork(
         Rates(len(stream.classes)), stream.classes, (28, 28), name="wrapped", learning=sl.GradientLearning(5e-3)
     ),

@@ -6,12 +6,13 @@ from functools import cache
 import numba
 import numpy as np
 import pytest
-from conformance_parts import CELLS, METHODS, NETWORKS, small_stream
+from conformance_parts import CELLS, METHODS, NETWORKS, small_stream, stream_of
 
 import spikelore as sl
 from spikelore.continual.method import NEEDED
+from spikelore.data.examples import concatenated
 
-FORGETFUL = ("surrogate", "wrapped")
+FORGETFUL = ("surrogate", "recurrent", "wrapped")
 """Networks that gradients teach: a new task wipes out the old one unless something of it is stored."""
 
 STORING = (
@@ -28,11 +29,17 @@ STORING = (
 )
 """Methods that store something of it, or see all at once."""
 
-RUNNING = 94
+RUNNING = 123
 """Cells that run; with a network or method more, this number is another."""
 
 OTHERS = {
     ("surrogate", "published replay"): "published replay has the readout 'spikes' alone, and the network 'drive'",
+    ("recurrent", "published replay"): "published replay has the readout 'spikes' alone, and the network 'mean'",
+    ("recurrent", "pseudo-rehearsal"): "pseudo-rehearsal draws images, and the network's inputs are of shape (24,)",
+    ("recurrent", "sleep"): (
+        "sleep needs fully connected layers of spiking neurons that noise can drive, which RecurrentNetwork does not "
+        "have"
+    ),
     ("wrapped", "sleep"): (
         "sleep needs fully connected layers of spiking neurons that noise can drive, which Rates does not have"
     ),
@@ -46,7 +53,7 @@ OTHERS = {
 
 @cache
 def made(network: str):
-    return NETWORKS[network](small_stream())
+    return NETWORKS[network](stream_of(network))
 
 
 @cache
@@ -69,7 +76,7 @@ def test_a_hole_has_a_sentence_and_is_refused_with_it(network: str, method: str)
         expected = re.escape(OTHERS[network, method])
     assert re.fullmatch(expected, reason), reason
     with pytest.raises(sl.InputError, match=r"choose another method or network"):
-        sl.run(small_stream(), NETWORKS[network](small_stream()), METHODS[method])
+        sl.run(stream_of(network), NETWORKS[network](stream_of(network)), METHODS[method])
 
 
 class _Stop(sl.Callback):
@@ -101,7 +108,7 @@ def kept(learner) -> tuple[int, int]:
 def test_cell(network: str, method: str, tmp_path) -> None:
     if hole(network, method):
         pytest.skip("a hole")
-    stream, told = small_stream(), METHODS[method]
+    stream, told = stream_of(network), METHODS[method]
     whole = sl.ContinualRun(stream, NETWORKS[network](stream), told, seed=0)
     result = whole.finish()
 
@@ -117,7 +124,7 @@ def test_cell(network: str, method: str, tmp_path) -> None:
         assert network == "wrapped"
 
     # Decisions do not depend on how a batch is cut.
-    images = np.concatenate([task.test.inputs for task in stream.tasks])[::3]
+    images = concatenated([task.test for task in stream.tasks]).inputs[::3]
     with whole.learner.asked():
         together = whole.learner.decide(images, stream.classes)
         apart = [whole.learner.decide(images[part], stream.classes) for part in (slice(0, 7), slice(7, None))]

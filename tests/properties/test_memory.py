@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikelore.continual.memory import POLICIES, Budget, Memory, PackedSpikes, RawImages
+from spikelore.continual.memory import POLICIES, Budget, Memory
+from spikelore.continual.storage import PackedSpikes, RawImages
 from spikelore.errors import InputError
 
 ROW = 4

@@ -250,7 +250,7 @@ def test_a_part_refused_in_a_worker_leaves_no_folder(tmp_path):
 @pytest.mark.parametrize(
     ("values", "overrides", "sentence"),
     [
-        ({"memory": 50}, [], "^memory is 50, expected names with values \\(of images, bytes, policy, storage\\); "),
+        ({"memory": 50}, [], "^memory is 50, expected names with values \\(of images, bytes, policy, storage, "),
         ({"memory": None}, [], "^memory is null, expected names with values"),
         ({"network": {"neuron": 3}}, [], "^network.neuron is 3, expected names with values"),
         ({"memory": {"image": 3}}, [], "^memory.image is not known, expected one of images, bytes, policy, storage"),

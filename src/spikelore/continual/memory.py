@@ -1,24 +1,23 @@
-"""Memories of examples: what is kept of a stream (policy) and in which form (storage), within a budget.
+"""Memories of examples: what is kept of a stream (policy), within a budget.
 
-A memory holds rows of bytes, one an example; a storage turns images or spikes into such rows and back. Both are
-plain NumPy, so that a memory's state goes into a checkpoint as arrays, and its size is exactly what it says.
+A memory holds rows of bytes, one an example, which a form of `spikelore.continual.storage` makes of images or spikes.
+It is plain NumPy, so that its state goes into a checkpoint as arrays, and its size is exactly what it says.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spikelore.continual.storage import Rows
 from spikelore.errors import InputError, check_whole
 from spikelore.metrics.learning_cost import READ, STORED, Tally
-from spikelore.shapes import Images, Labels
+from spikelore.shapes import Labels
 
 Policy = Literal["reservoir", "class-balanced", "ring"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
-Rows = NDArray[np.uint8]
-"""(N,R) uint8, one stored example a row."""
 
 
 def example_bytes(row_bytes: int, extras: int = 0) -> int:
@@ -29,86 +28,6 @@ def example_bytes(row_bytes: int, extras: int = 0) -> int:
         extras: how many float32 values are kept with it.
     """
     return row_bytes + 1 + 4 * extras
-
-
-class Storage(Protocol):
-    """Turns examples into rows of bytes and back; bytes of a row beyond ``row_bytes`` are ignored."""
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one example, without its label."""
-        ...
-
-    def pack(self, examples: NDArray) -> Rows:
-        """Return (N,R) rows of N examples."""
-        ...
-
-    def unpack(self, rows: Rows) -> NDArray:
-        """Return the N examples of (N,R) rows."""
-        ...
-
-
-@dataclass(frozen=True)
-class RawImages:
-    """Grey images as they are, a byte a pixel.
-
-    Attributes:
-        shape: (H,W).
-    """
-
-    shape: tuple[int, int]
-
-    @property
-    def row_bytes(self) -> int:
-        """H W bytes."""
-        return self.shape[0] * self.shape[1]
-
-    def pack(self, examples: Images) -> Rows:
-        """Return the pixels of (N,H,W) uint8 images."""
-        return examples.reshape(len(examples), self.row_bytes)
-
-    def unpack(self, rows: Rows) -> Images:
-        """Return (N,H,W) uint8."""
-        return rows[:, : self.row_bytes].reshape(-1, *self.shape)
-
-
-@dataclass(frozen=True)
-class PackedSpikes:
-    """Spikes, eight a byte, in the order of their axes: a spike image (H,W), or a layer's (T,C,H,W).
-
-    A 28x28 spike image takes 98 bytes.
-
-    Attributes:
-        shape: of one example.
-
-    Example:
-        >>> import numpy as np
-        >>> storage = PackedSpikes((28, 28))
-        >>> storage.row_bytes
-        98
-        >>> spikes = np.random.default_rng(0).random((3, 28, 28)) < 0.2
-        >>> bool((storage.unpack(storage.pack(spikes)) == spikes).all())
-        True
-    """
-
-    shape: tuple[int, ...]
-
-    @property
-    def row_bytes(self) -> int:
-        """One byte for each eight neurons and steps, rounded up."""
-        return -(-self._bits // 8)
-
-    @property
-    def _bits(self) -> int:
-        return int(np.prod(self.shape))
-
-    def pack(self, examples: NDArray) -> Rows:
-        """Return the rows of (N, ...) spikes; what is not 0 is a spike."""
-        return np.packbits(examples.reshape(len(examples), self._bits) != 0, axis=1)
-
-    def unpack(self, rows: Rows) -> NDArray[np.uint8]:
-        """Return (N, ...) uint8, 0 or 1."""
-        return np.unpackbits(rows, axis=1, count=self._bits).reshape(-1, *self.shape)
 
 
 @dataclass(frozen=True)
@@ -146,6 +65,31 @@ class Budget:
                 "each class has at least one"
             )
         return count
+
+
+def drawn(
+    taken: NDArray[np.int64], labels: Labels, count: int, rng: np.random.Generator, *, balanced: bool
+) -> NDArray[np.int64]:
+    """Return ``count`` of the places in use; see `Memory.sample`.
+
+    Args:
+        taken: (N,), ascending.
+        labels: (N,) of what they hold.
+        count: how many.
+        rng: generator of the choice.
+        balanced: see there.
+
+    Raises:
+        InputError: none is in use.
+    """
+    if not len(taken):
+        raise InputError("the memory is empty, so nothing can be replayed; offer it examples first")
+    if not balanced:
+        return rng.choice(taken, count, replace=count > len(taken))
+    order = taken[np.argsort(labels, kind="stable")]
+    _, starts, sizes = np.unique(np.sort(labels), return_index=True, return_counts=True)
+    chosen = rng.integers(len(starts), size=count)
+    return order[starts[chosen] + (rng.random(count) * sizes[chosen]).astype(np.int64)]
 
 
 _FIRST_ROOM = 64
@@ -344,16 +288,7 @@ class Memory:
         Raises:
             InputError: the memory is empty.
         """
-        taken = self.taken()
-        if not len(taken):
-            raise InputError("the memory is empty, so nothing can be replayed; offer it examples first")
-        if not balanced:
-            return self.rng.choice(taken, count, replace=count > len(taken))
-        labels = self.labels
-        order = taken[np.argsort(labels, kind="stable")]
-        _, starts, sizes = np.unique(np.sort(labels), return_index=True, return_counts=True)
-        drawn = self.rng.integers(len(starts), size=count)
-        return order[starts[drawn] + (self.rng.random(count) * sizes[drawn]).astype(np.int64)]
+        return drawn(self.taken(), self.labels, count, self.rng, balanced=balanced)
 
     def resize(self, places: int, *, extras: int, tasks: int) -> None:
         """Go on with other sizes; what no longer fits goes as the policy says.

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 
 from spikelore.errors import InputError
-from spikelore.kernels import DEFAULT_BACKEND, lif_convolution, lif_scan
+from spikelore.kernels import DEFAULT_BACKEND, lif_convolution, lif_scan, recurrent, spike_linear
 from spikelore.kernels.lif_scan import Leaky
+from spikelore.kernels.recurrent import Spiking
+from spikelore.kernels.spike_linear import SpikeRows
 
 if hasattr(os, "register_at_fork"):
     # torch's threads do not come along into a forked process, which would wait for them without end.
@@ -69,6 +71,70 @@ class _Convolution(torch.autograd.Function):
             _array(gradients[0]), winners.numpy(), _array(currents), _array(weights), leaky, pool=pool, backend=backend
         )
         return *(torch.from_numpy(each) for each in found), None, None, None, None
+
+
+_DENSE = 0.04
+"""Share of spikes from which the dense product of inputs and errors is the faster one."""
+
+
+def _weight_gradients(rows: SpikeRows, inputs: torch.Tensor, gradients: torch.Tensor, backend: str) -> torch.Tensor:
+    """Return dL/dw, (H,N), from spikes (T,B,N) and dL/dI, (T B,H)."""
+    if len(rows.units) >= _DENSE * inputs.numel():
+        return gradients.T @ inputs.reshape(-1, rows.size).to(gradients.dtype)
+    return torch.from_numpy(spike_linear.weight_gradients(rows, gradients.numpy(), backend=backend))
+
+
+class _Layer(torch.autograd.Function):
+    """Synapses from spikes, then a recurrent layer of neurons."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: torch.Tensor,
+        weights: torch.Tensor,
+        bias: torch.Tensor,
+        connections: torch.Tensor | None,
+        alpha: torch.Tensor,
+        beta: torch.Tensor,
+        neuron: Spiking | None,
+        rows: SpikeRows | None,
+        backend: str,
+    ) -> Any:
+        steps, examples, units = inputs.shape
+        if rows is None:
+            rows = spike_linear.rows_of(_array(inputs).reshape(-1, units), backend=backend)
+        currents = spike_linear.forward(rows, _array(weights), _array(bias), backend=backend)
+        constants = None if connections is None else _array(connections), _array(alpha), _array(beta), neuron
+        learned = ctx.needs_input_grad[4] or ctx.needs_input_grad[5]
+        shape = steps, examples, len(weights)
+        course = recurrent.forward(currents.reshape(shape), *constants, with_synaptic=learned, backend=backend)
+        ctx.save_for_backward(weights, inputs)
+        ctx.kept = rows, course, constants, backend
+        ctx.set_materialize_grads(False)
+        spikes = None if course.spikes is None else torch.from_numpy(course.spikes)
+        return spikes, torch.from_numpy(course.potentials), course.rows
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor | None) -> Any:
+        (weights, inputs), (rows, course, constants, backend) = ctx.saved_tensors, ctx.kept
+        to_spikes, to_potentials = (None if each is None else _array(each) for each in gradients[:2])
+        found = recurrent.backward(to_spikes, to_potentials, course, *constants, backend=backend)
+        flat = found.currents.reshape(-1, len(weights))
+        currents = torch.from_numpy(flat)
+        to_inputs = to_weights = to_bias = None
+        if ctx.needs_input_grad[0]:
+            to_inputs = (currents @ weights).reshape(*found.currents.shape[:2], -1)
+        if ctx.needs_input_grad[1]:
+            to_weights = _weight_gradients(rows, inputs, currents, backend)
+        if ctx.needs_input_grad[2]:
+            to_bias = currents.sum(0)
+        to_connections = None
+        if ctx.needs_input_grad[3] and course.spikes is not None:
+            before, later = torch.from_numpy(course.spikes[:-1]), torch.from_numpy(found.currents[1:])
+            past = course.rows.before(before.shape[0] * before.shape[1])
+            to_connections = _weight_gradients(past, before, later.reshape(-1, len(weights)), backend)
+        rest = (None if each is None else torch.from_numpy(each) for each in (found.alpha, found.beta))
+        return to_inputs, to_weights, to_bias, to_connections, *rest, None, None, None
 
 
 def _check(currents: torch.Tensor, steps: int) -> None:
@@ -136,3 +202,38 @@ def convolve(
     """
     _check(currents, steps)
     return _Convolution.apply(currents, weights, bias, leaky, steps, pool, backend)  # type: ignore[return-value]
+
+
+def recurrent_layer(
+    inputs: torch.Tensor,
+    weights: torch.Tensor,
+    bias: torch.Tensor,
+    connections: torch.Tensor | None,
+    alpha: torch.Tensor,
+    beta: torch.Tensor,
+    neuron: Spiking | None,
+    rows: SpikeRows | None = None,
+    *,
+    backend: str = DEFAULT_BACKEND,
+) -> tuple[torch.Tensor | None, torch.Tensor, SpikeRows | None]:
+    """Return a layer's spikes and potentials, (T,B,H), both differentiable, and the spikes as lists.
+
+    The equations are in `kernels.recurrent` and `kernels.spike_linear`. Gradients reach all of the tensors. Neurons
+    without ``neuron`` have no spikes.
+
+    Args:
+        inputs: (T,B,N) spikes, 0 or 1.
+        weights: (H,N) from the inputs.
+        bias: (H,).
+        connections: (H,H) from the layer's own spikes a step before, or None.
+        alpha: (H,) what is left of the synaptic current after a step.
+        beta: (H,) what is left of the potential after a step.
+        neuron: when the neurons spike; None for neurons that only integrate.
+        rows: the inputs as lists, a row for each step and example, if they are known, as of the layer before.
+        backend: of the kernels.
+
+    Raises:
+        InputError: as `scan`, or inputs that are no spikes.
+    """
+    _check(inputs, len(inputs))
+    return _Layer.apply(inputs, weights, bias, connections, alpha, beta, neuron, rows, backend)  # type: ignore[return-value]

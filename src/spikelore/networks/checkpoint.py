@@ -9,11 +9,14 @@ from spikelore.files import load_tensors
 if TYPE_CHECKING:
     from spikelore.networks.first_spike import FirstSpikeNetwork
     from spikelore.networks.rate_lif import RateLIFNetwork
+    from spikelore.networks.recurrent import RecurrentNetwork
     from spikelore.networks.surrogate import SurrogateNetwork
     from spikelore.networks.wrapped import TorchNetwork
 
 
-def load(path: Path | str) -> Union["FirstSpikeNetwork", "RateLIFNetwork", "SurrogateNetwork", "TorchNetwork"]:
+def load(
+    path: Path | str,
+) -> Union["FirstSpikeNetwork", "RateLIFNetwork", "RecurrentNetwork", "SurrogateNetwork", "TorchNetwork"]:
     """Return the network of a checkpoint, of any kind.
 
     Raises:
@@ -39,11 +42,15 @@ def load(path: Path | str) -> Union["FirstSpikeNetwork", "RateLIFNetwork", "Surr
                 "run wrote; give its run folder, or load it with SurrogateNetwork.load and set its classes"
             )
         return network
+    if kind.startswith("recurrent network"):
+        from spikelore.networks.recurrent import RecurrentNetwork
+
+        return RecurrentNetwork.load(path)
     if kind.startswith("torch module"):
         from spikelore.networks.wrapped import TorchNetwork
 
         return TorchNetwork.load(path)
     raise InputError(
-        f"checkpoint {path} holds {kind!r}, expected a first-spike, a rate-coded LIF or a surrogate network; give one "
-        "that a run wrote"
+        f"checkpoint {path} holds {kind!r}, expected a first-spike, a rate-coded LIF, a surrogate or a recurrent "
+        "network; give one that a run wrote"
     )

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from spikelore.errors import InputError, check_fields
 
 Input = Literal["grey", "spikes"]
-Readout = Literal["spikes", "drive"]
+Readout = Literal["spikes", "drive", "maximum", "mean", "last", "sum"]
 SPIKE_FROM = 128
 """A pixel of this value or more is a spike."""
 _LARGEST = 1e30
@@ -20,7 +20,8 @@ class GradientLearning:
         learning_rate: of Adam.
         input: ``grey`` pixels, or ``spikes``: 1 where a pixel is 128 or more, for new, replayed and test images.
         readout: ``spikes`` are the logits' only source (their count over the steps); ``drive`` adds the membrane
-            potential that is left over the threshold, for networks that give their output potentials.
+            potential that is left over the threshold; ``maximum``, ``mean``, ``last`` and ``sum`` are those of the
+            potential over the steps. All but the first are for networks that give their output potentials.
         averaging: decay of the running mean of the weights that decides in place of the last ones; 0 for none. In the
             first steps n it is n / (n + 9), if that is less.
     """

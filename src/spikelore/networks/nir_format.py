@@ -29,10 +29,11 @@ from spikelore.errors import InputError, shortened, shown
 from spikelore.files import open_regular, parse_json, write_bytes_atomic
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks.gradient_learning import GradientLearning
+from spikelore.networks.heads import linear_layers
 from spikelore.networks.stored import check_finite, check_shapes
 from spikelore.networks.surrogate import SurrogateNetwork
 from spikelore.networks.surrogate_config import SurrogateConfig
-from spikelore.networks.surrogate_layers import expected_arrays, linear_layers
+from spikelore.networks.surrogate_layers import expected_arrays
 from spikelore.randomness import check_seed
 from spikelore.shapes import as_labels
 

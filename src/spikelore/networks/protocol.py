@@ -9,6 +9,7 @@ Every network answers `Network`. What a method needs beyond that is a *capabilit
 `Units`                      output units, each with a class and its incoming weights
 `Synapses`                   each layer's weights, with the last presynaptic spike of each synapse and a clock
 `Accountable`                how often it has done which kind of work, and what each takes
+`SeesSpikes`                 inputs that it turns into spikes, which are what memories store of them
 ============================ ======================================================================================
 
 A network of one's own needs to inherit from nothing: what it has, it can. One that inherits from `Network` is given
@@ -309,6 +310,28 @@ class Accountable(Protocol):
 
     def works(self, inputs: Images, labels: Labels) -> Mapping[str, Work]:
         """Return what each kind of work takes once, means over these inputs, with the network as it stands."""
+        ...
+
+
+@runtime_checkable
+class SeesSpikes(Protocol):
+    """A network that makes spikes of its inputs before all else, so that their bits are all that need be stored."""
+
+    @property
+    def spikes_seen(self) -> tuple[int, ...]:
+        """Shape of an input's spikes: (T,*units)."""
+        ...
+
+    def checked(self, inputs: Any) -> Any:
+        """Return inputs that it can take; InputError for others."""
+        ...
+
+    def spikes_of(self, inputs: Any) -> NDArray[np.bool_]:
+        """Return the spikes of inputs, (N,T,*units); it takes these as inputs, too."""
+        ...
+
+    def to_input(self, inputs: Any) -> "torch.Tensor":
+        """Return inputs as its torch module takes them, (B,T,*units) float32, 0 or 1."""
         ...
 
 

@@ -19,7 +19,7 @@ class Decision:
     Attributes:
         classes: the label of each output column.
         among: labels that are decided among.
-        readout: ``spikes``: their count is a class's logit; ``drive``: see `drive`.
+        readout: ``spikes``: their count is a class's logit; others: see `over_steps`.
         input: see `as_input`.
 
     Raises:
@@ -65,7 +65,7 @@ def as_input(images: Images, form: Input) -> torch.Tensor:
     return inputs if form == "spikes" else inputs.div_(255)
 
 
-def drive(spikes: torch.Tensor, potentials: torch.Tensor, threshold: float) -> torch.Tensor:
+def drive(spikes: torch.Tensor, potentials: torch.Tensor, threshold: float | torch.Tensor) -> torch.Tensor:
     """Return ``sum_t S[t] + (U[T-1] / threshold - S[T-1])``, (B,K), of spikes and membrane potentials (T,B,K).
 
     Without a leak and with subtractive reset that is the neuron's whole input over its threshold, of which spikes are
@@ -74,17 +74,36 @@ def drive(spikes: torch.Tensor, potentials: torch.Tensor, threshold: float) -> t
     return spikes.sum(0) + potentials[-1] / threshold - spikes[-1]
 
 
+def over_steps(
+    spikes: torch.Tensor, potentials: torch.Tensor, threshold: float | torch.Tensor, readout: Readout
+) -> torch.Tensor:
+    """Return the (B,K) logits of output spikes and potentials (T,B,K): one number of each over the steps.
+
+    That is the count of the ``spikes``, their `drive`, or of the potential the ``maximum``, ``mean``, ``last`` or
+    ``sum``.
+    """
+    if readout == "spikes":
+        return spikes.sum(0)
+    if readout == "drive":
+        return drive(spikes, potentials, threshold)
+    if readout == "maximum":
+        return potentials.amax(0)
+    if readout == "last":
+        return potentials[-1]
+    return potentials.mean(0) if readout == "mean" else potentials.sum(0)
+
+
 def logits(module: nn.Module, inputs: torch.Tensor, readout: Readout, *, still: bool = False) -> torch.Tensor:
-    """Return (B,K) logits of (B,H,W) inputs, from rest: spike counts, or `drive`.
+    """Return (B,K) logits of (B,...) inputs, from rest: spike counts, or what `over_steps` says.
 
     Args:
-        module: a `SpikingModule`; for ``drive`` a `PotentialModule`.
+        module: a `SpikingModule`; for other readouts than ``spikes`` a `PotentialModule`.
         inputs: images.
         readout: which.
         still: it is asked, not taught: see `spikelore.networks.foreign.at_rest`.
 
     Raises:
-        InputError: outputs that are not (T,B,K), or ``drive`` from a module without output potentials.
+        InputError: outputs that are not (T,B,K), or no output potentials where the readout needs them.
         SpikeloreError: an exception in the module.
     """
     name = type(module).__name__
@@ -93,14 +112,14 @@ def logits(module: nn.Module, inputs: torch.Tensor, readout: Readout, *, still: 
     threshold = getattr(module, "threshold", None)
     if not has_methods(module, "features", "output") or not isinstance(threshold, float | int | torch.Tensor):
         raise InputError(
-            f"the readout 'drive' needs output potentials, which {name} does not give; use the readout 'spikes'"
+            f"the readout {readout!r} needs output potentials, which {name} does not give; use the readout 'spikes'"
         )
     features = respond(module, module.features, inputs, still=still)  # type: ignore[arg-type]
     both = respond(module, module.output, features, still=still)  # type: ignore[arg-type]
     if not isinstance(both, tuple | list) or len(both) != 2:
         raise InputError(
             f"{name}.output returned {kind_of(both)}, expected spikes and potentials, each (T,B,classes), for the "
-            "readout 'drive'; use the readout 'spikes'"
+            f"readout {readout!r}; use the readout 'spikes'"
         )
     spikes, potentials = (over_time(each, inputs, f"{name}.output") for each in both)
-    return drive(spikes, potentials, threshold)  # type: ignore[arg-type]
+    return over_steps(spikes, potentials, threshold, readout)

@@ -1,9 +1,7 @@
 """Layers of convolutional networks of leaky integrate-and-fire neurons, differentiable by surrogate gradients."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -17,7 +15,9 @@ from spikelore.kernels.lif_scan import Leaky
 from spikelore.metrics.learning_cost import Tally, Work
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
 from spikelore.networks.foreign import kind_of
-from spikelore.networks.readout import drive
+from spikelore.networks.gradient_learning import Readout
+from spikelore.networks.heads import Headed, Operations, linear_layers, size_of
+from spikelore.networks.readout import over_steps
 from spikelore.networks.stored import Arrays
 from spikelore.networks.surrogate_config import SurrogateConfig
 
@@ -25,22 +25,7 @@ _ROUNDED = 1e-5
 """By how much a probability may lie outside 0..1."""
 
 
-@dataclass(frozen=True)
-class Operations:
-    """What one image costs; each (B,) float64.
-
-    Attributes:
-        spikes: of all neurons over all steps, input spikes counted too.
-        accumulates: additions of a weight to a neuron's input, one for each synapse that a spike reaches.
-        multiply_accumulates: the same for inputs that are not spikes (``constant`` coding), once an image.
-    """
-
-    spikes: torch.Tensor
-    accumulates: torch.Tensor
-    multiply_accumulates: torch.Tensor
-
-
-class SurrogateLayers(nn.Module):
+class SurrogateLayers(Headed):
     """conv - max pool - LIF, repeated; then linear - LIF, repeated; then one or more linear - LIF heads.
 
     Without pooling (``pooling: stride``) the convolutions go in strides.
@@ -48,16 +33,12 @@ class SurrogateLayers(nn.Module):
     Signals are (T,B,...), or (1,B,...) where they are the same at every step; such a signal is convolved once.
     It is trained like any torch module and answers `spikelore.networks.protocol.SpikingModule`.
 
-    A class may have several output neurons, its units; its spikes and potential are their means, so that classes with
-    more of them have no advantage.
-
     Args:
         config: sizes and constants.
         generator: draws the initial weights, those of later heads, and the Bernoulli inputs; may be replaced.
         backend: of the kernels.
 
     Attributes:
-        head_units: the number of units of each class of each head.
         tally: how often it has done what `work_of` names.
 
     Source: Proietti et al. 2023 (MLSP), with torch's default initial weights.
@@ -83,62 +64,19 @@ class SurrogateLayers(nn.Module):
         if config.classes:
             self.add_head(config.classes)
 
-    def _initialise_(self, layer: nn.Module) -> None:
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        bound = size_of(layer.weight.shape[1:]) ** -0.5
-        with torch.no_grad():
-            for parameter in layer.parameters():
-                parameter.uniform_(-bound, bound, generator=self.generator)
+    @property
+    def head_inputs(self) -> int:
+        """How many neurons each output neuron hears."""
+        return size_of(self.config.shapes()[-1])
 
-    def add_head(self, classes: int) -> None:
-        """Append a head of ``classes`` outputs; its columns come after those of the heads before.
-
-        An optimiser made before does not know its weights. What the outputs stand for is for `grow_` to say.
-        """
-        if not isinstance(classes, Integral) or classes < 1:
-            raise InputError(f"a head of {classes} classes was asked for; it needs at least 1")
-        self._add_head_of((self.config.units_per_class,) * int(classes))
-
-    def _add_head_of(self, units: tuple[int, ...]) -> None:
-        """Append a head with so many units of each class."""
-        head = nn.Linear(size_of(self.config.shapes()[-1]), sum(units))
-        self._initialise_(head)
-        self.heads.append(head)
-        self.head_units.append(units)
+    def feature_layers(self) -> list[nn.Module]:
+        """Return the modules below the heads."""
+        return [*self.convolutions, *self.hidden]
 
     @property
     def threshold(self) -> float:
         """Firing threshold of every neuron."""
         return self.config.neuron.threshold
-
-    @property
-    def head_sizes(self) -> list[int]:
-        """Classes of each head."""
-        return [len(units) for units in self.head_units]
-
-    def head_columns(self, index: int) -> slice:
-        """Return which output columns belong to head ``index`` (negative: from the newest)."""
-        sizes = self.head_sizes
-        index = range(len(sizes))[index]
-        start = sum(sizes[:index])
-        return slice(start, start + sizes[index])
-
-    @torch.no_grad()
-    def align_heads_(self) -> None:
-        """Scale the newest head's weights so that their mean norm is that of the older heads'.
-
-        The norm is that of an output neuron's weight vector. Nothing happens with one head, or where the newest
-        head's weights are all 0.
-
-        Source: weight alignment, Zhao et al. 2020 (arXiv 1911.07053), as Proietti et al. 2023 use it.
-        """
-        if len(self.heads) < 2:
-            return
-        *old, new = (head.weight for head in linear_layers(self.heads))
-        mean = torch.cat([weight.norm(dim=1) for weight in old]).mean()
-        size = new.norm(dim=1).mean()
-        if size > 0:
-            new.mul_(mean / size)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Return the input signal, (T,B,C,H,W) or (1,B,C,H,W), of (B,H,W) or (B,C,H,W) images in 0..1."""
@@ -205,13 +143,11 @@ class SurrogateLayers(nn.Module):
     def _matrix(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return weight and bias of a fully connected layer or of all heads, for inputs in their order here."""
         place = index - len(self.convolutions)
-        layers = linear_layers(self.hidden)[place : place + 1] or linear_layers(self.heads)
-        if not layers:
-            raise InputError("the network has no head; add one with add_head before the first image")
-        weight = torch.cat([layer.weight for layer in layers])
+        layers = linear_layers(self.hidden)
+        weight, bias = (layers[place].weight, layers[place].bias) if place < len(layers) else self._head_matrix()
         if place == 0 and self.convolutions:
             weight = weight.unflatten(1, self.config.shapes()[index]).permute(0, 2, 3, 1).flatten(1)
-        return weight, torch.cat([layer.bias for layer in layers])
+        return weight, bias
 
     def _folded(self, currents: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Return currents and their number of steps as the neurons see them: without memory each step is alone."""
@@ -268,13 +204,6 @@ class SurrogateLayers(nn.Module):
     def _class_spikes(self, currents: torch.Tensor) -> torch.Tensor:
         return self._all_steps(self._of_classes(self._spikes(currents)))
 
-    def _of_classes(self, units: torch.Tensor) -> torch.Tensor:
-        """Return the mean of each class's units, (T,B,classes), of (T,B,F)."""
-        sizes = [size for head in self.head_units for size in head]
-        if all(size == 1 for size in sizes):
-            return units
-        return torch.stack([each.mean(2) for each in units.split(sizes, 2)], 2)
-
     def with_potentials(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the outputs' spikes and membrane potentials, each (T,B,classes); of several units a class, means."""
         return self._output(self._through(self.encode(images), 0, self.config.layers))
@@ -318,7 +247,7 @@ class SurrogateLayers(nn.Module):
             counts[0] = signals[0][0] != 0
         return [(count * self._fan_out(index)).double().flatten(1).sum(1) for index, count in enumerate(counts)]
 
-    def work_of(self, signal: torch.Tensor, columns: torch.Tensor, readout: str) -> dict[str, Work]:
+    def work_of(self, signal: torch.Tensor, columns: torch.Tensor, readout: Readout) -> dict[str, Work]:
         """Return what each kind of work takes once, means an image, for an encoded image and the column of its class.
 
         ================ =============================================================================================
@@ -342,7 +271,7 @@ class SurrogateLayers(nn.Module):
                 maps.append(found)
                 signals.append(self._spikes(currents))
             spikes, potentials = self._output(currents)
-            logits = drive(spikes, potentials, self.threshold) if readout == "drive" else spikes.sum(0)
+            logits = over_steps(spikes, potentials, self.threshold, readout)
             errors = torch.autograd.grad(F.cross_entropy(logits, columns), maps)
         images, steps, found = signal.shape[1], self.config.steps, {}
         signals = [each.detach() for each in signals]
@@ -436,19 +365,6 @@ class SurrogateLayers(nn.Module):
     def dense_inputs(self, spikes: torch.Tensor) -> torch.Tensor:
         """Return what enters the first fully connected layer, (T,B,D), where (T,B,C,H,W) spikes enter the network."""
         return next(each for name, each in self._layer_inputs(spikes).items() if not name.startswith("convolutions"))
-
-
-def linear_layers(layers: nn.ModuleList) -> list[nn.Linear]:
-    """Return layers as what they are."""
-    return [layer for layer in layers if isinstance(layer, nn.Linear)]
-
-
-def size_of(shape: Sequence[int]) -> int:
-    """Return how many numbers an array of a shape has."""
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 def expected_arrays(config: SurrogateConfig, heads: Sequence[int | Sequence[int]]) -> Arrays:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class Taught:
         raise NotImplementedError
 
     @property
-    def input_shape(self) -> tuple[int, int]:
+    def input_shape(self) -> tuple[int, ...]:
         """Rows and columns of an image."""
         raise NotImplementedError
 
@@ -67,16 +68,16 @@ class Taught:
             InputError: images of another shape, none, or a label that is none of `classes`.
             SpikeloreError: the loss or its gradients are no finite numbers; nothing is changed.
         """
-        images = self._checked(inputs)
-        columns = self._columns(as_labels(labels, len(images)))
-        if not len(images):
+        checked = self.checked(inputs)
+        columns = self._columns(as_labels(labels, len(checked)))
+        if not len(checked):
             raise InputError("the batch has no image, expected at least one; leave it out")
         if self._optimiser is None:
             self._optimiser = adam(self.module.parameters())
         for group in self._optimiser.param_groups:
             group["lr"] = self.learning.learning_rate
         with self._draws_undone_by_failure():
-            found = logits(self.module, as_input(images, self.learning.input), self.learning.readout)
+            found = logits(self.module, self.to_input(checked), self.learning.readout)
             step_(
                 F.cross_entropy(found[:, : len(self.classes)], columns),
                 self._optimiser,
@@ -113,9 +114,13 @@ class Taught:
                 "set classes to the label of each output"
             )
 
-    def _checked(self, images: Images) -> Images:
-        """Return (N,H,W) uint8 images of the network's size."""
-        images = as_images(images)
+    def to_input(self, inputs: Any) -> torch.Tensor:
+        """Return inputs as the module takes them, (B,...) float32: here images in 0..1."""
+        return as_input(self.checked(inputs), self.learning.input)
+
+    def checked(self, inputs: Any) -> Any:
+        """Return inputs that the network can take, here (N,H,W) uint8 images of its size; InputError for others."""
+        images = as_images(inputs)
         if images.shape[1:] != self.input_shape:
             found, expected = ("x".join(map(str, each)) for each in (images.shape[1:], self.input_shape))
             raise InputError(f"images have {found} pixels, expected {expected} as the network has; resize them")

@@ -179,7 +179,7 @@ class TorchNetwork(Taught):
             InputError: images of another kind or size, or a module that answers otherwise than its protocol says.
             SpikeloreError: an exception in the module.
         """
-        images = self._checked(inputs)
+        images = self.checked(inputs)
         scores = np.zeros((len(images), len(self.classes)), np.float32)
         for n, image in enumerate(images):
             with self._looking_at(image) as shown:
@@ -201,7 +201,7 @@ class TorchNetwork(Taught):
         Raises:
             InputError: no image, or a module that does not say what it costs.
         """
-        images, module = self._checked(inputs), self._module
+        images, module = self.checked(inputs), self._module
         if not has_methods(module, "count_operations"):
             raise InputError(
                 f"{type(module).__name__} does not say what a decision costs, expected a method count_operations; give "

@@ -17,11 +17,12 @@ from spikelore.continual import fusion, importance, unused_decay
 from spikelore.continual.method import Learner, Method
 from spikelore.continual.methods.local import LocalReplay
 from spikelore.continual.methods.settings import MemorySettings, Naive
+from spikelore.continual.storage import checked_inputs
 from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.files import arrays_beside, arrays_under
 from spikelore.networks.protocol import Network, Synapses, Units
 from spikelore.randomness import generator
-from spikelore.shapes import Images, Labels, as_images
+from spikelore.shapes import Images, Labels
 
 _HERE = __name__
 IMAGE_MS = 500.0
@@ -146,7 +147,7 @@ class Ticking(AroundLearner):
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Let the base learn, then charge what went unused."""
         loss = self.learner.learn(images, labels, task)
-        self.network.use_(as_images(images))
+        self.network.use_(checked_inputs(self.network, images))
         self.waiting += len(images)
         if self.waiting >= self.method.period_images:
             self.waiting = 0
@@ -229,7 +230,7 @@ class WhenAsked(AroundLearner):
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Let the base learn and the clocks run on."""
         loss = self.learner.learn(images, labels, task)
-        self.network.use_(as_images(images))
+        self.network.use_(checked_inputs(self.network, images))
         return loss
 
     @contextmanager
@@ -488,7 +489,7 @@ class FusingThenReplaying(Fusing):
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Let the network apart learn, and offer the images to the memory."""
         loss = super().learn(images, labels, task)
-        self.store.remember(as_images(images), labels, task)
+        self.store.remember(checked_inputs(self.network, images), labels, task)
         return loss
 
     def end_task(self, task: int) -> None:

@@ -37,8 +37,8 @@ class DarkReplayLearner(ReplayLearner):
         count = self.method.replay_batch
         first, _, kept = self.replayed(count)
         second, stored_columns, _ = self.replayed(count)
-        logits = self.logits(torch.cat([inputs, first, second]))[:, : len(self.classes)]
-        new, matched, labelled = logits.split([len(columns), count, count])
+        both = self.logits_apart(inputs, first, second)
+        new, matched, labelled = (each[:, : len(self.classes)] for each in both)
         self._arrived = new.detach()
         return (
             self.new_images_loss(new, columns)
@@ -47,8 +47,10 @@ class DarkReplayLearner(ReplayLearner):
         )
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
-        """Offer the new images with the logits of this step."""
+        """Offer the new images with the logits of this step, in the last pass over a task."""
         del columns
+        if not self.keeps:
+            return
         extras = np.ascontiguousarray(self._arrived.numpy(), np.float32)
         self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task, extras=extras)
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from spikelore.continual.methods.gradient import GradientLearner
 from spikelore.continual.methods.prototypes import statistics_of
+from spikelore.continual.storage import blank_input
 from spikelore.errors import InputError
 from spikelore.files import arrays_under
 from spikelore.networks.foreign import put_, respond, same_draws
@@ -27,7 +28,7 @@ class FrozenFeaturesLearner(GradientLearner):
         super().__init__(method, network, seed=seed, tasks=tasks)
         self.images_seen = 0
         with same_draws(self.module):
-            size = self._features(np.zeros((1, *self.input_shape), np.uint8)).shape[1]
+            size = self._features(blank_input(network)).shape[1]
         self.statistics = statistics_of(method, size)
 
     @property

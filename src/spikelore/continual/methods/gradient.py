@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
+from spikelore.continual.storage import blank_input
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import arrays_under
 from spikelore.learning.surrogate_gradient import adam, step_
@@ -34,8 +35,8 @@ from spikelore.networks.foreign import (
     weights_are_numbers,
 )
 from spikelore.networks.gradient_learning import GradientLearning
-from spikelore.networks.protocol import GrowingModule, LayeredModule, PotentialModule, RandomModule
-from spikelore.networks.readout import as_input, check_images, drive
+from spikelore.networks.protocol import GrowingModule, LayeredModule, PotentialModule, RandomModule, SeesSpikes
+from spikelore.networks.readout import as_input, check_images, over_steps
 from spikelore.randomness import torch_generator
 from spikelore.shapes import Images, Labels, as_labels
 
@@ -127,7 +128,8 @@ class GradientLearner:
         self.loss_over: str = getattr(method, "loss_over", "all")
         self.tally: Tally = getattr(network, "tally", None) or Tally()
         self.classes = classes
-        self.input_shape = _checked_shape(network.input_shape)
+        shape: Any = network.input_shape
+        self.input_shape = tuple(shape) if isinstance(network, SeesSpikes) else _checked_shape(shape)
         self.seed = seed
         self.tasks = tasks
         self.seen: list[int] = []
@@ -210,7 +212,7 @@ class GradientLearner:
     def _outputs(self) -> int:
         """Return how many outputs the network has."""
         with torch.no_grad(), self.own_draws(), at_rest(self.module, still=True):
-            return self.logits(torch.zeros(1, *self.input_shape)).shape[1]
+            return self.logits(self.to_input(blank_input(self.network))).shape[1]
 
     def network_grew(self) -> None:
         """Follow new parameters of the network: every optimiser gets them and keeps its state of the old ones."""
@@ -275,7 +277,7 @@ class GradientLearner:
         Raises:
             InputError: images or labels that cannot be learned from.
         """
-        check_images(images, self.input_shape)
+        self.check_inputs(images)
         if not len(images):
             raise InputError("the batch has no image, expected at least one; leave it out")
         labels = checked_labels(labels, len(images))
@@ -366,9 +368,21 @@ class GradientLearner:
     # Inputs and outputs ------------------------------------------------------------------------------------------
 
     def to_input(self, images: Images) -> torch.Tensor:
-        """Return (B,H,W) uint8 images as the network sees them, 0..1."""
-        check_images(images, self.input_shape)
-        return as_input(images, self.learning.input)
+        """Return inputs as the network's module takes them: (B,H,W) uint8 images in 0..1, or the spikes it sees."""
+        self.check_inputs(images)
+        return self.network.to_input(images) if self.sees_spikes else as_input(images, self.learning.input)
+
+    @property
+    def sees_spikes(self) -> bool:
+        """Whether the network makes spikes of its inputs before all else."""
+        return isinstance(self.network, SeesSpikes)
+
+    def check_inputs(self, inputs: Any) -> None:
+        """Refuse what is no input of the network; see `spikelore.networks.readout.check_images`."""
+        if isinstance(self.network, SeesSpikes):
+            self.network.checked(inputs)
+        else:
+            check_images(inputs, self.input_shape)
 
     def columns(self, labels: Labels) -> torch.Tensor:
         """Return the network's output column of each label.
@@ -386,20 +400,20 @@ class GradientLearner:
         return torch.tensor([places[label] for label in labels.tolist()], dtype=torch.int64)
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return (B,K) logits of (B,H,W) inputs: spike counts, with the readout ``drive`` and what is left over.
+        """Return (B,K) logits of (B,...) inputs by the network's readout; see `spikelore.networks.readout.over_steps`.
 
         Raises:
-            InputError: outputs that are not (T,B,K), fewer outputs than classes, or ``drive`` from a network without
-                output potentials.
+            InputError: outputs that are not (T,B,K), fewer outputs than classes, or no output potentials where the
+                readout needs them.
             SpikeloreError: an exception in the network.
         """
-        if self.learning.readout == "drive":
+        if self.learning.readout != "spikes":
             network = self.module
             able = isinstance(network, PotentialModule) and has_methods(network, "features", "output")
             if not able or not isinstance(network.threshold, float | int | torch.Tensor):
                 raise InputError(
-                    f"the readout 'drive' needs output potentials, which {self._name} does not give; use the readout "
-                    "'spikes'"
+                    f"the readout {self.learning.readout!r} needs output potentials, which {self._name} does not give; "
+                    "use the readout 'spikes'"
                 )
             assert isinstance(network, PotentialModule)
             return self.logits_of(respond(network, network.features, inputs))
@@ -434,10 +448,10 @@ class GradientLearner:
         if not isinstance(both, tuple | list) or len(both) != 2:
             raise InputError(
                 f"{name} returned {kind_of(both)}, expected spikes and potentials, each (T,B,classes), for the readout "
-                "'drive'; use the readout 'spikes'"
+                f"{self.learning.readout!r}; use the readout 'spikes'"
             )
         spikes, potentials = (over_time(each, shown, name) for each in both)
-        return self._of_classes(drive(spikes, potentials, self.module.threshold))
+        return self._of_classes(over_steps(spikes, potentials, self.module.threshold, self.learning.readout))
 
     def _of_classes(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the logits, if there is one for each class or heads are still to come."""
@@ -455,7 +469,7 @@ class GradientLearner:
         The network is in evaluation mode meanwhile, and nothing in it moves but its generator. They are NaN if a weight
         is not a finite number.
         """
-        check_images(images, self.input_shape)
+        self.check_inputs(images)
         if not len(images):
             return torch.zeros(0, len(self.classes))
         with at_rest(self.module, still=True):

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from spikelore.continual.memory import PackedSpikes, RawImages, Rows, Storage
+from spikelore.continual.memory import Memory
 from spikelore.continual.methods.replay import MemoryLearner
+from spikelore.continual.storage import Storage, blank_input, packed_spikes
 from spikelore.errors import InputError
 from spikelore.networks.foreign import kind_of, respond, same_draws
 from spikelore.networks.protocol import LayeredModule
@@ -17,17 +18,19 @@ _ENCODED_AT_ONCE = 256
 
 
 class LatentReplayLearner(MemoryLearner):
-    """Layers below ``network.split`` are frozen after ``freeze_after`` images, or if that is 0 after the first task.
+    """Layers below ``network.split`` are frozen after ``freeze_after`` images, or if that is 0 with the first task.
 
-    From then on their spikes are replayed.
+    From then on their spikes are replayed. Of several passes over the first task they learn in all but the last, in
+    which its spikes are stored; after a single one they are frozen at its end.
 
     The network gives ``features(images)``, spikes (T,B,...) or (1,B,...) where all steps are alike, and
-    ``head(features)``, output spikes (T,B,K). A stored example takes a bit a neuron and step.
+    ``head(features)``, output spikes (T,B,K). A stored example takes a bit a neuron and step, or as many steps less as
+    ``memory.compression`` says.
 
-    Spikes of layers that still learn would soon be out of date. So the memory, whose policy sees every image of the
-    stream, holds grey images before the freezing, from which nothing is replayed; at the freezing each held image is
-    replaced by its spikes. A place is as large as the larger of the two, and nothing is held outside the memory. A
-    stream that ends before the freezing is learned without replay.
+    Spikes of layers that still learn would soon be out of date. So a memory that sees images before the freezing holds
+    these, and nothing is replayed from it; at the freezing each held image is replaced by its spikes. A place is as
+    large as the larger of the two, and nothing is held outside the memory. A stream that ends before the freezing is
+    learned without replay.
 
     Source: Pellegrini et al. 2020 (arXiv 1912.01100); in spikes, bit-packed: Ravaglia et al. 2021, Dequino et al. 2024
     (arXiv 2407.03111).
@@ -43,24 +46,31 @@ class LatentReplayLearner(MemoryLearner):
 
     def make_storage(self) -> Storage:
         """Return the packing of the layer's spikes."""
-        grey = generator(self.seed, "learner", "trial image").integers(0, 256, (1, *self.input_shape))
+        rng, shape = generator(self.seed, "learner", "trial image"), blank_input(self.network).shape
+        trial: Any = rng.random(shape) < 0.5 if self.sees_spikes else rng.integers(0, 256, shape).astype(np.uint8)
         with same_draws(self.module):
-            features = self._features(grey.astype(np.uint8))
+            features = self._features(trial)
         if not ((features == 0) | (features == 1)).all():
             raise InputError(
                 f"the features of {self._name} are not all 0 or 1, expected spikes for latent replay; "
                 "raise network.split or choose another coding"
             )
         self._form = (len(features), *features.shape[2:])
-        return PackedSpikes(self._form)
-
-    def row_bytes(self) -> int:
-        """Return the bytes of a grey image or of its packed spikes, whichever are more."""
-        return max(self.storage.row_bytes, self._images.row_bytes)
+        kept = self.method.memory
+        return packed_spikes(self._form, kept.compression, stretched=kept.replayed == "stretched")
 
     @property
-    def _images(self) -> RawImages:
-        return RawImages(self.input_shape)
+    def _freezes_with_last_pass(self) -> bool:
+        return not self.method.freeze_after and self.method.epochs > 1
+
+    def row_bytes(self) -> int:
+        """Return the bytes of packed spikes, or of an input if these are more and it is held before the freezing."""
+        images = 0 if self._freezes_with_last_pass else self._images.row_bytes
+        return max(self.storage.row_bytes, images)
+
+    @property
+    def _images(self) -> Storage:
+        return self.form_of_inputs()
 
     @torch.no_grad()
     def _features(self, images: Images) -> torch.Tensor:
@@ -80,7 +90,7 @@ class LatentReplayLearner(MemoryLearner):
             )
         return found.float()
 
-    def _encoded(self, images: Images) -> Rows:
+    def _encoded(self, images: Images) -> Any:
         """Return the packed spikes of images; as stored they are (B,T,...)."""
         return self.storage.pack(self._features(images).transpose(0, 1).numpy())
 
@@ -92,24 +102,36 @@ class LatentReplayLearner(MemoryLearner):
                 "freeze_after is 0, the end of the first task, expected a number of images in a stream that tells no "
                 "tasks; set it"
             )
-        if not self.frozen or not len(self.memory):
+        if not self.frozen:
             return self.new_images_loss(self.logits(self.to_input(images)), columns)
+        features = self._features(images)
+        if not len(self.memory):
+            return self.new_images_loss(self.logits_of(features), columns)
         spikes, stored_labels, _ = self.drawn(self.method.replay_batch)
         stored = torch.from_numpy(spikes).float().transpose(0, 1)
-        features = torch.cat([self._features(images), stored], dim=1)
-        logits = self.logits_of(features)
-        new = self.new_images_loss(logits[: len(columns)], columns)
-        return new + self.replayed_images_loss(logits[len(columns) :], self.columns(stored_labels))
+        if len(stored) == len(features):
+            new, old = self.logits_of(torch.cat([features, stored], dim=1)).split([len(columns), len(stored_labels)])
+        else:
+            new, old = self.logits_of(features), self.logits_of(stored)
+        return self.new_images_loss(new, columns) + self.replayed_images_loss(old, self.columns(stored_labels))
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
         """Offer the new images, or after the freezing their spikes; at the freezing encode what is held."""
         del columns
         if self.frozen:
-            self.memory.offer(self._encoded(images), labels, task=task)
+            if self.keeps:
+                self.memory.offer(self._encoded(images), labels, task=task)
             return
-        self.memory.offer(self._images.pack(images), labels, task=task)
+        if self.keeps:
+            self.memory.offer(self._images.pack(images), labels, task=task)
         self.images_seen += len(images)
         if 0 < self.method.freeze_after <= self.images_seen:
+            self._freeze()
+
+    def begin_epoch(self, task: int) -> None:
+        """Freeze before the last of several passes over the first task, if no number of images says when."""
+        super().begin_epoch(task)
+        if self._freezes_with_last_pass and self.keeps and not self.frozen:
             self._freeze()
 
     def end_task(self, task: int) -> None:
@@ -120,6 +142,7 @@ class LatentReplayLearner(MemoryLearner):
 
     def _freeze(self) -> None:
         self.frozen = True
+        assert isinstance(self.memory, Memory)
         taken = self.memory.taken()
         for places in np.split(taken, range(_ENCODED_AT_ONCE, len(taken), _ENCODED_AT_ONCE)):
             rows, _, _ = self.memory.get(places)

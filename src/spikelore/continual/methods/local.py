@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage
+from spikelore.continual.memory import Memory
+from spikelore.continual.storage import PackedSpikes, Storage, checked_inputs, form_of_inputs
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import arrays_under
 from spikelore.networks.gradient_learning import SPIKE_FROM
-from spikelore.networks.protocol import Network
+from spikelore.networks.protocol import Network, SeesSpikes
 from spikelore.randomness import generator
-from spikelore.shapes import Images, Labels, as_images, as_labels
+from spikelore.shapes import Images, Labels, as_labels
 
 
 class LocalLearner:
@@ -96,8 +97,8 @@ class LocalLearner:
         return 0.0
 
     def _checked(self, images: Images) -> Images:
-        images, shape = as_images(images), tuple(self.network.input_shape)
-        if tuple(images.shape[1:]) != shape:
+        images, shape = checked_inputs(self.network, images), tuple(self.network.input_shape)
+        if not isinstance(self.network, SeesSpikes) and tuple(images.shape[1:]) != shape:
             raise InputError(
                 f"images are of shape {tuple(images.shape[1:])}, expected {shape} as the network was made for; resize "
                 "them or make another network"
@@ -123,7 +124,7 @@ class LocalLearner:
         Raises:
             SpikeloreError: the network gives something else.
         """
-        images = as_images(images)
+        images = checked_inputs(self.network, images)
         if not len(images):
             return np.zeros(0, np.int64)
         found = np.asarray(self.network.predict(images, tuple(among)))
@@ -208,10 +209,8 @@ class LocalReplay(LocalLearner):
 
     def make_storage(self) -> Storage:
         """Return the form in which examples are stored."""
-        shape = self.network.input_shape
-        if len(shape) != 2:
-            raise InputError(f"inputs are of shape {shape}, expected images (H,W) to store; choose another method")
-        return PackedSpikes(shape) if self.method.memory.storage == "spikes" else RawImages((shape[0], shape[1]))
+        kept = self.method.memory
+        return form_of_inputs(self.network, kept.storage, kept.compression)
 
     def row_bytes(self) -> int:
         """Return how many bytes the row of each stored example has."""
@@ -310,11 +309,18 @@ class LocalLatent(LocalReplay):
 
     def make_storage(self) -> Storage:
         """Return the packing of the features."""
+        self._uncompressed()
         return PackedSpikes(tuple(self.network.feature_shape))
 
-    def _images(self) -> RawImages:
-        rows, columns = self.network.input_shape
-        return RawImages((rows, columns))
+    def _uncompressed(self) -> None:
+        if self.method.memory.compression > 1:
+            raise InputError(
+                f"memory.compression is {self.method.memory.compression}, expected 1 with a "
+                f"{self.network.name} network, whose features are no spikes over steps; leave it out"
+            )
+
+    def _images(self) -> Storage:
+        return form_of_inputs(self.network)
 
     def row_bytes(self) -> int:
         """Return the bytes of an image or of its packed spikes, whichever are more."""

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spikelore.continual.memory import Memory, RawImages
+from spikelore.continual.memory import Memory
 from spikelore.continual.methods.around import Around, AroundLearner
+from spikelore.continual.storage import checked_inputs, form_of_inputs
 from spikelore.continual.ways import drawn_bars, largest_share
 from spikelore.errors import InputError, check_whole
 from spikelore.files import arrays_beside, arrays_under
@@ -205,7 +206,7 @@ class Bounding(_WithState):
 
     def __init__(self, method: Any, network: Any, *, seed: int, tasks: int) -> None:
         super().__init__(method, network, seed=seed, tasks=tasks)
-        self.form = RawImages(network.input_shape)
+        self.form = form_of_inputs(network)
         self._begin()
 
     def _begin(self) -> None:
@@ -223,7 +224,7 @@ class Bounding(_WithState):
         loss, weights = self.learner.learn(images, labels, task), _last_layer(self.network)
         np.clip(weights, *self.bounds, out=weights)
         self.seen.rng = generator(self.seed, "langevin images", self.offered)
-        self.seen.offer(self.form.pack(as_images(images)), np.asarray(labels, np.int64))
+        self.seen.offer(self.form.pack(checked_inputs(self.network, images)), np.asarray(labels, np.int64))
         self.offered += len(images)
         return loss
 

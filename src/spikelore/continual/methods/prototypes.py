@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from spikelore.continual.methods.local import LocalLearner
-from spikelore.shapes import Images, Labels, as_images
+from spikelore.continual.storage import checked_inputs
+from spikelore.shapes import Images, Labels
 
 _Floats = NDArray[np.float64]
 _AT_ONCE = 1024
@@ -277,7 +278,7 @@ class LocalPrototypes(LocalLearner):
         """Return the class in ``among`` that each input is decided for, -1 for none."""
         if not len(self.statistics.labels) or not len(images):
             return super().decide(images, among)
-        images = as_images(images)
+        images = checked_inputs(self.network, images)
         parts = [images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE)]
         return np.concatenate([self.statistics.decide(self._features(part), among) for part in parts])
 

@@ -33,8 +33,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
-from spikelore.continual.memory import PackedSpikes, example_bytes
+from spikelore.continual.memory import example_bytes
 from spikelore.continual.methods.gradient import GradientLearner, array_of
+from spikelore.continual.storage import PackedSpikes
 from spikelore.data.examples import Examples
 from spikelore.errors import InputError
 from spikelore.learning.surrogate_gradient import step_

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
-from spikelore.continual.memory import Memory, RawImages
+from spikelore.continual.memory import Memory
 from spikelore.continual.methods.gradient import GradientLearner, array_of
+from spikelore.continual.storage import form_of_inputs
 from spikelore.files import arrays_under
 from spikelore.networks.foreign import at_rest, named_tensors, same_draws, tensors_of
 from spikelore.randomness import generator
@@ -79,7 +80,7 @@ class ElasticWeightLearner(HeldWeightsLearner):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.images = RawImages(self.input_shape)
+        self.images = form_of_inputs(self.network)
         self.sample = self._new_sample(0)
 
     @property

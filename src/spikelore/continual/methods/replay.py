@@ -8,9 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spikelore.continual.memory import Memory, PackedSpikes, RawImages, Storage, example_bytes
+from spikelore.continual.memory import Memory, example_bytes
 from spikelore.continual.methods.augment import augment
 from spikelore.continual.methods.gradient import GradientLearner, tensors_under
+from spikelore.continual.records import Records
+from spikelore.continual.storage import Form, Storage, form_of_inputs
+from spikelore.errors import InputError
 from spikelore.files import arrays_under
 from spikelore.learning.surrogate_gradient import adam, step_
 from spikelore.networks.gradient_learning import SPIKE_FROM
@@ -30,18 +33,30 @@ class MemoryLearner(GradientLearner):
         InputError: the memory's budget is smaller than the number of classes.
     """
 
+    passes = 0
+    """Over the current task's examples, the one under way included; 0 where nobody tells."""
+
     def __init__(self, method: Any, network: Any, *, seed: int = 0, tasks: int = 1) -> None:
         super().__init__(method, network, seed=seed, tasks=tasks)
         self.storage = self.make_storage()
         rng = generator(seed, "learner", "memory")
         extras, policy = self.extras(), method.memory.policy
-        self.memory = Memory(
-            policy, self._places(), self.row_bytes(), rng, extras=extras, tasks=tasks, tally=self.tally
-        )
+        if method.memory.storage == "events":
+            bytes_ = method.memory.bytes
+            self.memory = Records(policy, bytes_, rng, extras=extras, tasks=tasks, tally=self.tally)
+        else:
+            self.memory = Memory(
+                policy, self._places(), self.row_bytes(), rng, extras=extras, tasks=tasks, tally=self.tally
+            )
 
     def make_storage(self) -> Storage:
         """Return the form in which examples are stored."""
-        return PackedSpikes(self.input_shape) if self._stores_spikes else RawImages(self.input_shape)
+        return self.form_of_inputs(self.method.memory.storage)
+
+    def form_of_inputs(self, form: Form = "raw") -> Storage:
+        """Return a form in which inputs are stored, compressed as the settings say."""
+        kept = self.method.memory
+        return form_of_inputs(self.network, form, kept.compression, stretched=kept.replayed == "stretched")
 
     @property
     def _stores_spikes(self) -> bool:
@@ -61,7 +76,7 @@ class MemoryLearner(GradientLearner):
 
     @property
     def memory_images(self) -> int:
-        """Places for examples of earlier tasks."""
+        """Places for examples of earlier tasks; of recordings stored as events, how many are held."""
         return self.memory.places
 
     @property
@@ -71,7 +86,23 @@ class MemoryLearner(GradientLearner):
 
     def make_room(self) -> None:
         """Divide the places anew."""
-        self.memory.resize(self._places(), extras=self.extras(), tasks=self.tasks)
+        room = self.memory.budget if isinstance(self.memory, Records) else self._places()
+        self.memory.resize(room, extras=self.extras(), tasks=self.tasks)
+
+    def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
+        """Count the passes from the start."""
+        super().begin_task(task, classes)
+        self.passes = 0
+
+    def begin_epoch(self, task: int) -> None:
+        """Count the pass."""
+        super().begin_epoch(task)
+        self.passes += 1
+
+    @property
+    def keeps(self) -> bool:
+        """Whether examples are offered to the memory: in the last pass over a task, so that each is offered once."""
+        return self.passes in (0, self.method.epochs)
 
     def checked(self, images: Images, labels: Labels, task: int) -> Labels:
         """Return a batch's labels as (B,) int64; InputError also for a task that the memory cannot have."""
@@ -80,16 +111,19 @@ class MemoryLearner(GradientLearner):
         return labels
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
-        """Offer the new images to the memory, after the step on them."""
+        """Offer the new images to the memory, after the step on them, in the last pass over a task."""
         del columns
-        self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task)
+        if self.keeps:
+            self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task)
 
     def shown(self, images: Images) -> NDArray[np.uint8]:
-        """Return (B,H,W) uint8 images as they are stored: as they are, or 1 where a spike is."""
+        """Return inputs as they are stored: as they are, or images as 1 where a spike is."""
+        if self.sees_spikes:
+            return images
         check_images(images)
         return (images >= SPIKE_FROM).astype(np.uint8) if self._stores_spikes else images
 
-    def drawn(self, count: int) -> tuple[NDArray, Labels, NDArray[np.float32]]:
+    def drawn(self, count: int) -> tuple[Any, Labels, NDArray[np.float32]]:
         """Draw stored examples: as they were packed, their labels (B,) and extras (B,E)."""
         rows, labels, extras = self.memory.get(self.memory.sample(count, balanced=self.method.balanced))
         return self.storage.unpack(rows), labels, extras
@@ -97,6 +131,8 @@ class MemoryLearner(GradientLearner):
     def replayed(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Draw stored examples: network inputs (B,H,W), their columns (B,) and extras (B,E)."""
         stored, labels, extras = self.drawn(count)
+        if self.sees_spikes:
+            return self.to_input(stored), self.columns(labels), torch.from_numpy(extras)
         images = torch.from_numpy(stored).float()
         if not self._stores_spikes:
             images /= 255
@@ -108,6 +144,12 @@ class MemoryLearner(GradientLearner):
     def varied(self, images: torch.Tensor) -> torch.Tensor:
         """Return stored images (B,H,W), 0..1, as they are replayed: here as they are."""
         return images
+
+    def logits_apart(self, new: torch.Tensor, *stored: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the logits of new and of stored inputs, which may be spikes over fewer steps, (B,T,...)."""
+        if all(each.shape[1:] == new.shape[1:] for each in stored):
+            return self.logits(torch.cat([new, *stored])).split([len(new), *map(len, stored)])
+        return tuple(self.logits(each) for each in (new, *stored))
 
     def replayed_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """Return the replayed images' cross entropy, over the outputs that the settings say."""
@@ -135,13 +177,14 @@ class MemoryLearner(GradientLearner):
             self.memory.rng = sampling
 
     def facts(self) -> dict[str, Any]:
-        """Return the memory's generator beside the rest."""
-        return {**super().facts(), "memory generator": self.memory.rng.bit_generator.state}
+        """Return the memory's generator and the passes beside the rest."""
+        return {**super().facts(), "memory generator": self.memory.rng.bit_generator.state, "passes": self.passes}
 
     def load_facts(self, facts: Mapping[str, Any]) -> None:
         """Take over what `facts` returned."""
         super().load_facts(facts)
         self.memory.rng.bit_generator.state = facts["memory generator"]
+        self.passes = facts["passes"]
 
     def kept_arrays(self) -> dict[str, NDArray]:
         """Return the memory beside the rest."""
@@ -162,6 +205,10 @@ class ReplayLearner(MemoryLearner):
 
     def __init__(self, method: Any, network: Any, *, seed: int = 0, tasks: int = 1) -> None:
         super().__init__(method, network, seed=seed, tasks=tasks)
+        if self.sees_spikes and method.augmentation.any:
+            raise InputError(
+                f"augmentation changes images, and a {network.name} network takes recordings of spikes; leave it out"
+            )
         self.draws = torch_generator(seed, "learner", "augmentation")
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
@@ -171,9 +218,8 @@ class ReplayLearner(MemoryLearner):
         if not len(self.memory):
             return self.new_images_loss(self.logits(inputs), columns)
         stored, stored_columns, _ = self.replayed(self.method.replay_batch)
-        logits = self.logits(torch.cat([inputs, stored]))
-        new = self.new_images_loss(logits[: len(columns)], columns)
-        return new + self.replayed_images_loss(logits[len(columns) :], stored_columns)
+        new, old = self.logits_apart(inputs, stored)
+        return self.new_images_loss(new, columns) + self.replayed_images_loss(old, stored_columns)
 
     def varied(self, images: torch.Tensor) -> torch.Tensor:
         """Return stored images changed at random."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from spikelore.continual.memory import Budget, Policy
 from spikelore.continual.method import Method, cannot, name_of
+from spikelore.continual.storage import Form
 from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.networks.protocol import Differentiable, Features
 
@@ -64,18 +65,36 @@ class MemorySettings:
         images: budget in examples; 0 where ``bytes`` is given.
         bytes: budget in bytes, labels included; 0 where ``images`` is given.
         policy: what is kept; see `spikelore.continual.memory.Memory`.
-        storage: ``raw`` grey images, a byte a pixel; ``spikes``: a pixel of 128 or more is a spike, a bit a pixel, for
-            networks that see images so. Latent replay leaves it at ``raw``: it keeps a layer's spikes, a bit a neuron
-            and step.
+        storage: ``raw`` grey images, a byte a pixel, of recordings of spikes the bins that the network makes of them, a
+            bit each; ``spikes``: a pixel of 128 or more is a spike, a bit a pixel, for networks that see images so;
+            ``events``: recordings exactly as they came, four bytes an event, as many as fit ``bytes``. Latent replay
+            leaves it at ``raw``: it keeps a layer's spikes, a bit a neuron and step.
+        compression: steps of spikes over time that are stored as one: any spike in them counts.
+        replayed: compressed spikes over time are replayed ``stretched``, each at the last of its steps, or ``short``,
+            in the steps that are stored.
     """
 
     images: int = 0
     bytes: int = 0
     policy: Policy = "class-balanced"
-    storage: Literal["raw", "spikes"] = "raw"
+    storage: Form = "raw"
+    compression: int = 1
+    replayed: Literal["stretched", "short"] = "stretched"
 
     def __post_init__(self) -> None:
         check_fields(self, "memory.")
+        check_whole("memory.compression", self.compression, 1)
+        if self.storage == "events" and (self.images or self.compression > 1):
+            wrong = f"compression is {self.compression}" if self.compression > 1 else f"images is {self.images}"
+            raise InputError(
+                f"memory.{wrong} with the storage events, expected memory.bytes alone, which recordings of their own "
+                "length fill; leave it out or choose the storage raw"
+            )
+        if self.replayed == "short" and self.compression == 1:
+            raise InputError(
+                "memory.replayed is 'short' with a compression of 1, expected a compression above 1, which alone "
+                "leaves fewer steps; set it or leave replayed out"
+            )
 
     def budget(self) -> Budget:
         """Return the budget; InputError if none or both are given."""

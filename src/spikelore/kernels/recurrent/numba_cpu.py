@@ -1,0 +1,250 @@
+"""The layer on the processor: an example's steps one after the other, examples spread over the cores."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikelore.kernels import memory
+from spikelore.kernels.compiled import compiled, over_cores
+from spikelore.kernels.lif_scan.numba_cpu import Constants, add_, clear_, slopes_
+from spikelore.kernels.recurrent.model import Spiking
+from spikelore.kernels.spike_linear.numba_cpu import add_rows_
+
+_SMALLEST = np.float32(1e-17)
+"""Errors below are 0: what is made of them, such as squares in Adam, is denormal and takes ten times as long."""
+_TOGETHER = 4  # examples that go back side by side, each row of weights read once for all of them
+_NONE = np.empty((0, 0), np.float32)
+_NO_STEPS = np.empty((0, 0, 0), np.float32)
+
+
+def constants(neuron: Spiking) -> Constants:
+    """Return what the loops are told of a neuron."""
+    atan = neuron.surrogate == "atan"
+    slope = np.float32(np.pi / 2 * neuron.slope if atan else neuron.slope)
+    scale = np.float32(neuron.slope / 2 if atan else 1)
+    return Constants(np.float32(0), np.float32(neuron.threshold), neuron.reset == "zero", atan, False, slope, scale)
+
+
+_INTEGRATES = Constants(np.float32(0), np.float32(np.inf), False, False, False, np.float32(1), np.float32(1))
+
+
+@compiled()
+def decay_(decay, change, state):
+    """Let states fall by their decay and add their change."""
+    for n in range(len(state)):
+        state[n] = decay[n] * state[n] + change[n]
+
+
+@compiled(error_model="numpy")
+def neurons_step_(current, beta, neuron, silent_steps, silent, before, potential, spike):
+    """Move potentials and the counts of silent steps on by a step; ``before`` are the spikes of the step before."""
+    threshold, zero, one = neuron.threshold, np.float32(0), np.float32(1)
+    if neuron.to_zero:
+        for n in range(len(potential)):
+            potential[n] = zero if silent[n] > zero else beta[n] * potential[n] + current[n]
+    else:
+        for n in range(len(potential)):
+            taken = zero if silent[n] > zero else current[n]
+            potential[n] = (beta[n] * potential[n] + taken) - threshold * before[n]
+    for n in range(len(potential)):
+        spikes = (potential[n] > threshold) & (silent[n] == zero)
+        spike[n] = one if spikes else zero
+        waits = silent[n] - one
+        silent[n] = silent_steps if spikes else (waits if waits > zero else zero)
+
+
+@compiled()
+def list_(spike, units):
+    """List the units that spike and return how many."""
+    count = 0
+    for n in range(len(spike)):
+        units[count] = n
+        count += spike[n] > 0
+    return count
+
+
+@over_cores
+@compiled(error_model="numpy")
+def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, spikes, potentials, synaptic):
+    steps, _, size = currents.shape
+    current, potential, none = np.empty(size, np.float32), np.empty(size, np.float32), np.zeros(size, np.float32)
+    received, silent, units = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size + 1, np.int32)
+    for example in range(begin, end):
+        clear_(current)
+        clear_(potential)
+        clear_(silent)
+        count = 0
+        for t in range(steps):
+            decay_(alpha, currents[t, example], current)
+            if count:
+                clear_(received)
+                add_rows_(table, units, 0, count, received)
+                add_(received, current)
+            if len(spikes):
+                before = spikes[t - 1, example] if t else none
+                neurons_step_(current, beta, neuron, silent_steps, silent, before, potential, spikes[t, example])
+                if len(table):
+                    count = list_(spikes[t, example], units)
+            else:
+                decay_(beta, current, potential)
+            for n in range(size):
+                potentials[t, example, n] = potential[n]
+            if len(synaptic):
+                for n in range(size):
+                    synaptic[t, example, n] = current[n]
+
+
+@compiled()
+def add_products_(factors, table, totals):
+    """Add ``factors`` (G,K) times a table (K,H) to ``totals`` (G,H), four rows of the table at a time."""
+    count = len(table)
+    k = 0
+    while k + 4 <= count:
+        first, second, third, fourth = table[k], table[k + 1], table[k + 2], table[k + 3]
+        for g in range(len(totals)):
+            total = totals[g]
+            a, b, c, d = factors[g, k], factors[g, k + 1], factors[g, k + 2], factors[g, k + 3]
+            for h in range(len(total)):
+                total[h] += (a * first[h] + b * second[h]) + (c * third[h] + d * fourth[h])
+        k += 4
+    while k < count:
+        for g in range(len(totals)):
+            total, a, one = totals[g], factors[g, k], table[k]
+            for h in range(len(total)):
+                total[h] += a * one[h]
+        k += 1
+
+
+@compiled()
+def _silence(spikes, t, example, silent_steps, at_potential):
+    """Empty the gradients of neurons that are silent at step t."""
+    for earlier in range(max(0, t - silent_steps), t):
+        spike = spikes[earlier, example]
+        for n in range(len(at_potential)):
+            at_potential[n] = at_potential[n] if spike[n] == 0 else np.float32(0)
+
+
+@over_cores
+@compiled(error_model="numpy")
+def _backward(
+    begin, end, spike_gradients, potential_gradients, spikes, potentials, synaptic, recurrent, alpha, beta, neuron,
+    silent_steps, gradients, to_alpha, to_beta,
+):  # fmt: skip
+    steps, examples, size = gradients.shape
+    states = np.empty((_TOGETHER, size), np.float32)
+    received = np.empty((_TOGETHER, size), np.float32)
+    slopes, taken = np.empty(size, np.float32), np.empty(size, np.float32)
+    none, zero = np.zeros(size, np.float32), np.float32(0)
+    spiking, learned = len(spikes) > 0, len(synaptic) > 0
+    for job in range(begin, end):
+        first = job * _TOGETHER
+        together = min(examples, first + _TOGETHER) - first
+        for g in range(together):
+            clear_(states[g])
+        if learned:
+            clear_(to_alpha[job])
+            clear_(to_beta[job])
+        for t in range(steps - 1, -1, -1):
+            if spiking:
+                for g in range(together):
+                    copied, source = received[g], spike_gradients[t, first + g]
+                    for n in range(size):
+                        copied[n] = source[n]
+                if len(recurrent) and t + 1 < steps:
+                    add_products_(gradients[t + 1, first : first + together], recurrent, received[:together])
+            for g in range(together):
+                example = first + g
+                state = states[g]
+                after = gradients[t + 1, example] if t + 1 < steps else none
+                for n in range(size):
+                    state[n] = beta[n] * state[n]
+                if spiking:
+                    slopes_(potentials[t, example], neuron, slopes)
+                    for n in range(size):
+                        received[g, n] *= slopes[n]
+                    _silence(spikes, t, example, silent_steps, received[g])
+                    add_(received[g], state)
+                if len(potential_gradients):
+                    add_(potential_gradients[t, example], state)
+                for n in range(size):
+                    taken[n] = state[n]
+                if spiking:
+                    _silence(spikes, t, example, silent_steps, taken)
+                    if neuron.to_zero:
+                        for n in range(size):
+                            state[n] = taken[n]
+                now = gradients[t, example]
+                for n in range(size):
+                    error = taken[n] + alpha[n] * after[n]
+                    now[n] = error if abs(error) > _SMALLEST else zero
+                if learned and t:
+                    for n in range(size):
+                        to_alpha[job, n] += now[n] * synaptic[t - 1, example, n]
+                        to_beta[job, n] += state[n] * potentials[t - 1, example, n]
+
+
+def forward(
+    currents: NDArray[np.float32],
+    recurrent: NDArray[np.float32] | None,
+    alpha: NDArray[np.float32],
+    beta: NDArray[np.float32],
+    neuron: Spiking | None,
+    with_synaptic: bool,
+) -> tuple[NDArray[np.float32] | None, NDArray[np.float32], NDArray[np.float32] | None]:
+    """Return spikes, potentials and synaptic currents, each (T,B,H) or None; see the package's `forward`."""
+    spikes = None if neuron is None else memory.empty(currents.shape)
+    potentials = memory.empty(currents.shape)
+    synaptic = memory.empty(currents.shape) if with_synaptic else None
+    _forward(
+        currents.shape[1],
+        currents,
+        _NONE if recurrent is None else np.ascontiguousarray(recurrent.T),
+        alpha,
+        beta,
+        _INTEGRATES if neuron is None else constants(neuron),
+        np.float32(0 if neuron is None else neuron.silent_steps),
+        _given(spikes),
+        potentials,
+        _given(synaptic),
+    )
+    return spikes, potentials, synaptic
+
+
+def backward(
+    spike_gradients: NDArray[np.float32] | None,
+    potential_gradients: NDArray[np.float32] | None,
+    spikes: NDArray[np.float32] | None,
+    potentials: NDArray[np.float32],
+    synaptic: NDArray[np.float32] | None,
+    recurrent: NDArray[np.float32] | None,
+    alpha: NDArray[np.float32],
+    beta: NDArray[np.float32],
+    neuron: Spiking | None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """Return the gradients of currents, alpha and beta; see the package's `backward`."""
+    jobs = -(-potentials.shape[1] // _TOGETHER)
+    gradients = memory.empty(potentials.shape)
+    parts = (_NONE, _NONE) if synaptic is None else [np.empty((jobs, len(alpha)), np.float32) for _ in range(2)]
+    if spikes is not None and spike_gradients is None:
+        spike_gradients = np.zeros_like(spikes)
+    _backward(
+        jobs,
+        _given(spike_gradients),
+        _given(potential_gradients),
+        _given(spikes),
+        potentials,
+        _given(synaptic),
+        _NONE if recurrent is None else recurrent,
+        alpha,
+        beta,
+        _INTEGRATES if neuron is None else constants(neuron),
+        0 if neuron is None else neuron.silent_steps,
+        gradients,
+        *parts,
+    )
+    if synaptic is None:
+        return gradients, None, None
+    return gradients, parts[0].sum(axis=0), parts[1].sum(axis=0)
+
+
+def _given(array: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    return _NO_STEPS if array is None else array
