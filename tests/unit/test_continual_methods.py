@@ -564,18 +564,6 @@ def test_mirrored_images_are_a_share_of_all_and_nothing_else_in_them_changes():
     assert torch.allclose(everywhere, images.flip(2), atol=1e-5)
 
 
-def test_a_cutout_leaves_a_square_out_of_which_some_may_lie_outside():
-    images = torch.ones(300, 9, 12)
-    found = augment(images, Augmentation(cutout=4), torch.Generator().manual_seed(1))
-    inner = found[:, 2:-2, 2:-2]
-    assert set(found.round(decimals=4).unique().tolist()) == {0.0, 1.0}
-    left_out = (found < 0.5).sum((1, 2))
-    assert left_out.max() == 16  # a whole square
-    assert left_out.min() == 4  # a corner of the image around whose pixel it is
-    assert all(len(np.unique(image[image.any(1)], axis=0)) == 1 for image in (found < 0.5).numpy())  # rows alike
-    assert (inner < 0.5).any(0).all()  # every place is left out in some image
-
-
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -605,7 +593,6 @@ def test_settings_that_make_no_sense_are_refused(changes, sentence):
     ("make", "sentence"),
     [
         (lambda: Augmentation(shift=-1), r"augmentation\.shift is -1"),
-        (lambda: Augmentation(cutout=-1), r"augmentation\.cutout is -1"),
         (lambda: Augmentation(mirror=1.5), r"augmentation\.mirror is 1\.5, expected a probability"),
         (lambda: MemorySettings(images=9, policy="best"), "memory.policy is 'best', expected one of reservoir"),  # type: ignore[arg-type]
         (lambda: MemorySettings(images=9, storage="zip"), "memory.storage is 'zip'"),  # type: ignore[arg-type]

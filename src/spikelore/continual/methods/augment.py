@@ -1,4 +1,4 @@
-"""Random affine and elastic changes of grey images, mirror images and squares left out."""
+"""Random affine and elastic changes of grey images, and mirror images."""
 
 import math
 
@@ -11,7 +11,7 @@ _GRID = 7
 
 
 def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) -> torch.Tensor:
-    """Return images changed at random: mirrored, rotated, scaled, sheared, shifted and displaced, cut out.
+    """Return images changed at random: mirrored, rotated, scaled, sheared, shifted and displaced.
 
     Interpolation is bilinear, the outside 0.
 
@@ -47,15 +47,4 @@ def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) 
     if by.mirror:
         mirrored = torch.rand(count, generator=generator) < by.mirror
         images = torch.where(mirrored.view(-1, 1, 1), images.flip(2), images)
-    changed = F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)
-    return _cut(changed, by.cutout, generator) if by.cutout else changed
-
-
-def _cut(images: torch.Tensor, side: int, generator: torch.Generator) -> torch.Tensor:
-    """Return (B,H,W) images with a square of 0 around a pixel drawn of all, as far as it lies inside."""
-    inside = []
-    for pixels in images.shape[1:]:
-        first = torch.randint(pixels, (len(images), 1), generator=generator) - side // 2
-        along = torch.arange(pixels)
-        inside.append((along >= first) & (along < first + side))
-    return images.masked_fill(inside[0].unsqueeze(2) & inside[1].unsqueeze(1), 0.0)
+    return F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)

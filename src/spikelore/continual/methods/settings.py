@@ -94,8 +94,6 @@ class Augmentation:
         elastic: standard deviation of a smooth random displacement of each point, pixels.
         mirror: probability that left and right change places; for pictures that mean the same mirrored, such as
             clothes, and not for digits or letters.
-        cutout: side of a square at a random place that is made 0, pixels; it may lie partly outside (DeVries and
-            Taylor 2017, arXiv 1708.04552).
     """
 
     rotation: float = 0.0
@@ -104,7 +102,6 @@ class Augmentation:
     shift: float = 0.0
     elastic: float = 0.0
     mirror: float = 0.0
-    cutout: int = 0
 
     def __post_init__(self) -> None:
         for name in (one.name for one in fields(self)):
