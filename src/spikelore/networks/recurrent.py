@@ -50,11 +50,11 @@ class RecurrentNetwork(HeadedNetwork, RecurrentLayers):
         >>> from spikelore.networks.recurrent import RecurrentConfig, RecurrentNetwork
         >>> config = RecurrentConfig.best(units=(8,), hidden=(16,), classes=2, steps=10)
         >>> network = RecurrentNetwork(config, torch.Generator().manual_seed(0))
-        >>> rising, falling = np.zeros((2, 10, 8), bool)
-        >>> rising[np.arange(8), np.arange(8)] = falling[np.arange(8), 7 - np.arange(8)] = True
-        >>> for _ in range(100):
-        ...     network.learn_(np.stack([rising, falling]), np.array([0, 1]))
-        >>> network.predict(np.stack([rising, falling])).tolist()
+        >>> rising = np.eye(8, dtype=bool)[np.arange(16) // 2]  # two steps a unit
+        >>> both = np.stack([rising, rising[::-1]])
+        >>> for _ in range(150):
+        ...     network.learn_(both, np.array([0, 1]))
+        >>> network.predict(both).tolist()
         [0, 1]
     """
 
