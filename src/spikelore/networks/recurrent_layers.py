@@ -119,7 +119,7 @@ class RecurrentLayers(Headed):
         """Firing threshold of every neuron that spikes."""
         return self.config.neuron.threshold
 
-    def encode(self, inputs: torch.Tensor) -> torch.Tensor:
+    def encode(self, inputs: torch.Tensor, /) -> torch.Tensor:
         """Return the signal, (T,B,N), of (B,T,*units) spikes, 0 or 1.
 
         Raises:

@@ -71,8 +71,13 @@ class SurrogateNetwork(HeadedNetwork, SurrogateLayers):
         Raises:
             InputError: images too small for the layers, or a setting that is none.
         """
-        rows, columns = stream.tasks[0].train.inputs.shape[1:]
-        sizes = {"image": (1, rows, columns), "classes": len(stream.classes)}
+        shape = stream.tasks[0].train.inputs.shape[1:]
+        if len(shape) != 2:
+            raise InputError(
+                f"the stream's inputs are of shape {shape}, expected images (H,W); SurrogateEventNetwork takes "
+                "recordings of a camera, RecurrentNetwork others"
+            )
+        sizes = {"image": (1, *shape), "classes": len(stream.classes)}
         try:
             config = SurrogateConfig.best(**{**sizes, **changes})
         except TypeError as error:
@@ -82,11 +87,11 @@ class SurrogateNetwork(HeadedNetwork, SurrogateLayers):
         return cls(config, torch_generator(seed, "network"), classes=labels, learning=learning)
 
     @property
-    def input_shape(self) -> tuple[int, int]:
+    def input_shape(self) -> tuple[int, ...]:
         """Rows and columns of an image."""
         return self.config.image[1], self.config.image[2]
 
-    def _looks(self, images: Images) -> Iterator[torch.Tensor]:
+    def _looks(self, images: Images, /) -> Iterator[torch.Tensor]:
         """Yield parts of the images as encoded signals; an image's draws are its own."""
         at_once = _DECIDED_AT_ONCE if self.convolutions else 1  # sums of grey pixels differ between sizes of a batch
         for n in range(0, len(images), at_once):
