@@ -2,10 +2,10 @@
 
     python tests/fuzz/run.py checkpoints 10000 --seed 1
 
-Readers: idx, images, checkpoints (right digests over other values), raw-checkpoints, configurations, runs. An input
-fails if anything but a `SpikeloreError` with one printable line comes, or if it takes more than 5 seconds of the
-processor or more memory than twice its size and 100 MB. With ``--keep`` failing inputs go to
-``tests/fuzz/corpus/READER``, one of each kind; the tests ask about them ever after.
+Readers: idx, images, hdf5, bin and aedat (recordings), checkpoints (right digests over other values),
+raw-checkpoints, configurations, runs. An input fails if anything but a `SpikeloreError` with one printable line comes,
+or if it takes more than 5 seconds of the processor or more memory than twice its size and 100 MB. With ``--keep``
+failing inputs go to ``tests/fuzz/corpus/READER``, one of each kind; the tests ask about them ever after.
 """
 
 import argparse

