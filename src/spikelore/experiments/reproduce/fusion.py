@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.continual import fusion, importance
-from spikelore.data import Splits
+from spikelore.data import Examples, Splits
 from spikelore.errors import InputError, check_whole
 from spikelore.experiments import parts
 from spikelore.experiments.execution import Execution
@@ -32,7 +32,7 @@ from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.reproduce.sources import Drawn, Source, drawn
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stages import Stage
-from spikelore.kernels.reward_stdp import decide, feature_potentials
+from spikelore.kernels.reward_stdp import SpikeLists, decide, feature_potentials
 from spikelore.learning.first_spike_training import (
     DecisionTraining,
     FeatureExamples,
@@ -44,7 +44,13 @@ from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig
 from spikelore.learning.stdp import StdpConfig
 from spikelore.learning.template_stdp import TemplateStdpConfig, learn_more
 from spikelore.metrics import confusion_matrix
-from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork, SpikeCounts
+from spikelore.networks.first_spike import (
+    DecisionLayerConfig,
+    FirstSpikeConfig,
+    FirstSpikeNetwork,
+    SpikeCounts,
+)
+from spikelore.randomness import generator
 
 
 @dataclass(frozen=True)
@@ -252,6 +258,19 @@ def _learn(
         return _Learner(config, index, start, images, folder).plan(epochs)
 
     return parts.learn(config, out, {"part": part}, made)
+
+
+def prepare() -> None:
+    """Learn a few tiny images once, which loads into this process all that learning decisions needs."""
+    small = FirstSpikeConfig(decision=DecisionLayerConfig(features=2))
+    network, labels = FirstSpikeNetwork.create(small, (0, 1), 0), np.array([0, 1])
+    spikes = generator(0, "tiny").random((2, small.layer_2.features, 4, 4)) < 0.5
+    examples = FeatureExamples(SpikeLists.from_spikes(spikes), labels)
+    trained = DecisionTraining(network, examples, 2, asked={"validation": examples}).finish()
+    consolidated = consolidation(trained, examples).finish()
+    Scored(examples).winners(consolidated)
+    images = Examples((spikes.repeat(7, axis=2).repeat(7, axis=3) * 255).astype(np.uint8)[:, 0], labels)
+    FeatureExamples.of(network, images)
 
 
 # Parts --------------------------------------------------------------------------------------------------
