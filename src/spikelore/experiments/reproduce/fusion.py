@@ -16,7 +16,7 @@ from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,10 +175,9 @@ class _Training:
         for metrics in training.steps():
             self.folder.append_metrics(stage=self.name, network=owner, epoch=training.epoch, **metrics)
             if self.learned is not None and training.epoch == training.epochs:
-                network = training.finish()
-                seen = Scored(self.learned)
-                wins = importance.activity(seen.winners(network), len(network.unit_classes)).astype(int).tolist()
-                right = seen.outcome(network).right
+                seen, units = Scored(self.learned), Units.of(training.finish())
+                wins = importance.activity(seen.winners(units), len(units.names)).astype(int).tolist()
+                right = seen.outcome(units).right
                 self.folder.append_metrics(stage=_ACTIVITY, network=owner, of=stem, right=right, wins=wins)
             yield f"{title}, epoch {training.epoch}", self.images
         training.finish().save(self.folder.checkpoint(f"{stem}_{owner}"))
@@ -268,7 +267,7 @@ def prepare() -> None:
     examples = FeatureExamples(SpikeLists.from_spikes(spikes), labels)
     trained = DecisionTraining(network, examples, 2, asked={"validation": examples}).finish()
     consolidated = consolidation(trained, examples).finish()
-    Scored(examples).winners(consolidated)
+    Scored(examples).winners(Units.of(consolidated))
     images = Examples((spikes.repeat(7, axis=2).repeat(7, axis=3) * 255).astype(np.uint8)[:, 0], labels)
     FeatureExamples.of(network, images)
 
@@ -373,6 +372,30 @@ class _Networks:
         return sorted(lines, key=lambda line: line["network"])
 
 
+@dataclass(frozen=True, eq=False)
+class Units:
+    """A network's units as they compete.
+
+    Attributes:
+        weights: (F,C,K,K).
+        names: of equal units the same, of others different ones.
+        classes: (F,).
+        padding: of the decision layer.
+    """
+
+    weights: NDArray[np.float32]
+    names: list[bytes]
+    classes: NDArray[np.int64]
+    padding: int
+
+    @classmethod
+    def of(cls, network: FirstSpikeNetwork) -> Self:
+        """Return those of a network."""
+        weights = network.competing_weights()
+        names = [sha256(unit).digest() for unit in weights]
+        return cls(weights, names, network.unit_classes, network.config.decision.padding)
+
+
 class Scored:
     """Images, and how well each unit that was ever asked fits them: none is asked twice."""
 
@@ -380,23 +403,22 @@ class Scored:
         self.examples = examples
         self.fits: dict[bytes, NDArray[np.float32]] = {}
 
-    def winners(self, network: FirstSpikeNetwork) -> NDArray[np.int64]:
+    def winners(self, units: Units) -> NDArray[np.int64]:
         """Return `FirstSpikeNetwork.winners`: a unit's score is the same whatever units stand beside it."""
-        weights, padding = network.competing_weights(), network.config.decision.padding
-        names = [sha256(unit).digest() for unit in weights]
-        if new := {name: index for index, name in enumerate(names) if name not in self.fits}:
-            scores = feature_potentials(self.examples.features, weights[[*new.values()]], padding=padding)
+        if new := {name: index for index, name in enumerate(units.names) if name not in self.fits}:
+            weights = units.weights[[*new.values()]]
+            scores = feature_potentials(self.examples.features, weights, padding=units.padding)
             self.fits |= zip(new, scores.T, strict=True)
-        return decide(np.stack([self.fits[name] for name in names], axis=1))
+        return decide(np.stack([self.fits[name] for name in units.names], axis=1))
 
-    def decisions(self, network: FirstSpikeNetwork) -> NDArray[np.int64]:
+    def decisions(self, units: Units) -> NDArray[np.int64]:
         """Return the decided class of each image, -1 for a silent one."""
-        winners = self.winners(network)
-        return np.where(winners < 0, -1, network.unit_classes[winners])
+        winners = self.winners(units)
+        return np.where(winners < 0, -1, units.classes[winners])
 
-    def outcome(self, network: FirstSpikeNetwork) -> Outcome:
-        """Return how a network decides."""
-        return Outcome.of(self.decisions(network), self.examples.labels)
+    def outcome(self, units: Units) -> Outcome:
+        """Return how they decide."""
+        return Outcome.of(self.decisions(units), self.examples.labels)
 
 
 _SELECTIONS = ("top fraction", "spread", "full sum", "activity", "merge", "assignment")
@@ -444,7 +466,8 @@ class _Bench:
     def row(self, preset: str, how: str, score: str, size: int = 0) -> dict[str, Any]:
         """Measure one network: a row of ``results.json``."""
         network, fused = self.network(how, score, size), how not in (*self.singles, "bagging")
-        outcomes = [test.outcome(network) for test in self.tests]
+        units = Units.of(network)
+        outcomes = [test.outcome(units) for test in self.tests]
         relative = len(network.unit_weights) / len(self.networks[0].unit_weights)
         return {
             "name": "fused" if fused else how,
@@ -534,7 +557,7 @@ def _how_learned(networks: _Networks, bench: _Bench) -> list[dict[str, Any]]:
         epochs = [line for line in history if line["stage"] == "decision" and line["network"] == letter(index)]
         best = max(epochs, key=lambda line: line["validation"])
         last = FirstSpikeNetwork.load(networks.folder.checkpoint(f"network_{letter(index)}_last"))
-        outcome = test.outcome(network)
+        outcome = test.outcome(Units.of(network))
         rows.append(
             {
                 "network": letter(index),
@@ -543,7 +566,7 @@ def _how_learned(networks: _Networks, bench: _Bench) -> list[dict[str, Any]]:
                 "validation": best["validation"],
                 "test": outcome.right,
                 "silent": outcome.silent,
-                "test_last_epoch": test.outcome(last).right,
+                "test_last_epoch": test.outcome(Units.of(last)).right,
                 "train_last_epoch": epochs[-1]["train"],
             }
         )
@@ -552,17 +575,17 @@ def _how_learned(networks: _Networks, bench: _Bench) -> list[dict[str, Any]]:
 
 def _arrays(bench: _Bench, fused: FirstSpikeNetwork) -> dict[str, NDArray]:
     """What the figures draw, by name."""
-    first = bench.networks[0]
+    first, joined = bench.networks[0], Units.of(fused)
     arrays: dict[str, NDArray] = {"weights_1": first.weights_1, "weights_2": first.weights_2}
     for index, ((title, network), test) in enumerate(zip(bench.singles.items(), bench.tests, strict=True)):
-        name, labels = letter(index), test.examples.labels
-        arrays[f"activity/{name}"] = importance.activity(test.winners(network), len(network.unit_classes))
+        name, labels, units = letter(index), test.examples.labels, Units.of(network)
+        arrays[f"activity/{name}"] = importance.activity(test.winners(units), len(units.names))
         for score in ("full sum", "top fraction", "spread"):
             arrays[f"{score.replace(' ', '_')}/{name}"] = bench.importances[score][index]
         arrays[f"unit_weights/{name}"] = network.unit_weights
         arrays[f"unit_classes/{name}"] = network.unit_classes
-        for who, each in ((title, network), ("fused", fused)):
-            classes = tuple(np.unique(np.concatenate([each.unit_classes, labels])).tolist())
+        for who, each in ((title, units), ("fused", joined)):
+            classes = tuple(np.unique(np.concatenate([each.classes, labels])).tolist())
             arrays[f"confusion/{who} on {name}"] = confusion_matrix(test.decisions(each), labels, classes)
             arrays[f"classes/{who} on {name}"] = np.array(classes, np.int64)
     return arrays
