@@ -372,28 +372,65 @@ class _Networks:
         return sorted(lines, key=lambda line: line["network"])
 
 
+class Scales:
+    """Gains and centres by one of `spikelore.continual.fusion.SCORES`: of no unit twice."""
+
+    def __init__(self, score: str) -> None:
+        self.score = score
+        self.known: dict[bytes, tuple[np.float32, np.float32]] = {}
+
+    def __call__(
+        self, weights: NDArray[np.float32], digests: Sequence[bytes]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return those of units, (F,) each."""
+        if new := {digest: index for index, digest in enumerate(digests) if digest not in self.known}:
+            gains, centres = fusion.scales(weights[[*new.values()]], self.score)
+            self.known |= zip(new, zip(gains, centres, strict=True), strict=True)
+        gains, centres = np.array([self.known[digest] for digest in digests], np.float32).T
+        return gains, centres
+
+
+def digested(network: FirstSpikeNetwork) -> list[bytes]:
+    """Return a digest of each unit's weights."""
+    return [sha256(unit).digest() for unit in np.ascontiguousarray(network.unit_weights)]
+
+
 @dataclass(frozen=True, eq=False)
 class Units:
-    """A network's units as they compete.
+    """Units as they compete: ``gain (w - centre)``, which is made only of those that are asked for.
 
     Attributes:
         weights: (F,C,K,K).
+        gains: (F,).
+        centres: (F,).
         names: of equal units the same, of others different ones.
         classes: (F,).
         padding: of the decision layer.
     """
 
     weights: NDArray[np.float32]
+    gains: NDArray[np.float32]
+    centres: NDArray[np.float32]
     names: list[bytes]
     classes: NDArray[np.int64]
     padding: int
 
     @classmethod
-    def of(cls, network: FirstSpikeNetwork) -> Self:
-        """Return those of a network."""
-        weights = network.competing_weights()
-        names = [sha256(unit).digest() for unit in weights]
-        return cls(weights, names, network.unit_classes, network.config.decision.padding)
+    def of(
+        cls, network: FirstSpikeNetwork, score: Scales | None = None, digests: Sequence[bytes] | None = None
+    ) -> Self:
+        """Return those of a network, with its own gains and centres or others, and `digested` anew if not given."""
+        weights, digests = network.unit_weights, digests or digested(network)
+        if score is None and network.templates:
+            network.follow_weights_()
+        gains, centres = score(weights, digests) if score else (network.unit_gains, network.unit_centres)
+        names = [b"".join(each) for each in zip(digests, map(bytes, gains), map(bytes, centres), strict=True)]
+        return cls(weights, gains, centres, names, network.unit_classes, network.config.decision.padding)
+
+    def competing(self, which: Sequence[int]) -> NDArray[np.float32]:
+        """Return the weights of some as `FirstSpikeNetwork.competing_weights` does."""
+        shape = (-1, 1, 1, 1)
+        return (self.weights[which] - self.centres[which].reshape(shape)) * self.gains[which].reshape(shape)
 
 
 class Scored:
@@ -406,7 +443,7 @@ class Scored:
     def winners(self, units: Units) -> NDArray[np.int64]:
         """Return `FirstSpikeNetwork.winners`: a unit's score is the same whatever units stand beside it."""
         if new := {name: index for index, name in enumerate(units.names) if name not in self.fits}:
-            weights = units.weights[[*new.values()]]
+            weights = units.competing([*new.values()])
             scores = feature_potentials(self.examples.features, weights, padding=units.padding)
             self.fits |= zip(new, scores.T, strict=True)
         return decide(np.stack([self.fits[name] for name in units.names], axis=1))
@@ -436,7 +473,8 @@ class _Bench:
         self.size = self.config.size or len(self.networks[0].unit_weights)
         self.counts = [counts for _, counts in networks.tests]
         self.learned = networks.activity(stem)
-        self.joined: dict[tuple[str, int], FirstSpikeNetwork] = {}
+        self.joined: dict[tuple[str, int], tuple[FirstSpikeNetwork, list[bytes]]] = {}
+        self.scales: dict[str, Scales] = {}
 
     @cached_property
     def importances(self) -> dict[str, list[NDArray[np.float64]]]:
@@ -445,14 +483,22 @@ class _Bench:
         weights = [network.unit_weights for network in self.networks]
         return {"activity": active, **{name: [*map(of, weights)] for name, of in importance.FROM_WEIGHTS.items()}}
 
-    def network(self, how: str, score: str, size: int = 0) -> FirstSpikeNetwork:
-        """Return one of the networks, all together (``bagging``), or these fused by an importance."""
+    def network(self, how: str, score: str) -> FirstSpikeNetwork:
+        """Return these fused by an importance."""
+        return fusion.scaled(self._joined(how, self.size)[0], score)
+
+    def units(self, how: str, score: str, size: int = 0) -> Units:
+        """Return those of one of the networks, of all together (``bagging``), or of these fused by an importance."""
         if how in self.singles:
-            return self.singles[how]
-        key = how, size or self.size
-        if key not in self.joined:
-            self.joined[key] = self._join(*key)
-        return fusion.scaled(self.joined[key], score)
+            return Units.of(self.singles[how])
+        network, digests = self._joined(how, size or self.size)
+        return Units.of(network, self.scales.setdefault(score, Scales(score)), digests)
+
+    def _joined(self, how: str, size: int) -> tuple[FirstSpikeNetwork, list[bytes]]:
+        if (how, size) not in self.joined:
+            network = self._join(how, size)
+            self.joined[how, size] = network, digested(network)
+        return self.joined[how, size]
 
     def _join(self, how: str, size: int) -> FirstSpikeNetwork:
         if how == "bagging":
@@ -465,10 +511,9 @@ class _Bench:
 
     def row(self, preset: str, how: str, score: str, size: int = 0) -> dict[str, Any]:
         """Measure one network: a row of ``results.json``."""
-        network, fused = self.network(how, score, size), how not in (*self.singles, "bagging")
-        units = Units.of(network)
+        units, fused = self.units(how, score, size), how not in (*self.singles, "bagging")
         outcomes = [test.outcome(units) for test in self.tests]
-        relative = len(network.unit_weights) / len(self.networks[0].unit_weights)
+        relative = len(units.names) / len(self.networks[0].unit_weights)
         return {
             "name": "fused" if fused else how,
             "preset": preset,
@@ -477,7 +522,7 @@ class _Bench:
             **{letter(index): round(outcome.right, 5) for index, outcome in enumerate(outcomes)},
             "mean": round(float(np.mean([outcome.right for outcome in outcomes])), 5),
             "silent": round(float(np.mean([outcome.silent for outcome in outcomes])), 5),
-            "features": len(network.unit_weights),
+            "features": len(units.names),
             "synops_per_image": round(float(np.mean([each.total_operations(relative) for each in self.counts]))),
         }
 
