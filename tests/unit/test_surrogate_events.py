@@ -49,7 +49,7 @@ def test_it_learns_and_keeps(method, tmp_path):
 
 
 def test_streams_of_another_kind_are_refused():
-    with pytest.raises(sl.InputError, match=r"expected images \(H,W\); SurrogateEventNetwork takes"):
+    with pytest.raises(sl.InputError, match="expected images for this network; take a network of recordings"):
         SurrogateNetwork.for_stream(stream())
     images = sl.split_stream("digits-sample", [(0, 1)])
     with pytest.raises(sl.InputError, match=r"of shape \(28, 28\), expected recordings of a camera"):
