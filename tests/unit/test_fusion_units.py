@@ -31,8 +31,8 @@ def examples() -> tuple[FeatureExamples, list[FirstSpikeNetwork]]:
 def test_units_by_another_score_decide_as_the_scaled_network(score, examples):
     seen, networks = examples
     scored, scales = Scored(seen), Scales(score)
-    importances = {"importances": [top_fraction(each.unit_weights) for each in networks]}
-    for joined in (bagging(networks), fuse(networks, size=8, **importances), fuse(networks, size=12, **importances)):
+    kept = [top_fraction(each.unit_weights) for each in networks]
+    for joined in (bagging(networks), *(fuse(networks, importances=kept, size=size) for size in (8, 12))):
         network = scaled(joined, score)
         units = Units.of(joined, scales, digested(joined))
         np.testing.assert_array_equal(units.gains, network.unit_gains)
