@@ -212,6 +212,7 @@ _EXPERIMENT_OPTIONS: dict[str, dict[str, Any]] = {
         "choices": ["validation", "test", "last"],
         "help": "epoch that counts: best on validation images (default), on test images as the authors choose, or last",
     },
+    "data": {"type": str, "help": "recordings of the scale paper: a dataset by name (default: spoken-digits)"},
     "preset": {"choices": ["published", "best"], "help": "run the rows of one preset only (default: both)"},
 }
 """Options of `reproduce` that an experiment has if its ``at_scale`` has a parameter of that name."""

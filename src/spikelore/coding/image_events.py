@@ -5,7 +5,7 @@ import numpy as np
 from spikelore.coding.poisson import image_indices, level_probabilities, poisson_spikes, stream_key
 from spikelore.coding.rank_order import RankOrderConfig, encode
 from spikelore.data.events import Events
-from spikelore.errors import check_whole
+from spikelore.errors import InputError, check_whole
 from spikelore.shapes import Images, as_images
 
 
@@ -68,4 +68,38 @@ def poisson_events(
     for image, index in zip(images, image_indices(images).tolist(), strict=True):
         trains = poisson_spikes(probabilities[image.ravel()], steps, stream_key(seed, 0, index))
         recordings.append((np.repeat(at_us, np.diff(trains.starts)), trains.inputs))
+    return Events.of_recordings(recordings, (1, *images.shape[1:]))
+
+
+def latency_events(images: Images, longest_ms: float = 20.0) -> Events:
+    """Return each image as a recording in which a pixel spikes once, the sooner the brighter it is.
+
+    A pixel of grey level g spikes at ``longest_ms (255 - g) / 256``, one of level 0 never.
+
+    Args:
+        images: (N,H,W) uint8.
+        longest_ms: milliseconds that the levels are spread over.
+
+    Returns:
+        Recordings with units (1, H, W).
+
+    Raises:
+        InputError: no images, or no time.
+
+    Example:
+        >>> import numpy as np
+        >>> from spikelore.coding.image_events import latency_events
+        >>> one = latency_events(np.array([[[0, 127, 255]]], np.uint8))
+        >>> one.times_us.tolist(), one.units.tolist()
+        ([0, 10000], [2, 1])
+    """
+    if not 0.256 <= longest_ms <= 1e6:
+        raise InputError(f"longest_ms is {longest_ms}, expected 0.256 to 1000000; 20 is usual")
+    images = as_images(images)
+    at_us = np.rint((255 - np.arange(256)) * longest_ms * 1000 / 256).astype(np.int64)
+    recordings = []
+    for image in images.reshape(len(images), -1):
+        units = np.flatnonzero(image)
+        order = units[np.argsort(at_us[image[units]], kind="stable")]
+        recordings.append((at_us[image[order]], order))
     return Events.of_recordings(recordings, (1, *images.shape[1:]))

@@ -10,7 +10,7 @@ from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import run_folder, typed
 from spikelore.experiments.parallel import Cell, Early, failure, run_cells
-from spikelore.experiments.reproduce import decay, fusion, local, replay, study
+from spikelore.experiments.reproduce import decay, fusion, keywords, local, replay, study
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.report.tidy import tidy, write_table
 
@@ -105,6 +105,16 @@ KINDS: dict[str, Kind] = {
         local.LocalExperiment,
         local.at_scale,
         "nine ways not to forget by local rules alone (Antonov, Sviatov & Sukhov 2022)",
+    ),
+    "keywords": Published(
+        keywords.KeywordsExperiment,
+        (keywords.parts,),
+        keywords.run,
+        keywords.check,
+        keywords.KeywordsExperiment,
+        keywords.at_scale,
+        "spoken words one after another, from memories of spikes (Dequino et al. 2024)",
+        with_failures=True,
     ),
     "study": Published(
         study.StudyExperiment,

@@ -8,6 +8,7 @@ import numpy as np
 
 from spikelore.continual.method import Method
 from spikelore.continual.methods import MemorySettings
+from spikelore.data.events import Events
 from spikelore.data.examples import Examples
 from spikelore.data.streams import Stream, Task
 from spikelore.errors import InputError, check_fields
@@ -135,6 +136,11 @@ def _with_images(task: Task, count: int) -> Task:
     """Return a task with as many training images, black ones where its own are gone: for a network to be made for."""
     if len(task.train) == count:
         return task
+    if isinstance(task.train.inputs, Events):
+        raise InputError(
+            f"the {count} recordings of task {task.name!r} are gone, expected them to be there for a network of "
+            "recordings to be made for; put them back"
+        )
     images = np.zeros((count, *task.train.inputs.shape[1:]), np.uint8)
     return replace(task, train=Examples(images, np.resize(np.array(task.classes, np.int64), count)))
 

@@ -6,10 +6,11 @@ from typing import Any, Literal, Self
 
 from spikelore.continual.method import Method
 from spikelore.continual.methods import METHODS, Augmentation, DarkReplay, Fault, LatentReplay, MemorySettings
+from spikelore.continual.methods.settings import ReplayOrder
 from spikelore.errors import InputError, check_fields
 from spikelore.experiments import typed
 from spikelore.experiments.own import own_class
-from spikelore.networks.gradient_learning import GradientLearning
+from spikelore.networks.gradient_learning import GradientLearning, Readout
 
 _CALLED = {"balanced_replay": "balanced"}
 """What a setting is called in a method, where that differs."""
@@ -42,7 +43,8 @@ class LearnerSettings:
         input: ``grey`` pixels, or ``spikes``: 1 where a pixel is 128 or more, for new, replayed and test images.
         augmentation: of replayed images, and of GDumb's.
         readout: ``spikes`` are the logits' only source (their count over the steps); ``drive`` adds the membrane
-            potential that is left over the threshold, for networks that give their output potentials.
+            potential that is left over the threshold; ``maximum``, ``mean``, ``last`` and ``sum`` are those of the
+            potential over the steps. All but the first are for networks that give their output potentials.
         averaging: decay of the running mean of the weights that decides in place of the last ones; 0 for none. In the
             first steps n it is n / (n + 9), if that is less.
         rehearsal_steps: steps on the memory alone, for each class seen, that a copy of the network takes before it is
@@ -64,6 +66,9 @@ class LearnerSettings:
         freeze_after: images after which latent replay freezes the layers below ``network.split``; nearest
             prototype, nearest subspace and slda the whole network, of which they then learn the spikes of that layer. 0
             for networks of local rules.
+        replay_order: of latent replay: stored spikes ``beside`` the new images of each step, or all ``after`` those of
+            a pass; ``same after`` with the fault of the published code; see
+            `spikelore.continual.methods.settings.LatentReplay`.
         shrinkage: of slda's covariance.
         units: of a class, of nearest subspace.
         faults: of the published code, to keep; see `spikelore.continual.methods.FAULTS`.
@@ -86,7 +91,7 @@ class LearnerSettings:
     loss_over: Literal["all", "seen", "batch"] = "all"
     input: Literal["grey", "spikes"] = "grey"
     augmentation: Augmentation = field(default_factory=Augmentation)
-    readout: Literal["spikes", "drive"] = "spikes"
+    readout: Readout = "spikes"
     averaging: float = 0.0
     rehearsal_steps: int = 0
     rehearsal_learning_rate: float = 1e-3
@@ -104,6 +109,7 @@ class LearnerSettings:
     potentiation: float = 0.0002
     depression: float = 0.0006
     freeze_after: int = 5000
+    replay_order: ReplayOrder = "beside"
     shrinkage: float = 0.01
     units: int = 40
     faults: tuple[Fault, ...] = ()
@@ -153,7 +159,7 @@ class LearnerSettings:
                 "meaning; set both to 0 or choose another method"
             )
         else:
-            for name in ("policy", "storage"):
+            for name in ("policy", "storage", "compression", "replayed"):
                 _refuse_unused(f"memory.{name}", getattr(memory, name), getattr(MemorySettings(), name), kind.name)
         for one in fields(self):
             if one.name not in ("method", *_AROUND, *used) and not (

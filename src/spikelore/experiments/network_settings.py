@@ -12,6 +12,7 @@ from spikelore.networks.first_spike_config import FirstSpikeConfig
 from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.protocol import Network
 from spikelore.networks.rate_lif_config import RateLIFConfig
+from spikelore.networks.recurrent_config import RecurrentConfig
 from spikelore.networks.surrogate_config import SurrogateConfig
 from spikelore.shapes import as_image_shape
 
@@ -24,14 +25,16 @@ class _FirstSpike(FirstSpikeConfig):
 _OURS: dict[str, tuple[str, type]] = {
     "rate-lif": ("spikelore.networks.rate_lif:RateLIFNetwork", RateLIFConfig),
     "first-spike": ("spikelore.networks.first_spike:FirstSpikeNetwork", _FirstSpike),
+    "recurrent": ("spikelore.networks.recurrent:RecurrentNetwork", RecurrentConfig),
 }
-_OF_THE_STREAM = ("classes", "height", "width")
+_OF_THE_STREAM = ("classes", "height", "width", "units")
 
 
 class OtherNetwork(Mapping[str, Any]):
     """The settings of a network that is no surrogate one, by name: ``kind``, and what its ``for_stream`` is told.
 
-    The kind is ``rate-lif``, ``first-spike``, or one's own as ``path/to/file.py:Class`` or ``module:Class``.
+    The kind is ``rate-lif``, ``first-spike``, ``recurrent`` (for recordings of spikes), or one's own as
+    ``path/to/file.py:Class`` or ``module:Class``.
 
     Raises:
         InputError: no such kind, or a setting that a network of ours does not have.
@@ -109,8 +112,11 @@ def made(
         network = kind(config, torch_generator(seed, "network"), classes=stream.classes[:outputs], learning=learning)
         network.classes = stream.classes
         return network
+    changes = settings.changes
+    if settings.kind == "recurrent" and learning != GradientLearning():
+        changes = {**changes, "learning": learning}
     try:
-        network = kind.for_stream(stream, seed=seed, **settings.changes)
+        network = kind.for_stream(stream, seed=seed, **changes)
     except TypeError as error:
         raise InputError(f"network of kind {settings.kind} is refused ({error}); correct its settings") from error
     if learning != GradientLearning():

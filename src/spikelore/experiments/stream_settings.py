@@ -22,11 +22,13 @@ from spikelore.data.streams import (
     split_tasks,
 )
 from spikelore.errors import InputError, check_fields
+from spikelore.experiments.recordings_settings import RecordingsSettings
 
 TASKS_IN = {"split": "groups", "grouped": "groups", "permuted": "tasks", "rotated": "degrees"}
 """Which setting of a stream names its tasks, by its kind."""
 
 _RECORDINGS = EventImages("none")
+_AS_THEY_ARE = RecordingsSettings()
 
 
 def sides(size: Sequence[int]) -> str:
@@ -69,6 +71,8 @@ class StreamSettings:
         blur: width of the mixed zones at the boundaries of a task-free stream, in tasks.
         validation_share: share of each task's training images that is held out.
         events_as: how recordings of a camera become images, for networks of images.
+        recordings: what else becomes of recordings; see
+            `spikelore.experiments.recordings_settings.RecordingsSettings`.
     """
 
     kind: Literal["split", "grouped", "permuted", "rotated"] = "split"
@@ -80,6 +84,7 @@ class StreamSettings:
     blur: float = 0.0
     validation_share: float = 0.1
     events_as: EventImages = _RECORDINGS
+    recordings: RecordingsSettings = _AS_THEY_ARE
 
     def __post_init__(self) -> None:
         check_fields(self, "stream.")
@@ -117,7 +122,7 @@ class StreamSettings:
         for name in dict.fromkeys(names):
             places = [n for n, one in enumerate(names) if one == name]
             try:
-                dataset = image_dataset(datasets(name), self.events_as)
+                dataset = self.recordings.of(image_dataset(datasets(name), self.events_as), seed)
             except InputError as error:
                 if name in names[len(learned) :]:
                     raise

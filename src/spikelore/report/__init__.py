@@ -22,7 +22,7 @@ logging.getLogger("matplotlib").addFilter(lambda record: not str(record.msg).sta
 
 __all__ = ["compare", "write"]
 
-_REPORTS = ("fusion", "decay", "replay", "local", "study")
+_REPORTS = ("fusion", "decay", "replay", "local", "keywords", "study")
 """Experiments that have a module here, whose ``content`` returns the page of one run or of several of a kind."""
 
 

@@ -22,6 +22,7 @@ _NOT_SHOWN = (
 )  # fmt: skip
 """Columns that only the report shows, beside those that hold lists."""
 _OF_MANY = {
+    "keywords": ("stream", "network", "method", "seed", "memory_bytes", "average_accuracy", "forgetting", "failed"),
     "study": ("stream", "network", "method", "seed", "memory_bytes", "average_accuracy", "joules_learning", "failed"),
 }  # fmt: skip
 """Columns of experiments with more than a terminal has room for; rows without an accuracy or failure are not shown."""

@@ -47,9 +47,9 @@ class DarkReplayLearner(ReplayLearner):
         )
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
-        """Offer the new images with the logits of this step, in the last pass over a task."""
+        """Offer the new images with the logits of this step, in the first pass over a task."""
         del columns
-        if not self.keeps:
+        if not self.keeps(task):
             return
         extras = np.ascontiguousarray(self._arrived.numpy(), np.float32)
         self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task, extras=extras)

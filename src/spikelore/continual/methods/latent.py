@@ -8,6 +8,7 @@ import torch
 from spikelore.continual.memory import Memory
 from spikelore.continual.methods.replay import MemoryLearner
 from spikelore.continual.storage import Storage, blank_input, packed_spikes
+from spikelore.data.streams import batches
 from spikelore.errors import InputError
 from spikelore.networks.foreign import kind_of, respond, same_draws
 from spikelore.networks.protocol import LayeredModule
@@ -43,6 +44,8 @@ class LatentReplayLearner(MemoryLearner):
     images_seen = 0
     frozen = False
     """Whether the layers below the split have stopped learning."""
+    earlier: list[int] | None = None
+    """Places that are replayed after passes: those in use when the task began, or the first one with a replay."""
 
     def make_storage(self) -> Storage:
         """Return the packing of the layer's spikes."""
@@ -62,6 +65,12 @@ class LatentReplayLearner(MemoryLearner):
     @property
     def _freezes_with_last_pass(self) -> bool:
         return not self.method.freeze_after and self.method.epochs > 1
+
+    def keeps(self, task: int) -> bool:
+        """Return whether examples are offered: in the last pass where layers freeze before it or replay comes after."""
+        if self.method.replay_order != "beside" or (self._freezes_with_last_pass and task == 0):
+            return self.passes == self.method.epochs
+        return super().keeps(task)
 
     def row_bytes(self) -> int:
         """Return the bytes of packed spikes, or of an input if these are more and it is held before the freezing."""
@@ -105,7 +114,7 @@ class LatentReplayLearner(MemoryLearner):
         if not self.frozen:
             return self.new_images_loss(self.logits(self.to_input(images)), columns)
         features = self._features(images)
-        if not len(self.memory):
+        if not len(self.memory) or self.method.replay_order != "beside":
             return self.new_images_loss(self.logits_of(features), columns)
         spikes, stored_labels, _ = self.drawn(self.method.replay_batch)
         stored = torch.from_numpy(spikes).float().transpose(0, 1)
@@ -119,23 +128,36 @@ class LatentReplayLearner(MemoryLearner):
         """Offer the new images, or after the freezing their spikes; at the freezing encode what is held."""
         del columns
         if self.frozen:
-            if self.keeps:
+            if self.keeps(task):
                 self.memory.offer(self._encoded(images), labels, task=task)
             return
-        if self.keeps:
+        if self.keeps(task):
             self.memory.offer(self._images.pack(images), labels, task=task)
         self.images_seen += len(images)
         if 0 < self.method.freeze_after <= self.images_seen:
             self._freeze()
 
+    def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
+        """Note what is stored before the task."""
+        super().begin_task(task, classes)
+        if (
+            task
+            and self.method.replay_order != "beside"
+            and (self.earlier is None or self.method.replay_order == "after")
+        ):
+            self.earlier = self.memory.rng.permutation(self.memory.taken()).tolist()
+
     def begin_epoch(self, task: int) -> None:
         """Freeze before the last of several passes over the first task, if no number of images says when."""
+        if self.passes:
+            self._replay_after(task)
         super().begin_epoch(task)
-        if self._freezes_with_last_pass and self.keeps and not self.frozen:
+        if self._freezes_with_last_pass and self.keeps(task) and not self.frozen:
             self._freeze()
 
     def end_task(self, task: int) -> None:
         """Freeze after the first task, if no number of images says when."""
+        self._replay_after(task)
         super().end_task(task)
         if not (self.method.freeze_after or self.frozen):
             self._freeze()
@@ -144,15 +166,28 @@ class LatentReplayLearner(MemoryLearner):
         self.frozen = True
         assert isinstance(self.memory, Memory)
         taken = self.memory.taken()
-        for places in np.split(taken, range(_ENCODED_AT_ONCE, len(taken), _ENCODED_AT_ONCE)):
+        for places in batches(taken, _ENCODED_AT_ONCE):
             rows, _, _ = self.memory.get(places)
             self.memory.replace(places, self._encoded(self._images.unpack(rows)))
 
+    def _replay_after(self, task: int) -> None:
+        """Learn once from what was stored before the task, if it is not replayed beside new images."""
+        if self.method.replay_order == "beside" or not task:
+            return
+        order = np.array(self.earlier, np.int64)
+        if self.method.replay_order == "after":
+            order = self.memory.rng.permutation(order)
+        with self.undone_by_failure(), self.own_draws():
+            for places in batches(order, self.method.replay_batch):
+                rows, labels, _ = self.memory.get(places)
+                stored = torch.from_numpy(self.storage.unpack(rows)).float().transpose(0, 1)
+                self.descend(self.replayed_images_loss(self.logits_of(stored), self.columns(labels)))
+
     def facts(self) -> dict[str, Any]:
         """Return the number of images seen before the freezing, and whether that was, beside the rest."""
-        return {**super().facts(), "images seen": self.images_seen, "frozen": self.frozen}
+        return {**super().facts(), "images seen": self.images_seen, "frozen": self.frozen, "earlier": self.earlier}
 
     def load_facts(self, facts: Any) -> None:
         """Take over what `facts` returned."""
         super().load_facts(facts)
-        self.images_seen, self.frozen = facts["images seen"], facts["frozen"]
+        self.images_seen, self.frozen, self.earlier = facts["images seen"], facts["frozen"], facts["earlier"]

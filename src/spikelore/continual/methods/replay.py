@@ -99,10 +99,10 @@ class MemoryLearner(GradientLearner):
         super().begin_epoch(task)
         self.passes += 1
 
-    @property
-    def keeps(self) -> bool:
-        """Whether examples are offered to the memory: in the last pass over a task, so that each is offered once."""
-        return self.passes in (0, self.method.epochs)
+    def keeps(self, task: int) -> bool:
+        """Return whether a task's examples are offered to the memory now: in the first pass, so that each is once."""
+        del task
+        return self.passes <= 1
 
     def checked(self, images: Images, labels: Labels, task: int) -> Labels:
         """Return a batch's labels as (B,) int64; InputError also for a task that the memory cannot have."""
@@ -111,9 +111,9 @@ class MemoryLearner(GradientLearner):
         return labels
 
     def remember(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> None:
-        """Offer the new images to the memory, after the step on them, in the last pass over a task."""
+        """Offer the new images to the memory, after the step on them, in the first pass over a task."""
         del columns
-        if self.keeps:
+        if self.keeps(task):
             self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task)
 
     def shown(self, images: Images) -> NDArray[np.uint8]:

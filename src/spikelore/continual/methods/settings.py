@@ -39,6 +39,12 @@ Fault = Literal[
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 """Faults of the published code that are the learner's; see `spikelore.continual.methods.published`."""
 
+ReplayOrder = Literal["beside", "after", "same after"]
+"""When latent replay learns from stored spikes: beside the new examples of each step, or from all that was stored of
+earlier tasks after each pass over a task's new ones. ``same after`` has a fault of Dequino et al.'s code (arXiv
+2407.03111): the batches of stored spikes are put together once, so that they hold nothing of the tasks that come
+later."""
+
 LossOver = Literal["all", "seen", "batch"]
 """Outputs that a cross entropy is over: all; of the classes seen so far; of those among the new images.
 
@@ -184,7 +190,9 @@ class KeepsExamples(_Checked):
     """
 
     listens: ClassVar[bool] = False
-    by_gradients: ClassVar[tuple[str, ...]] = ("loss_over", "augmentation", "rehearsal_learning_rate", "freeze_after")
+    by_gradients: ClassVar[tuple[str, ...]] = (
+        "loss_over", "augmentation", "rehearsal_learning_rate", "freeze_after", "replay_order",
+    )  # fmt: skip
 
     memory: MemorySettings = field(kw_only=False)
     replay_batch: int = 64
@@ -306,6 +314,7 @@ class LatentReplay(KeepsExamples):
     Attributes:
         freeze_after: images after which the layers below the cut stop learning; 0 for after the first task, of which a
             task-free stream does not tell.
+        replay_order: see `ReplayOrder`.
 
     Source: Pellegrini et al. 2020 (arXiv 1912.01100).
     """
@@ -315,10 +324,12 @@ class LatentReplay(KeepsExamples):
     local_learner: ClassVar[Any] = f"{_HERE}.local:LocalLatent"
 
     freeze_after: int = 0
+    replay_order: ReplayOrder = "beside"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "listens", not self.freeze_after)
+        object.__setattr__(self, "listens", not self.freeze_after or self.replay_order != "beside")
+        object.__setattr__(self, "boundaries", self.replay_order != "beside")
         if self.memory.storage != "raw":
             raise InputError(
                 f"memory.storage is {self.memory.storage!r}, expected 'raw' with latent replay, which stores spikes of "

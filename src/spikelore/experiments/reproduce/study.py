@@ -6,16 +6,16 @@ a sentence, ``why_not``. Cells leave their rows alone, no networks: there may be
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from spikelore import plain_yaml
 from spikelore.continual.methods import MemorySettings
-from spikelore.data import Examples
+from spikelore.data.examples import Examples, concatenated
 from spikelore.data.streams import Stream, Task, split_tasks
 from spikelore.errors import InputError
 from spikelore.experiments import shipped
@@ -49,12 +49,15 @@ class StudyStream(StreamSettings):
         train_per_class: most training images of a class in a task, drawn at random; 0 for all.
         test_per_class: most test images, likewise.
         points: times to measure within each task, beside its end.
+        tested_first: whether the test examples of the first task are learned with its training ones (a fault of Dequino
+            et al.'s code, arXiv 2407.03111: its network was pre-trained on, and its memory holds, what is tested).
     """
 
     further: tuple[str, ...] = ()
     train_per_class: int = 0
     test_per_class: int = 0
     points: int = 0
+    tested_first: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +83,10 @@ class StudyStream(StreamSettings):
                 apart = self.scenario != "domain-incremental" and tasks
                 tasks.append(_numbered(replace(task, name=name), 1 + max(tasks[-1].classes) if apart else 0))
             stream = Stream(self.scenario, tuple(tasks), " then ".join((data, *self.further)))
-        return replace(stream, tasks=tuple(self._cut(task, n, seed) for n, task in enumerate(stream.tasks)))
+        first, *later = (self._cut(task, n, seed) for n, task in enumerate(stream.tasks))
+        if self.tested_first:
+            first = replace(first, train=concatenated([first.train, first.test]))
+        return replace(stream, tasks=(first, *later))
 
     def _cut(self, task: Task, number: int, seed: int) -> Task:
         def some(images: Examples, most: int, name: str) -> Examples:
@@ -125,13 +131,16 @@ class StudyExperiment:
         seeds: how many each cell is run with.
         networks: values of ``network``, and of ``learner`` that say how it learns.
         methods: values of ``learner`` and ``memory``; under ``on`` further ones for networks by their names.
-        streams: ``data`` and values of ``stream``; ``methods`` names those that it is crossed with, all if not given.
+        streams: ``data`` and values of ``stream``; ``methods`` and ``networks`` name those that it is crossed with, all
+            if not given.
         budgets: bytes of memories; of 0, the methods that keep no examples.
         further: cells of their own: the names of a ``network``, a ``method`` and a ``stream``, and values beside them,
             such as ``memory.images``; ``label`` is the method's name in the table.
         energies: what a joule is spent on.
         execution: how it is run.
     """
+
+    experiment: ClassVar[str] = "study"
 
     seed: int = 0
     seeds: int = 3
@@ -168,9 +177,12 @@ class StudyExperiment:
 
     def _product(self) -> "Iterator[StudyCell]":
         for stream in self.streams:
-            crossed = stream.get("methods", [each["name"] for each in self.methods])
-            for method in [each for each in self.methods if each["name"] in crossed]:
-                for network in self.networks:
+            methods, networks = (
+                [each for each in every if each["name"] in stream.get(what, [one["name"] for one in every])]
+                for what, every in (("methods", self.methods), ("networks", self.networks))
+            )
+            for method in methods:
+                for network in networks:
                     for budget in self.budgets:
                         if _keeps_examples(method) == (budget > 0):
                             memory = {"memory.bytes": budget} if budget else {}
@@ -245,7 +257,7 @@ def _learned(
     first = {**stream, **network}
     values = {**method, **method.get("on", {}).get(network["name"], {}), **own}
     for each in (first, values):
-        for name in ("name", "on", "methods"):
+        for name in ("name", "on", "methods", "networks"):
             each.pop(name, None)
         check_values(Learned, each)
     base = changed(Learned(), nested(Learned, first))
@@ -267,8 +279,20 @@ def check(config: StudyExperiment, data_dir: Path | None) -> None:
             cell.job.load(datasets)
 
 
-def parts(config: StudyExperiment, folder: RunFolder, data_dir: Path | None) -> dict[str, Cell]:
+Learn = Callable[[Job, Datasets, Sequence[str], Path], dict[str, Any]]
+"""Runs a cell to its end in its folder and returns its row, as `learn`."""
+
+
+def parts(
+    config: StudyExperiment, folder: RunFolder, data_dir: Path | None, learned_by: "Learn | None" = None
+) -> dict[str, Cell]:
     """Return the cells that are left to do, also those that failed.
+
+    Args:
+        config: the study.
+        folder: of the run.
+        data_dir: folder of datasets.
+        learned_by: what runs a cell; `learn` if not given.
 
     Raises:
         InputError: a dataset or a class that is not there.
@@ -276,7 +300,9 @@ def parts(config: StudyExperiment, folder: RunFolder, data_dir: Path | None) -> 
     check(config, data_dir)
     datasets, of = Datasets(data_dir), config.execution
     return {
-        cell.folder: Cell(learn, (cell.job, datasets, of.loggers), folder.path / "parts" / cell.folder, of.cores)
+        cell.folder: Cell(
+            learned_by or learn, (cell.job, datasets, of.loggers), folder.path / "parts" / cell.folder, of.cores
+        )
         for cell in config.cells()
         if cell.job and not _row_of(cell.job, folder.path / "parts" / cell.folder)
     }
@@ -290,10 +316,19 @@ def _row_of(job: Job, path: Path) -> dict[str, Any] | None:
     return row if "why_not" in row else finished(job, path)
 
 
-def learn(job: Job, datasets: Datasets, loggers: Sequence[str], path: Path) -> dict[str, Any]:
+def learn(
+    job: Job, datasets: Datasets, loggers: Sequence[str], path: Path, watched: Callable[[Path], None] | None = None
+) -> dict[str, Any]:
     """Run a cell to its end; leave its row, or why it failed, for the table.
 
     What cannot begin, since the method has no meaning on this stream or in so little memory, is a row, too.
+
+    Args:
+        job: the cell's.
+        datasets: where its data are.
+        loggers: that hear of it.
+        path: its folder.
+        watched: looks at the folder while the network that decides is still there; None for nobody.
     """
     remove(path / _FAILED)
     try:
@@ -307,6 +342,8 @@ def learn(job: Job, datasets: Datasets, loggers: Sequence[str], path: Path) -> d
     except Exception as error:
         write_json_atomic(path / _FAILED, {"failed": in_a_line(error)})
         raise
+    if watched:
+        watched(path)
     _leave_no_network(path)
     return row
 
@@ -339,7 +376,7 @@ def run(config: StudyExperiment, folder: RunFolder, data_dir: Path | None) -> di
         kept = {name: value for name, value in row.items() if name not in _NOT_OF_A_CELL}
         rows.append({**cell.names, "budget": job.memory.bytes, **kept, **_joules(kept, config.energies)})
     return {
-        "experiment": "study",
+        "experiment": config.experiment,
         "seed": config.seed,
         "seconds": round(seconds / max(1, min(cores(), len(rows))), 1),
         "data": [*data],
