@@ -8,6 +8,7 @@ python tests/every_kernel.py processes FILE.npz  so must forked, spawned and for
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing import get_context
 from threading import Thread
 
@@ -17,12 +18,15 @@ import torch
 from spikelore.data import load
 from spikelore.kernels import (
     convolution,
+    eligibility,
     levels,
     lif_convolution,
     lif_network,
     lif_scan,
     rank_order,
+    recurrent,
     reward_stdp,
+    spike_linear,
     stdp,
     template_stdp,
 )
@@ -108,6 +112,7 @@ def counted() -> Answers:
 
 
 NEURONS = lif_scan.Leaky(beta=0.75, threshold=0.5)
+RECURRENT = recurrent.Spiking(slope=5.0, refractory=1)
 
 
 def scan() -> Answers:
@@ -129,6 +134,30 @@ def leaky() -> Answers:
     sent = lif_convolution.backward(np.ones_like(pooled), won, maps, weights, NEURONS, pool=2)
     named = dict(zip(("sent", "sent weights", "sent bias"), sent, strict=True))
     return {**scan(), "pooled": pooled, "won": won, **named}
+
+
+def recurrent_layers() -> Answers:
+    """Sums over spikes, a recurrent layer both ways, and eligibility traces."""
+    rng = np.random.default_rng(0)
+    inputs = (rng.random((12, 5, 20), np.float32) < 0.3).astype(np.float32)
+    weights, own, readout = numbers(rng, 9, 20), numbers(rng, 9, 9) / 4, numbers(rng, 3, 9)
+    bias, decays = numbers(rng, 9), np.full((2, 9), 0.75, np.float32)
+    rows = spike_linear.rows_of(inputs.reshape(-1, 20))
+    currents = spike_linear.forward(rows, weights, bias).reshape(12, 5, 9)
+    found: Answers = {"currents": currents}
+    for neuron in (RECURRENT, replace(RECURRENT, reset="subtract", surrogate="atan")):
+        course = recurrent.forward(currents, own, *decays, neuron, with_synaptic=True)
+        back = recurrent.backward(numbers(rng, 12, 5, 9), None, course, own, *decays, neuron)
+        assert course.spikes is not None
+        found |= {f"{neuron.reset} spikes": course.spikes, f"{neuron.reset} potentials": course.potentials}
+        found |= {f"{neuron.reset} back": back.currents}
+        sums = spike_linear.weight_gradients(rows, back.currents.reshape(-1, 9))
+        found[f"{neuron.reset} weights"] = sums
+    layers = [
+        eligibility.Layer(weights, bias, own, 0.5, 0.75, RECURRENT),
+        eligibility.Layer(readout, numbers(rng, 3), None, 0.5, 0.75, None),
+    ]
+    return {**found, "outputs": eligibility.outputs(inputs, layers)}
 
 
 def rate_coded() -> Answers:
@@ -159,7 +188,7 @@ def rate_coded() -> Answers:
 
 
 KERNELS: dict[str, Callable[[], Answers]] = {
-    each.__name__: each for each in (coding, layer, decision, counted, leaky, rate_coded)
+    each.__name__: each for each in (coding, layer, decision, counted, leaky, recurrent_layers, rate_coded)
 }
 
 WITHOUT_VECTORS: dict[str, Callable[[], Answers]] = {

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from spikelore.networks.rate_lif import RateLIFNetwork as RateLIFNetwork
     from spikelore.networks.recurrent import RecurrentNetwork as RecurrentNetwork
     from spikelore.networks.surrogate import SurrogateNetwork as SurrogateNetwork
+    from spikelore.networks.surrogate_events import SurrogateEventNetwork as SurrogateEventNetwork
     from spikelore.networks.wrapped import TorchNetwork as TorchNetwork
 
     __version__: str
@@ -99,6 +100,7 @@ _WHERE = {
     "networks.rate_lif": "RateLIFNetwork",
     "networks.recurrent": "RecurrentNetwork",
     "networks.surrogate": "SurrogateNetwork",
+    "networks.surrogate_events": "SurrogateEventNetwork",
     "networks.wrapped": "TorchNetwork",
 }
 _OTHER_NAMES = {"Memory": ("continual.methods", "MemorySettings"), "load_data": ("data", "load")}

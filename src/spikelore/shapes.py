@@ -92,8 +92,9 @@ def as_image_shape(shape: Sequence[int]) -> tuple[int, int]:
     """
     if len(shape) != 2:
         raise InputError(
-            f"inputs are recordings of units of shape {tuple(shape)}, expected images for this network; a camera's "
-            "become images with stream.events_as.coding counts, or spikelore.coding.event_images in a script"
+            f"inputs are recordings of units of shape {tuple(shape)}, expected images for this network; take a network "
+            "of recordings, or make images of a camera's with stream.events_as.coding counts (in a script, "
+            "spikelore.coding.event_images)"
         )
     return shape[0], shape[1]
 

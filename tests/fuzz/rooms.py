@@ -9,12 +9,15 @@ import io
 import json
 import random
 import shutil
+import struct
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import mutate
 import numpy as np
 import torch
@@ -118,6 +121,100 @@ class Images(Room):
         if sum((folder / name).read_bytes()[-2:]) % 16 == 0:
             shutil.rmtree(folder / "made", ignore_errors=True)
             import_images(folder / "source", "mine", data_dir=folder / "made")
+
+
+class Recordings(Room):
+    """A dataset of recordings in one of the formats, which `begin` of each writes as ``mine``."""
+
+    def change(self, folder: Path, draw: random.Random) -> tuple[str, bytes]:
+        """Change one file."""
+        path = draw.choice(sorted(one for one in (folder / "mine").rglob("*") if one.is_file()))
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            return path.relative_to(folder).as_posix(), mutate.as_json(mutate.of_value(json.loads(content), draw), draw)
+        return path.relative_to(folder).as_posix(), self.of_file(content, draw)
+
+    def of_file(self, content: bytes, draw: random.Random) -> bytes:
+        """Return other bytes, of the headers above all."""
+        return mutate.of_bytes(content, draw)
+
+    def ask(self, folder: Path, name: str) -> None:
+        """Look at the folder, check it, and load it."""
+        data.available(folder)
+        data.check(folder, data.findings)
+        data.load("mine", folder)
+
+
+class Heidelberg(Recordings):
+    """HDF5 files."""
+
+    def begin(self, folder: Path) -> None:
+        """Write two, one of them in chunks that are compressed."""
+        (folder / "mine").mkdir()
+        (folder / "mine" / "sensor.json").write_text('{"shape": [9]}')
+        rng = np.random.default_rng(0)
+        for part, count, options in (("train", 6, {}), ("test", 4, {"chunks": (2,), "compression": "gzip"})):
+            with h5py.File(folder / "mine" / f"my_{part}.h5", "w") as file:
+                times = file.create_dataset("spikes/times", (count,), h5py.vlen_dtype(np.float16), **options)
+                units = file.create_dataset("spikes/units", (count,), h5py.vlen_dtype(np.uint16), **options)
+                for n in range(count):
+                    times[n], units[n] = np.sort(rng.random(5 + n)), rng.integers(0, 9, 5 + n)
+                file["labels"] = np.arange(count, dtype=np.uint16) % 2
+                file["extra/speaker"] = np.arange(count, dtype=np.uint16) % 3
+                file["extra/keys"] = np.array(["no", "yes"], "S3")
+
+    def of_file(self, content: bytes, draw: random.Random) -> bytes:
+        """Return bytes of which some anywhere are changed: structures lie in all of the file."""
+        if draw.random() < 0.4:
+            return mutate.of_bytes(content, draw)
+        changed = bytearray(content)
+        used = [n for n, byte in enumerate(content) if byte]
+        for _ in range(draw.randint(1, 6)):
+            at = max(0, draw.choice(used) + draw.randint(-4, 4)) % len(changed)
+            changed[at] = draw.choice((0, 1, 2, 16, 127, 128, 254, 255, changed[at] ^ (1 << draw.randrange(8))))
+        return bytes(changed)
+
+
+class BinRecordings(Recordings):
+    """Files of five bytes an event, one part in folders, one in an archive."""
+
+    def begin(self, folder: Path) -> None:
+        """Write them."""
+        rng = np.random.default_rng(0)
+        with zipfile.ZipFile(_parent(folder / "mine" / "Test.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+            for label in (0, 1):
+                for n in range(2):
+                    rows = rng.integers(0, 34, (20, 5)).astype(np.uint8)
+                    rows[:, 2], rows[:, 3], rows[:, 4] = 128 * (rows[:, 2] % 2), np.arange(20), 0
+                    _parent(folder / "mine" / "Train" / str(label) / f"{n}.bin").write_bytes(rows.tobytes())
+                    archive.writestr(f"Test/{label}/{n}.bin", rows.tobytes())
+
+
+class Gestures(Recordings):
+    """AEDAT files with tables and lists."""
+
+    def begin(self, folder: Path) -> None:
+        """Write them."""
+        rng, place = np.random.default_rng(0), folder / "mine"
+        for n, part in enumerate(("train", "test")):
+            content = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#!END-HEADER\r\n"
+            for packet in range(3):
+                events = np.zeros((8, 2), "<u4")
+                events[:, 0] = (
+                    1 | rng.integers(0, 2, 8) << 1 | rng.integers(0, 128, 8) << 2 | rng.integers(0, 128, 8) << 17
+                )
+                events[:, 1] = 100 * packet + np.arange(8)
+                content += struct.pack("<hhiiiiii", packet == 1 or 1, 0, 8, 4, 0, 8, 8, 8) + events.tobytes()
+            name = f"user0{n + 1}_led"
+            _parent(place / f"{name}.aedat").write_bytes(content)
+            (place / f"{name}_labels.csv").write_text("class,startTime_usec,endTime_usec\n1,0,150\n2,150,400\n")
+            (place / f"trials_to_{part}.txt").write_text(f"{name}.aedat\n")
+        (place / "gesture_mapping.csv").write_text("action,label\nclap,1\nwave,2\n")
+
+
+def _parent(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 class Checkpoints(Room):
@@ -279,7 +376,7 @@ class Runs(Room):
             with _drawn(really=numbers % 50 == 0):
                 report.write(run)
         elif own.startswith("checkpoints/network") or own == "config.yaml" or numbers % 4 == 1:
-            evaluate(run, "digits-sample", None)
+            evaluate(run, "digits-sample", None, (0,))
         else:
             if own == "config.yaml" or "parts" not in own:
                 (run / "results.json").unlink()
@@ -345,7 +442,8 @@ def check_sentence(error: SpikeloreError) -> None:
 
 
 ROOMS: dict[str, Any] = {
-    "idx": Idx, "images": Images, "checkpoints": Checkpoints, "raw-checkpoints": RawCheckpoints,
+    "idx": Idx, "images": Images, "hdf5": Heidelberg, "bin": BinRecordings, "aedat": Gestures,
+    "checkpoints": Checkpoints, "raw-checkpoints": RawCheckpoints,
     "configurations": Configurations, "runs": Runs,
 }  # fmt: skip
 torch.set_num_threads(1)

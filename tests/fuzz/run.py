@@ -2,10 +2,10 @@
 
     python tests/fuzz/run.py checkpoints 10000 --seed 1
 
-Readers: idx, images, checkpoints (right digests over other values), raw-checkpoints, configurations, runs. An input
-fails if anything but a `SpikeloreError` with one printable line comes, or if it takes more than 5 seconds of the
-processor or more memory than twice its size and 100 MB. With ``--keep`` failing inputs go to
-``tests/fuzz/corpus/READER``, one of each kind; the tests ask about them ever after.
+Readers: idx, images, hdf5, bin and aedat (recordings), checkpoints (right digests over other values),
+raw-checkpoints, configurations, runs. An input fails if anything but a `SpikeloreError` with one printable line comes,
+or if it takes more than 5 seconds of the processor or more memory than twice its size and 100 MB. With ``--keep``
+failing inputs go to ``tests/fuzz/corpus/READER``, one of each kind; the tests ask about them ever after.
 """
 
 import argparse
@@ -32,6 +32,8 @@ from spikelore.errors import SpikeloreError
 
 CORPUS = Path(__file__).parent / "corpus"
 MOST_SECONDS, MOST_BYTES = 5.0, 100_000_000
+_LONGEST = 600
+"""Seconds of the clock after which an input hangs; a busy machine may give this process little of its time."""
 
 
 class Memory:
@@ -140,7 +142,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         fuzz = Fuzz(given.reader, Path(folder))
         for number in range(given.count):
-            faulthandler.dump_traceback_later(60, exit=True)
+            faulthandler.dump_traceback_later(_LONGEST, exit=True)
             name, content = fuzz.drawn(draw)
             (Path(tempfile.gettempdir()) / f"fuzz-{given.reader}-{given.seed}").write_bytes(content)
             outcome, details = fuzz.ask(name, content)

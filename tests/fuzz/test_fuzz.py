@@ -10,7 +10,17 @@ import pytest
 from rooms import ROOMS
 from run import Fuzz, kept
 
-COUNTS = {"idx": 150, "images": 150, "checkpoints": 150, "raw-checkpoints": 150, "configurations": 100, "runs": 20}
+COUNTS = {
+    "idx": 150,
+    "images": 150,
+    "hdf5": 150,
+    "bin": 100,
+    "aedat": 100,
+    "checkpoints": 150,
+    "raw-checkpoints": 150,
+    "configurations": 100,
+    "runs": 20,
+}
 
 
 @pytest.mark.parametrize("reader", ROOMS)

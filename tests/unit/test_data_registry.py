@@ -253,7 +253,7 @@ def test_available_tells_where_each_dataset_is(tmp_path: Path, cache: Path):
     write_folder(tmp_path / "data" / "half")
     (tmp_path / "data" / "half" / f"{STEMS[0]}.gz").unlink()
     infos = {info.name: info for info in available(tmp_path / "data")}
-    told = {name: (info.where, info.train_images, info.test_images) for name, info in infos.items()}
+    told = {name: (info.where, info.train, info.test) for name, info in infos.items()}
     assert told == {
         "half": ("folder", None, None),
         "mine": ("folder", 12, 6),
@@ -262,6 +262,9 @@ def test_available_tells_where_each_dataset_is(tmp_path: Path, cache: Path):
         "digits-sample": ("shipped", 4000, 1000),
         "mnist": ("downloadable", None, None),
         "fashion-mnist": ("downloadable", None, None),
+        "shd": ("downloadable", None, None),
+        "ssc": ("downloadable", None, None),
+        "n-mnist": ("downloadable", None, None),
     }
     assert infos["mine"].path == tmp_path / "data" / "mine"
     assert infos["emnist-capitals"].path == cache / "emnist-balanced"
@@ -272,7 +275,7 @@ def test_available_reads_only_headers(tmp_path: Path):
     folder = write_folder(tmp_path / "mine", suffix="")
     path = folder / STEMS[0]
     path.write_bytes(path.read_bytes()[:16])
-    assert available(tmp_path)[0].train_images == 12
+    assert available(tmp_path)[0].train == 12
 
 
 def test_an_unreadable_data_folder_gets_its_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -325,7 +328,7 @@ def test_the_real_mnist_is_whole_and_sound(real_data: Path):
     (result,) = (result for result in check(real_data) if result.name == "mnist")
     assert result.ok
     assert result.message.endswith("the content is the published one")
-    assert next(info for info in available(real_data) if info.name == "mnist").train_images == 60000
+    assert next(info for info in available(real_data) if info.name == "mnist").train == 60000
 
 
 def test_check_tells_one_changed_pixel_of_the_real_mnist(real_data: Path, tmp_path: Path):

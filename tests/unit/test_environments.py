@@ -1,8 +1,10 @@
 """Kernels on any processor, in threads and processes of any kind, without a compiler or a place for its files."""
 
+import fcntl
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import numba
 import numpy as np
 import pytest
 from numba.core import event
+from numba.core.errors import TypingError
 
 import every_kernel
 from every_kernel import KERNELS, NETWORKS, WITHOUT_VECTORS, answers, assert_same_bits
@@ -253,6 +256,53 @@ def test_a_full_disk_fails_nothing(cache, monkeypatch):
     monkeypatch.setattr(function._cache._cache_file, "save", full)
     assert function(21) == 42
     assert not files(cache, ".nbc")
+
+
+def compile_and_tell(folder: str, told, begins) -> None:
+    compiled.config.CACHE_DIR = folder
+    begins.wait()
+    told.put(hits(made()))
+
+
+def test_of_two_processes_one_compiles_and_the_other_reads_it(cache):
+    context = multiprocessing.get_context("spawn")
+    told, begins = context.Queue(), context.Barrier(3)
+    both = [context.Process(target=compile_and_tell, args=(str(cache), told, begins)) for _ in range(2)]
+    for each in both:
+        each.start()
+    begins.wait(120)
+    assert sorted(told.get(timeout=60) for _ in both) == [(0, 1), (1, 0)]
+    for each in both:
+        each.join()
+
+
+def taken(function) -> bool:
+    """Return whether another process may not compile a function."""
+    with open(Path(function._cache.cache_path) / f".{function._cache._impl.filename_base}.lock", "ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_what_cannot_be_compiled_keeps_no_other_process_waiting(cache):
+    function = compiled.compiled()(twice)
+    with pytest.raises(TypingError):
+        function(object())
+    assert not taken(function)
+    assert function(21) == 42
+    assert not taken(function)
+
+
+def test_a_process_waits_only_so_long_for_another_to_compile(cache, monkeypatch):
+    monkeypatch.setattr(compiled, "_WAIT_SECONDS", 0.1)
+    function = compiled.compiled()(twice)
+    Path(function._cache.cache_path).mkdir(parents=True, exist_ok=True)
+    with open(Path(function._cache.cache_path) / f".{function._cache._impl.filename_base}.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert function(21) == 42
+        assert hits(made()) == (1, 0)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from spikelore.coding.poisson import image_indices
+from spikelore.coding.straight import straightened
 from spikelore.continual.unused_decay import OnlineDecay, decay_unused_
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
@@ -314,6 +315,30 @@ def test_bad_input_gets_a_sentence_and_changes_nothing():
     assert equal(before, network.state_dict())
 
 
+def test_a_network_that_straightens_sees_upright_images_in_all_it_does(tmp_path):
+    images, labels = bars(12)
+    slanted = np.array([[np.roll(row, y - 2) for y, row in enumerate(image)] for image in images])
+    upright = straightened(slanted)
+    assert (upright != slanted).any()
+    assert (straightened(upright) != upright).any()  # so straightening twice would be seen
+    own, other = (RateLIFNetwork(replace(CONFIG, straighten=when), seed=0) for when in (True, False))
+    assert np.array_equal(own.train(slanted, labels), other.train(upright, labels))
+    assert np.array_equal(own.weights, other.weights)
+    assert np.array_equal(own.count_spikes(slanted), other.count_spikes(upright))
+    assert np.array_equal(own.class_scores(slanted), other.class_scores(upright))
+    assert np.array_equal(own.predict(slanted), other.predict(upright))
+    assert np.array_equal(own.synaptic_operations(slanted), other.synaptic_operations(upright))
+    assert own.cost(slanted) == other.cost(upright)
+    assert own.works(slanted, labels) == other.works(upright, labels)
+    for mine, yours in zip(own.record(slanted[0]), other.record(upright[0]), strict=True):
+        assert np.array_equal(mine, yours)
+    own.save(tmp_path / "straight.safetensors")
+    assert np.array_equal(
+        RateLIFNetwork.load(tmp_path / "straight.safetensors").predict(slanted), other.predict(upright)
+    )
+    assert own.features_digest != other.features_digest
+
+
 def test_presets():
     published = RateLIFConfig.published()
     assert (published.neurons, published.inputs, published.image_ms) == (30, 784, 500.0)
@@ -322,6 +347,7 @@ def test_presets():
     assert best.neurons == 160
     assert best.constants().inh_to_exc_weight == best.inh_to_exc_total / 160
     assert (best.teacher, best.constants().continuous_threshold) == ("none", False)
+    assert [config.straighten for config in (published, best, RateLIFConfig.stream((0, 1)))] == [False, True, False]
     ten = RateLIFConfig.best(tuple(range(10)), images=60000)
     assert (ten.neurons, ten.teacher, ten.fine_after_images) == (1000, "forced", 40000)
     assert ten.constants().inh_to_exc_weight == 0.5

@@ -13,7 +13,7 @@ import pytest
 
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import parallel
-from spikelore.experiments.parallel import Cell, failure, run_cells
+from spikelore.experiments.parallel import Cell, Early, failure, run_cells
 from spikelore.progress import shown
 
 
@@ -154,6 +154,45 @@ def test_a_folder_travels_whole(tmp_path):
     (back / "gone.json").write_text("deleted meanwhile")
     parallel._unpack(parallel._packed(there), back)
     assert parallel._packed(back) == {"checkpoints/state.safetensors": b"\0\1", "results.json": b"{}"}
+
+
+def nothing() -> None:
+    """Be loaded by a process that starts early."""
+
+
+def die_at_once() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("prepare", [nothing, die_at_once])
+def test_processes_that_start_early_give_the_same(prepare):
+    with Early() as early:
+        early.begin(3, prepare)
+        begun = {each.pid for each in active_children()}
+        assert len(begun) == 2
+        assert run_cells(cells(twice, 1, -2, 3), early=early)[2] == 6
+        assert not active_children()
+        early.begin(3, nothing)
+        begun = {each.pid for each in active_children()}
+        assert set(run_cells(cells(own_number, 0, 1, 2), early=early).values()) <= begun
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+def test_processes_for_other_calls_than_came_are_left_and_ended(calls):
+    with Early() as early:
+        early.begin(2, nothing)
+        begun = {each.pid for each in active_children()}
+        assert not begun & set(run_cells(cells(own_number, *range(calls)), early=early).values())
+        assert {each.pid for each in active_children()} == begun
+    assert not active_children()
+
+
+def test_none_start_early_for_what_this_process_does_alone():
+    with Early() as early:
+        early.begin(1, nothing)
+        early.begin(2, nothing, largest=2)
+        early.begin(2, nothing, jobs=1)
+        assert not active_children()
 
 
 _UNGUARDED = """

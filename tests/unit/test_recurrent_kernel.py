@@ -240,5 +240,5 @@ def test_a_layer_has_autograds_gradients_of_all_that_it_is_given(share, backend)
     wanted = [spikes, potentials, *(each.grad for each in (inputs, weights, bias, own, alpha, beta))]
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(
-            one.detach(), other.detach(), rtol=1e-4, atol=2e-5 * max(1, float(other.abs().max()))
+            one.detach(), other.detach(), rtol=1e-4, atol=2e-5 * max(1, float(other.detach().abs().max()))
         )

@@ -45,13 +45,17 @@ A unit competes with ``gain (V - centre n)``, n = its input spikes. ``raw`` is w
 """
 
 
-def scaled(network: Network, score: str) -> Network:
-    """Return the network with its units competing by another score (a name in `SCORES`)."""
+def scales(weights: NDArray[np.float32], score: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return gain and centre of each of the units (F,...) by a score (a name in `SCORES`)."""
     if score not in SCORES:
         raise InputError(f"score {score!r} is not one of: {', '.join(SCORES)}")
-    weights = network.unit_weights
     gains, centres = SCORES[score](weights.reshape(len(weights), -1).astype(np.float64))
-    return network.with_units(weights, network.unit_classes, gains.astype(np.float32), centres.astype(np.float32))
+    return gains.astype(np.float32), centres.astype(np.float32)
+
+
+def scaled(network: Network, score: str) -> Network:
+    """Return the network with its units competing by another score (a name in `SCORES`)."""
+    return network.with_units(network.unit_weights, network.unit_classes, *scales(network.unit_weights, score))
 
 
 def check_fusible(networks: Sequence[OutputUnits]) -> None:

@@ -3,16 +3,19 @@
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import platformdirs
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
+from spikelore.data.event_sources import BY_HAND, EVENT_SOURCES, EventSource
 from spikelore.data.idx import content_sha256
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import open_regular, refuse_link, user_path
@@ -60,6 +63,11 @@ class Source:
     members: Mapping[str, str] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def remote(self) -> dict[str, tuple[str, str]]:
+        """Remote file to its address and its MD5."""
+        return {file: (self.base_url + file, md5) for file, md5 in self.md5.items()}
+
 
 SOURCES = {
     "mnist": Source(
@@ -104,7 +112,7 @@ SOURCES = {
         },
     ),
 }
-"""The datasets that can be fetched."""
+"""The datasets of images that can be fetched; those of recordings are `EVENT_SOURCES`."""
 
 
 def cache_folder() -> Path:
@@ -173,6 +181,11 @@ def expected_sha256(name: str, folder: Path) -> Mapping[str, str]:
     """
     if name not in SOURCES or SOURCES[name].sha256:
         return SOURCES[name].sha256 if name in SOURCES else {}
+    return _recorded(folder)
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """Return file to SHA-256 as they were seen at the fetch; empty where that is not known."""
     try:
         with open_regular(folder / _RECORD, "a record of checksums") as file:
             lines = file.read(_CHUNK_BYTES).decode(errors="replace").splitlines()
@@ -200,12 +213,12 @@ def fetch(
 ) -> Path:
     """Download the dataset ``name`` and return its folder, ``data_dir/name``.
 
-    Nothing is downloaded when the four files are there with the right content, under whatever compression.
+    Nothing is downloaded when the files are there with the right content, under whatever compression.
     Otherwise all remote files are downloaded beside the target and checked; only then are they moved there,
     in place of what was there. A cut connection and a wrong checksum are tried again.
 
     Args:
-        name: a name in `SOURCES` or `DERIVED_FROM`; the latter fetches the dataset it is a part of.
+        name: a name in `SOURCES`, `EVENT_SOURCES` or `DERIVED_FROM`; the latter fetches the dataset it is a part of.
         data_dir: where datasets lie; see `data_folder`.
         base_url: another place with the same files.
         tries: how often a file is asked for before giving up.
@@ -216,26 +229,34 @@ def fetch(
         SpikeloreError: no network, the wrong content in every try, a folder that cannot be written, a full
             disk; the dataset's folder is as it was.
     """
-    stored = DERIVED_FROM.get(name, name)
-    if stored not in SOURCES:
+    stored, root = DERIVED_FROM.get(name, name), data_folder(data_dir)
+    folder = root / stored
+    if stored in BY_HAND:
+        raise InputError(f"dataset {name!r} cannot be fetched: {BY_HAND[stored]} and put its files into {folder}")
+    if stored not in SOURCES and stored not in EVENT_SOURCES:
         raise InputError(
-            f"dataset {name!r} cannot be fetched, expected one of {', '.join([*SOURCES, *DERIVED_FROM])}; "
+            f"dataset {name!r} cannot be fetched, expected one of "
+            f"{', '.join([*SOURCES, *DERIVED_FROM, *EVENT_SOURCES])}; "
             "a dataset of one's own needs no fetch, put its folder into the data folder"
         )
-    source, root = SOURCES[stored], data_folder(data_dir)
-    folder = root / stored
-    if all(_is_right(stored, folder, stem) for stem in STEMS):
-        return folder
+    if stored in EVENT_SOURCES:
+        if as_recorded(folder, EVENT_SOURCES[stored].kept):
+            return folder
+        source = EVENT_SOURCES[stored]
+        remote, install = source.files, partial(_install_recordings, source)
+    else:
+        if all(_is_right(stored, folder, stem) for stem in STEMS):
+            return folder
+        source = SOURCES[stored]
+        remote, install = source.remote, partial(_install_images, source)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".fetch-") as temporary:
             fresh = Path(temporary)
-            for file, md5 in source.md5.items():
-                url = (base_url.rstrip("/") + "/" if base_url else source.base_url) + file
+            for file, (address, md5) in remote.items():
+                url = f"{base_url.rstrip('/')}/{file}" if base_url else address
                 _download(url, md5, fresh / file, source.largest, tries, backoff_s)
-            if source.members:
-                _extract(fresh / next(iter(source.md5)), source.members, fresh)
-            _install(fresh, folder)
+            install(fresh, folder)
     except OSError as error:
         raise SpikeloreError(
             f"could not write dataset {stored!r} to {root}: {error.strerror}; free some space, or choose a "
@@ -325,16 +346,56 @@ def _extract(archive: Path, members: Mapping[str, str], folder: Path) -> None:
             (folder / f"{stem}.gz").write_bytes(file.read(member))
 
 
-def _install(fresh: Path, folder: Path) -> None:
+def as_recorded(folder: Path, names: Sequence[str]) -> bool:
+    """Whether files of recordings are those that were seen at the fetch."""
+    recorded = _recorded(folder)
+    try:
+        return all(name in recorded and _sha256(folder / name) == recorded[name] for name in names)
+    except OSError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with open_regular(path, "a file of recordings") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _install_recordings(source: EventSource, fresh: Path, folder: Path) -> None:
+    """Unpack what is to be unpacked, and move the files to ``folder``, in place of those there; the record first."""
+    for archive, member in source.unpacked.items():
+        try:
+            with (
+                zipfile.ZipFile(fresh / archive) as file,
+                file.open(member) as packed,
+                (fresh / member).open("wb") as out,
+            ):
+                shutil.copyfileobj(packed, out)
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise SpikeloreError(f"{archive} has no {member} ({error}); put the files there by hand") from error
+        (fresh / archive).unlink()
+    refuse_link(folder)
+    folder.mkdir(exist_ok=True)
+    digests = {name: _sha256(fresh / name) for name in source.kept}
+    _write_record(fresh, folder, digests)
+    for name in source.kept:
+        os.replace(fresh / name, folder / name)
+
+
+def _write_record(fresh: Path, folder: Path, digests: Mapping[str, str]) -> None:
+    (fresh / _RECORD).write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()), encoding="utf-8")
+    os.replace(fresh / _RECORD, folder / _RECORD)
+
+
+def _install_images(source: Source, fresh: Path, folder: Path) -> None:
     """Move the four checked files to ``folder``, in place of those there, and record their content.
 
     The record goes first: a crash in between leaves files that do not match it, and the next fetch sees it.
     """
+    if source.members:
+        _extract(fresh / next(iter(source.md5)), source.members, fresh)
     refuse_link(folder)
     folder.mkdir(exist_ok=True)
-    digests = {stem: content_sha256(fresh / f"{stem}.gz") for stem in STEMS}
-    (fresh / _RECORD).write_text("".join(f"{digest}  {stem}\n" for stem, digest in digests.items()), encoding="utf-8")
-    os.replace(fresh / _RECORD, folder / _RECORD)
+    _write_record(fresh, folder, {stem: content_sha256(fresh / f"{stem}.gz") for stem in STEMS})
     for stem in STEMS:
         os.replace(fresh / f"{stem}.gz", folder / f"{stem}.gz")
         (folder / stem).unlink(missing_ok=True)

@@ -9,7 +9,6 @@ AEDAT 3.1.
 """
 
 import csv
-import io
 import os
 import re
 from pathlib import Path
@@ -80,7 +79,7 @@ def count_trials(folder: Path, part: str) -> list[str]:
         InputError: no such list, or it names none.
     """
     names = [line.strip() for line in _text(folder / TRIALS[part]).splitlines() if line.strip()]
-    wrong = next((one for one in names if Path(one).name != one or not one.endswith(".aedat")), None)
+    wrong = next((one for one in names if not re.fullmatch(r"[\w.-]{1,100}\.aedat", one)), None)
     if wrong is not None or not names:
         found = f"names {wrong[:80]!r}" if wrong else "names no file"
         raise InputError(f"{folder / TRIALS[part]} {found}, expected files such as user01_led.aedat; correct it")
@@ -155,9 +154,8 @@ def _cut(path: Path, file: BinaryIO) -> InputError:
 
 def _labels(path: Path) -> list[tuple[int, int, int]]:
     """Return class, start and end of each gesture."""
-    rows = list(csv.reader(io.StringIO(_text(path))))
     found = []
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in enumerate(_rows(path), 2):
         try:
             label, start, stop = (int(cell) for cell in row[:3])
         except ValueError:
@@ -174,8 +172,16 @@ def _labels(path: Path) -> list[tuple[int, int, int]]:
 def _names(folder: Path) -> dict[int, str]:
     """Return the names of ``gesture_mapping.csv`` by label; none where it is not there."""
     path = folder / "gesture_mapping.csv"
-    rows = list(csv.reader(io.StringIO(_text(path))))[1:] if path.is_file() else []
+    rows = _rows(path) if path.is_file() else []
     return {int(row[1]) - 1: row[0] for row in rows if len(row) > 1 and row[1].isdecimal() and len(row[1]) < 7}
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """Return the cells of a table without its first line."""
+    try:
+        return list(csv.reader(_text(path).splitlines()))[1:]
+    except csv.Error as error:
+        raise InputError(f"{path} is no table ({error}), expected lines with commas; correct it") from error
 
 
 def _text(path: Path) -> str:

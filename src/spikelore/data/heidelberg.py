@@ -6,17 +6,14 @@ tell who or what a recording is of. Source: Cramer et al. 2020, "The Heidelberg 
 Evaluation of Spiking Neural Networks", doi 10.1109/TNNLS.2020.3044364.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
 
 from spikelore.data.examples import Examples
-from spikelore.data.recordings import ANOTHER_COPY, Gathering
+from spikelore.data.hdf5 import Hdf5, opened
+from spikelore.data.recordings import Gathering
 from spikelore.errors import InputError
-from spikelore.files import open_regular
 from spikelore.shapes import as_labels
 
 UNITS = (700,)
@@ -24,9 +21,8 @@ UNITS = (700,)
 
 _LONGEST_S = 100.0
 """A recording that lasts longer is taken to be told in another unit of time."""
-_REFERENCE_BYTES = 16
-"""What the file needs for each ragged entry, beside its values."""
 _LAYOUT = "expected spikes/times, spikes/units and labels as in the Spiking Heidelberg Digits"
+_MOST_NAMES = 10_000
 
 
 def read_heidelberg(path: Path, unit_shape: tuple[int, ...] = UNITS) -> tuple[Examples, dict[int, str]]:
@@ -45,32 +41,25 @@ def read_heidelberg(path: Path, unit_shape: tuple[int, ...] = UNITS) -> tuple[Ex
         InputError: no HDF5 file, another layout, a broken or truncated one, ragged arrays that do not fit together,
             times in another unit, that are negative or go back, or a unit that is not there.
     """
-    with _opened(path) as file:
-        times, units = _ragged(path, file, "spikes/times", "f"), _ragged(path, file, "spikes/units", "iu")
-        labels = _plain(path, file, "labels", len(times))
+    with opened(path, _LAYOUT) as file:
+        times, units = file.ragged("spikes/times", "f"), file.ragged("spikes/units", "iu")
         if len(units) != len(times):
-            _refuse(path, f"{len(times)} entries in spikes/times and {len(units)} in spikes/units, expected as many")
-        size = path.stat().st_size
-        if len(times) * 2 * _REFERENCE_BYTES > size:
-            _refuse(path, f"{len(times)} recordings in {size} bytes, expected fewer")
-        each = sum(_inner(one).itemsize for one in (times, units))
-        gathering = Gathering(size // each, unit_shape, path)
+            file.refuse(f"{len(times)} entries in spikes/times and {len(units)} in spikes/units, expected as many")
+        labels = file.whole_numbers("labels", len(times))
+        uneven = np.flatnonzero(times.lengths != units.lengths)
+        if len(uneven):
+            n = int(uneven[0])
+            file.refuse(f"{times.lengths[n]} times and {units.lengths[n]} units in recording {n}, expected as many")
+        gathering = Gathering(int(times.lengths.sum()), unit_shape, path)
         for number in range(len(times)):
             seconds, places = times[number], units[number]
             if seconds.shape != places.shape:
-                _refuse(path, f"{len(seconds)} times and {len(places)} units in recording {number}, expected as many")
+                file.refuse(f"{len(seconds)} times and {len(places)} units in recording {number}, expected as many")
             gathering.add(_microseconds(path, seconds, number), places, f"recording {number}")
-        groups = (
-            {
-                name: _plain(path, file, f"extra/{name}", len(times))
-                for name, one in file["extra"].items()
-                if getattr(one, "shape", None) == (len(times),) and one.dtype.kind in "iu"
-            }
-            if "extra" in file
-            else {}
-        )
-        names = _names(file)
-    return Examples(gathering.finished(), labels, groups), names
+        groups = {name: file.whole_numbers(f"extra/{name}", len(times)) for name in _group_names(file, len(times))}
+        names = _class_names(file)
+    groups = {name: as_labels(each, what=f"{path}: {name} numbers") for name, each in groups.items()}
+    return Examples(gathering.finished(), as_labels(labels, what=f"{path}: labels"), groups), names
 
 
 def count_heidelberg(path: Path) -> int:
@@ -79,8 +68,8 @@ def count_heidelberg(path: Path) -> int:
     Raises:
         InputError: no such file.
     """
-    with _opened(path) as file:
-        return len(_ragged(path, file, "spikes/times", "f"))
+    with opened(path, _LAYOUT) as file:
+        return len(file.array("spikes/times"))
 
 
 def _microseconds(path: Path, seconds: np.ndarray, number: int) -> np.ndarray:
@@ -97,71 +86,27 @@ def _microseconds(path: Path, seconds: np.ndarray, number: int) -> np.ndarray:
     return np.rint(times, out=times)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a file for reading; whatever the library says of it within becomes one sentence."""
-    import h5py  # slow to load, and images need none
-
-    open_regular(path, "an HDF5 file").close()
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    except InputError:
-        raise
-    except MemoryError:
-        raise InputError(f"{path} asks for more memory than there is, {_LAYOUT}; {ANOTHER_COPY}") from None
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        reason = str(error).strip("'\"").partition("\n")[0]
-        raise InputError(f"{path} cannot be read ({reason}), {_LAYOUT}; {ANOTHER_COPY}") from error
+def _group_names(file: Hdf5, count: int) -> list[str]:
+    """Return the names in ``extra`` of whole numbers, one a recording."""
+    extra = file.root.get("extra")
+    if not hasattr(extra, "items"):
+        return []
+    return [
+        name
+        for name, one in extra.items()
+        if getattr(one, "shape", None) == (count,) and getattr(getattr(one, "dtype", None), "kind", "") in ("i", "u")
+    ]
 
 
-def _dataset(path: Path, file: Any, name: str) -> Any:
-    """Return a one-dimensional array of the file, nothing of which lies in other files."""
-    import h5py
-
-    found = file.get(name)
-    if not isinstance(found, h5py.Dataset):
-        _refuse(path, f"no {name}")
-    if found.ndim != 1 or found.is_virtual or found.external:
-        _refuse(path, f"{name} of shape {found.shape}, expected (recordings,) in the file itself")
-    return found
-
-
-def _ragged(path: Path, file: Any, name: str, kinds: str) -> Any:
-    """Return a ragged array of floating point or whole numbers."""
-    found = _dataset(path, file, name)
-    inner = _inner(found)
-    if inner is None or inner.kind not in kinds:
-        wanted = "ragged floating point numbers, seconds" if kinds == "f" else "ragged whole numbers"
-        _refuse(path, f"{name} of type {found.dtype if inner is None else inner}, expected {wanted}")
-    return found
-
-
-def _inner(ragged: Any) -> Any:
-    import h5py
-
-    inner = h5py.check_vlen_dtype(ragged.dtype)
-    return np.dtype(inner) if inner is not None and inner is not str and inner is not bytes else None
-
-
-def _plain(path: Path, file: Any, name: str, count: int) -> np.ndarray:
-    """Return whole numbers, one a recording."""
-    found = _dataset(path, file, name)
-    if found.shape != (count,) or found.dtype.kind not in "iu":
-        _refuse(
-            path, f"{name} of {found.dtype} and shape {found.shape}, expected ({count},) whole numbers, one a recording"
-        )
-    return as_labels(found[:], what=f"{name} of {path}")
-
-
-def _names(file: Any) -> dict[int, str]:
+def _class_names(file: Hdf5) -> dict[int, str]:
     """Return the classes' names by label; none where the file has none that can be read."""
-    keys = file.get("extra/keys")
-    if getattr(keys, "ndim", 0) != 1 or keys.dtype.kind not in "SO" or len(keys) > 10**4:
+    keys = file.root.get("extra/keys")
+    texts = getattr(getattr(keys, "dtype", None), "kind", "") == "S"
+    if (
+        not texts
+        or getattr(keys, "ndim", 0) != 1
+        or len(keys) * keys.dtype.itemsize > file.size
+        or len(keys) > _MOST_NAMES
+    ):
         return {}
-    texts = [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in keys[:]]
-    return dict(enumerate(texts))
-
-
-def _refuse(path: Path, found: str) -> NoReturn:
-    raise InputError(f"{path} has {found}, {_LAYOUT}; {ANOTHER_COPY}")
+    return {label: name.decode("utf-8", "replace") for label, name in enumerate(file.array("extra/keys")[:])}

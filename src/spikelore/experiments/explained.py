@@ -28,7 +28,7 @@ def explained(config: Any) -> str:
 
 @cache
 def meanings(config: type) -> dict[str, str]:
-    """Return what each value of a configuration dataclass means, from its docstring and those of its bases."""
+    """Return what each value of a configuration dataclass means: ``Attributes:`` of its docstring and its bases'."""
     style, names = docstring_parser.DocstringStyle.GOOGLE, {one.name for one in fields(config)}
     texts = [each.__doc__ or "" for each in reversed(config.__mro__)]
     entries = [one for text in texts for one in docstring_parser.parse(text, style).params if one.arg_name in names]

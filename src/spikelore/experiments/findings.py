@@ -2,7 +2,10 @@
 
 import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from spikelore.coding.rank_order import RankOrderConfig, encode
 from spikelore.data import Dataset, Events, Examples, class_counts, findings
@@ -26,14 +29,21 @@ def looked_at(dataset: Dataset) -> list[str]:
 def of_first_spikes(name: str, images: Examples, coding: RankOrderConfig) -> list[str]:
     """Return a sentence if some of the images make no spike in a first-spike network's input."""
     shown = sample(images, _ENCODED)
-    # the definition: as quick for so few, and nothing is compiled for it
-    silent = int((encode(shown, coding, backend="reference") == coding.total_bins).all(axis=(1, 2, 3)).sum())
+    silent = _silent(shown.tobytes(), shown.shape, coding)
     if not silent:
         return []
     return [
         f"{name}: {silent} of {len(shown)} images looked at make no spike in first-spike coding (their contrast is too "
         "low or they are too small), so nothing is learned from them; stretch their grey levels to 0 to 255"
     ]
+
+
+@lru_cache(maxsize=16)  # a run asks before it starts and for its results
+def _silent(pixels: bytes, shape: tuple[int, ...], coding: RankOrderConfig) -> int:
+    """Return how many images make no spike."""
+    images = np.frombuffer(pixels, np.uint8).reshape(shape)
+    # the definition: as quick for so few, and nothing is compiled for it
+    return int((encode(images, coding, backend="reference") == coding.total_bins).all(axis=(1, 2, 3)).sum())
 
 
 def of_rates(name: str, images: Images, network: RateLIFConfig) -> list[str]:

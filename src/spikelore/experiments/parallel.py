@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import active_children, current_process, get_context, parent_process
@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 from spikelore import collector
 from spikelore.errors import InputError, SpikeloreError
@@ -64,7 +64,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_cells(cells: Mapping[Any, Cell], *, jobs: int | None = None, ray: str | None = None) -> dict[Any, Any]:
+def run_cells(
+    cells: Mapping[Any, Cell], *, jobs: int | None = None, ray: str | None = None, early: "Early | None" = None
+) -> dict[Any, Any]:
     """Run cells and return what each gave, or the exception that it raised, which stops no other.
 
     One alone runs in this process and shows how far it is; of several is shown on stderr how far all are together.
@@ -73,6 +75,7 @@ def run_cells(cells: Mapping[Any, Cell], *, jobs: int | None = None, ray: str | 
         cells: by name, which may be anything.
         jobs: at most so many at once; as many as there are cores if not given. The results are the same.
         ray: ``local`` or a cluster's address, to run them by Ray; None for this machine's cores.
+        early: processes that may have been started for them.
 
     Raises:
         InputError: there is no Ray, or no cluster at the address.
@@ -88,7 +91,7 @@ def run_cells(cells: Mapping[Any, Cell], *, jobs: int | None = None, ray: str | 
         def watch(shares: Sequence[float]) -> None:
             meter.reach(f"{len(outcomes)} of {len(calls)} runs", sum(shares))
 
-        for number, outcome in _by_ray(calls, watch, ray) if ray else _over_cores(calls, watch, jobs):
+        for number, outcome in _by_ray(calls, watch, ray) if ray else _over_cores(calls, watch, jobs, early):
             outcomes[names[number]] = outcome
             if isinstance(outcome, Exception):
                 print(f"failed: {_told(names[number], outcome)}", file=sys.stderr, flush=True)
@@ -131,32 +134,33 @@ Watch = Callable[[Sequence[float]], None]
 """Is told now and then what share of each call is done, from 0 to 1."""
 
 
-def _over_cores(calls: Sequence[Cell], watch: Watch, jobs: int | None) -> Iterator[tuple[int, Any]]:
+def _over_cores(
+    calls: Sequence[Cell], watch: Watch, jobs: int | None, early: "Early | None" = None
+) -> Iterator[tuple[int, Any]]:
     """Run calls on all cores and yield (number, outcome) as each is done.
 
     With one core, or in a process that may start no others, everything runs in this process. Where it is called from
     does not matter: a script, a notebook, standard input. Each process has its part of the cores. When a process is
     killed, the calls that were being run are run once more, one at a time.
     """
-    largest = max(call.cores or 1 for call in calls)
-    workers = min(jobs or max(1, cores() // largest), len(calls))
-    if workers <= 1 or current_process().daemon:
+    count = _at_once(len(calls), max(call.cores or 1 for call in calls), jobs)
+    if count <= 1:
         yield from _one_by_one(calls, watch)
         return
     attempts: Counter[int] = Counter()
-    shares = get_context("spawn").RawArray("d", len(calls))
     waiting = {*range(len(calls))}
+    workers = (early and early.take(count, len(calls))) or _Workers(count, len(calls))
     while waiting:
         try:
-            for number, outcome in _pool(calls, sorted(waiting), shares, workers, watch):
-                waiting.remove(number)
-                yield number, outcome
+            with workers:
+                for number, outcome in workers.run(calls, sorted(waiting), watch):
+                    waiting.remove(number)
+                    yield number, outcome
         except BrokenProcessPool:
-            begun = [number for number in sorted(waiting) if shares[number]]
+            begun = [number for number in sorted(waiting) if workers.shares[number]]
             attempts.update(begun)
-            workers = 1  # memory that ran out may be enough for one
             for number in begun:
-                shares[number] = 0.0
+                workers.shares[number] = 0.0
                 if attempts[number] == _ATTEMPTS:
                     waiting.remove(number)
                     yield (
@@ -166,30 +170,102 @@ def _over_cores(calls: Sequence[Cell], watch: Watch, jobs: int | None) -> Iterat
                             "ran out"
                         ),
                     )
+            workers = _Workers(1, len(calls), workers.shares)  # memory that ran out may be enough for one
 
 
-def _pool(
-    calls: Sequence[Cell], numbers: Sequence[int], shares: MutableSequence[float], workers: int, watch: Watch
-) -> Iterator[tuple[int, Any]]:
-    """Run some of the calls in fresh processes: a fork would share torch's and Numba's thread pools."""
-    others = set(active_children())
-    own = max(1, cores() // workers)
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker, (shares, own))
-    try:
+def _at_once(calls: int, largest: int, jobs: int | None) -> int:
+    """Return how many processes run so many calls, of which one takes ``largest`` cores; 1 for this process alone."""
+    return 1 if current_process().daemon else min(jobs or max(1, cores() // largest), calls)
+
+
+class _Workers:
+    """Fresh processes, each with its part of the cores: a fork would share torch's and Numba's thread pools.
+
+    Attributes:
+        shares: how much of each call is done, in memory that all processes share.
+
+    Args:
+        count: of processes.
+        calls: of which they run some.
+        shares: of these so far.
+        prepare: a function of a module that each process runs at once; without one they start with the calls.
+    """
+
+    def __init__(
+        self, count: int, calls: int, shares: MutableSequence[float] | None = None,
+        prepare: Callable[[], object] | None = None,
+    ) -> None:  # fmt: skip
+        context = get_context("spawn")
+        self.count, self.shares = count, context.RawArray("d", calls) if shares is None else shares
+        self._others = set(active_children())
+        self._pool = ProcessPoolExecutor(count, context, _prepare_worker, (self.shares, max(1, cores() // count)))
+        self._processes: set[Any] = set()
+        if prepare is not None:
+            with _without_main(), suppress(BrokenProcessPool):  # it breaks again for the calls
+                for _ in range(count):
+                    self._pool.submit(prepare)
+            self._processes = set(active_children()) - self._others
+
+    def __enter__(self) -> None:
+        """Nothing."""
+
+    def __exit__(self, *_: object) -> None:
+        """End the processes, also in the middle of a call, after an interrupt."""
+        for worker in self._processes or set(active_children()) - self._others:
+            worker.terminate()
+        self._pool.shutdown(cancel_futures=True)
+
+    def run(self, calls: Sequence[Cell], numbers: Sequence[int], watch: Watch) -> Iterator[tuple[int, Any]]:
+        """Run those of the calls and yield (number, outcome) as each is done."""
         with _without_main():
-            waiting: dict[Future[Any], int] = {pool.submit(_call, n, calls[n]): n for n in numbers}
+            waiting: dict[Future[Any], int] = {self._pool.submit(_call, n, calls[n]): n for n in numbers}
         while waiting:
             for done in wait(waiting, _LOOK_SECONDS, FIRST_COMPLETED).done:
                 number, error = waiting.pop(done), done.exception()
                 if isinstance(error, BrokenProcessPool) or (error and not isinstance(error, Exception)):
                     raise error
-                shares[number] = 1.0
+                self.shares[number] = 1.0
                 yield number, error or done.result()
-            watch(list(shares))
-    finally:
-        for worker in set(active_children()) - others:  # also in the middle of a call, after an interrupt
-            worker.terminate()
-        pool.shutdown(cancel_futures=True)
+            watch(list(self.shares))
+
+
+class Early:
+    """Processes for calls that come when this one has done something first, started meanwhile; end as a block does."""
+
+    def __init__(self) -> None:
+        self._workers: _Workers | None = None
+
+    def begin(
+        self, calls: int, prepare: Callable[[], object], *, largest: int | None = None, jobs: int | None = None
+    ) -> None:
+        """Start processes for so many calls, if several are to run at once.
+
+        Args:
+            calls: how many come.
+            prepare: a function of a module: loads, and compiles if need be, what they will use. Whether it fails or
+                is killed does not matter.
+            largest: most cores that one takes; see `Cell`.
+            jobs: see `run_cells`.
+        """
+        count = _at_once(calls, largest or 1, jobs)
+        if count > 1 and self._workers is None:
+            self._workers = _Workers(count, calls, prepare=prepare)
+
+    def take(self, count: int, calls: int) -> _Workers | None:
+        """Return the processes if there are so many, for so many calls."""
+        workers = self._workers
+        if workers is None or (workers.count, len(workers.shares)) != (count, calls):
+            return None
+        self._workers = None
+        return workers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._workers is not None:
+            with self._workers:
+                self._workers = None
 
 
 def _prepare_worker(shares: MutableSequence[float], own_cores: int) -> None:

@@ -12,6 +12,8 @@ from spikelore.files import write_bytes_atomic
 from spikelore.progress import shown
 from spikelore.report.runs import read_results
 
+_SAVE_SECONDS = 5.0
+
 
 def part(folder: RunFolder, name: str) -> Path:
     """Return the folder of a part."""
@@ -54,7 +56,7 @@ def learn(
     own = {name: value for name, value in plain(config).items() if name not in (*apart, "execution")}
     with RunFolder(out, {**told, **own}, resume=True, loggers=config.execution.loggers) as folder:
         work, every = made(folder)
-        stages = Stages(folder)
+        stages = Stages(folder, every_s=_SAVE_SECONDS)
         with shown(work, stages.done) as meter:
             stages.run(every, meter.advance)
         results = {"seconds": round(stages.seconds, 1)}

@@ -10,12 +10,14 @@ import logging
 import multiprocessing
 import os
 import stat
+import sys
 import tempfile
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ from spikelore.errors import SpikeloreError
 
 numba: Any = typed_numba  # it does not declare all of its names
 config = numba.config
+
+_WAIT_SECONDS, _LOOK_SECONDS = 60.0, 0.02
+"""Longest time that a process waits for another one to compile a function, and how often it looks."""
 
 AVAILABLE = not config.DISABLE_JIT
 """Whether kernels can be compiled: not with NUMBA_DISABLE_JIT=1."""
@@ -130,10 +135,25 @@ def _begin() -> None:
 
 
 class _Cache(FunctionCache):
-    """Numba's files of compiled code. No fault of theirs fails a run: code is then compiled again, or not kept."""
+    """Numba's files of compiled code. No fault of theirs fails a run: code is then compiled again, or not kept.
+
+    Of processes that need the same function at the same time one compiles it; the others wait, and read what it kept.
+    """
+
+    _compiles: Any = None
+    """The lock of this process while it compiles the function."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the code for a signature; None where there is none that can be read."""
+        """Return the code for a signature; None where there is none that can be read, and so it is compiled."""
+        found = self._kept(sig, target_context)
+        if found is None and self._compiles is None:
+            self._compiles = self._lock(f".{self._impl.filename_base}.lock")
+            found = self._kept(sig, target_context)
+            if found is not None:
+                self.let_others()
+        return found
+
+    def _kept(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
         except Exception:  # cut short, unreadable, of another kind: unpickling raises anything
@@ -143,20 +163,39 @@ class _Cache(FunctionCache):
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep code if its folder can still be written."""
-        with suppress(OSError), self._alone():
-            super().save_overload(sig, data)
-
-    @contextmanager
-    def _alone(self) -> Any:
-        """Let one process at a time write: two would give different code the same file name."""
+        lock = self._lock(".spikelore-lock")  # two at a time would give different code the same file name
         try:
+            with suppress(OSError):
+                super().save_overload(sig, data)
+        finally:
+            if lock is not None:
+                lock.close()
+            self.let_others()
+
+    def let_others(self) -> None:
+        """End the waiting of processes that need the function."""
+        if self._compiles is not None:
+            self._compiles.close()
+            self._compiles = None
+
+    def _lock(self, name: str) -> Any:
+        """Return a file that no other process has until it is closed; None where it cannot be had."""
+        with suppress(ImportError, OSError), ExitStack() as stack:
             import fcntl
-        except ImportError:
-            yield
-            return
-        with open(Path(self.cache_path) / ".spikelore-lock", "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+
+            lock = stack.enter_context(open(Path(self.cache_path) / name, "ab"))
+            until = time.monotonic() + _WAIT_SECONDS
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        return None
+                    time.sleep(_LOOK_SECONDS)
+            stack.pop_all()
+            return lock
+        return None
 
 
 def _cache(function: Callable[..., Any]) -> _Cache | None:
@@ -213,7 +252,10 @@ class _Notice(event.Listener):
         _log.warning("compiling kernels for this processor (%s): some 5 to 30 seconds", often)
 
     def on_end(self, event: Any) -> None:
-        """Nothing."""
+        """Let other processes try where this one failed."""
+        kept = event.data["dispatcher"]._cache
+        if sys.exc_info()[0] and isinstance(kept, _Cache):  # `event.is_failed` is never true
+            kept.let_others()
 
 
 _notice = _Notice()

@@ -1,13 +1,14 @@
 """The kernels of spiking layers as differentiable functions of torch tensors on the processor."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from spikelore.errors import InputError
-from spikelore.kernels import DEFAULT_BACKEND, lif_convolution, lif_scan, recurrent, spike_linear
+from spikelore.kernels import DEFAULT_BACKEND, eligibility, lif_convolution, lif_scan, recurrent, spike_linear
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.kernels.recurrent import Spiking
 from spikelore.kernels.spike_linear import SpikeRows
@@ -137,6 +138,26 @@ class _Layer(torch.autograd.Function):
         return to_inputs, to_weights, to_bias, to_connections, *rest, None, None, None
 
 
+class _Online(torch.autograd.Function):
+    """All layers, with gradients by eligibility traces."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: torch.Tensor, layers: Sequence[eligibility.Layer], backend: str, *parameters: torch.Tensor
+    ) -> torch.Tensor:
+        del parameters
+        ctx.save_for_backward(inputs)
+        ctx.kept = layers, backend
+        return torch.from_numpy(eligibility.outputs(_array(inputs), layers, backend=backend))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        (inputs,), (layers, backend) = ctx.saved_tensors, ctx.kept
+        found = eligibility.gradients(_array(inputs), layers, _array(gradients[0]), backend=backend)
+        parts = [part for each in found for part in (each.weights, each.bias, each.connections)]
+        return None, None, None, *(None if part is None else torch.from_numpy(part) for part in parts)
+
+
 def _check(currents: torch.Tensor, steps: int) -> None:
     if currents.device.type != "cpu":
         raise InputError(f"currents are on {currents.device}; these layers run on the cpu")
@@ -237,3 +258,31 @@ def recurrent_layer(
     """
     _check(inputs, len(inputs))
     return _Layer.apply(inputs, weights, bias, connections, alpha, beta, neuron, rows, backend)  # type: ignore[return-value]
+
+
+def online_layers(
+    inputs: torch.Tensor,
+    parts: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, float, float, Spiking | None]],
+    *,
+    backend: str = DEFAULT_BACKEND,
+) -> torch.Tensor:
+    """Return a readout's potentials, (T,B,K), whose gradients go to all weights by eligibility traces.
+
+    The equations are in `kernels.eligibility`. No gradient goes to the inputs.
+
+    Args:
+        inputs: (T,B,N) spikes, 0 or 1.
+        parts: of each layer, from input to readout, its weights (H,N), bias (H,), connections (H,H) or None, alpha and
+            beta, and neuron, None for the readout.
+        backend: of the kernels.
+
+    Raises:
+        InputError: as `recurrent_layer`.
+    """
+    _check(inputs, len(inputs))
+    layers = [
+        eligibility.Layer(_array(weights), _array(bias), None if own is None else _array(own), alpha, beta, neuron)
+        for weights, bias, own, alpha, beta, neuron in parts
+    ]
+    parameters = [each for weights, bias, own, *_ in parts for each in (weights, bias, own)]
+    return _Online.apply(inputs, layers, backend, *parameters)  # type: ignore[return-value]

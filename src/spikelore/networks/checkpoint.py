@@ -42,6 +42,10 @@ def load(
                 "run wrote; give its run folder, or load it with SurrogateNetwork.load and set its classes"
             )
         return network
+    if kind.startswith("surrogate event network"):
+        from spikelore.networks.surrogate_events import SurrogateEventNetwork
+
+        return SurrogateEventNetwork.load(path)
     if kind.startswith("recurrent network"):
         from spikelore.networks.recurrent import RecurrentNetwork
 

@@ -107,6 +107,12 @@ def _correlating(weights: Weights) -> tuple[NDArray[np.float32], NDArray[np.floa
     return gains.astype(np.float32), centres.astype(np.float32)
 
 
+def _correlate(weights: Weights, gains: NDArray[np.float32], centres: NDArray[np.float32]) -> bool:
+    """Return whether correlations compete; of units by another score the first one tells that they do not."""
+    parts = (weights[:1], gains[:1], centres[:1]), (weights, gains, centres)
+    return all(all(map(np.array_equal, given, _correlating(units))) for units, *given in parts)
+
+
 def _pooled(spiked: NDArray[np.bool_], pool: int) -> NDArray[np.bool_]:
     images, features, height, width = spiked.shape
     height, width = height // pool, width // pool
@@ -345,9 +351,7 @@ class FirstSpikeNetwork:
             unit_classes=classes,
             unit_gains=np.ones(units, np.float32) if gains is None else gains,
             unit_centres=np.zeros(units, np.float32) if centres is None else centres,
-            templates=gains is not None
-            and centres is not None
-            and all(map(np.array_equal, (gains, centres), _correlating(weights))),
+            templates=gains is not None and centres is not None and _correlate(weights, gains, centres),
             unit_plasticity=np.ones(units, np.float32),
             **self._as_learned(units),
         )

@@ -63,6 +63,10 @@ class Headed(nn.Module):
         """Return what enters each layer from an encoded input, (T,B,...), by the layer's name as a submodule."""
         raise NotImplementedError
 
+    def encode(self, inputs: torch.Tensor, /) -> torch.Tensor:
+        """Return the signal, (T,B,...), of inputs as the module takes them."""
+        raise NotImplementedError
+
     def feature_layers(self) -> list[nn.Module]:
         """Return the modules below the heads."""
         raise NotImplementedError

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikelore.coding.poisson import image_indices, poisson_spikes, stream_key
+from spikelore.coding.straight import straightened
 from spikelore.errors import InputError, check_whole
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND
@@ -455,7 +456,7 @@ class RateLIFNetwork:
         """
         images, targets = self._some_images(inputs), self._class_indices(labels, len(inputs))
         with self.tally.paused():
-            operations = float(self._operations(self._shown(images)).mean())
+            operations = float(self._operations(self._shown(inputs)).mean())
         state = _STATE_OF_A_PAIR * self.config.neurons * self._presentation.active_steps
         learned = (self._work_of(*each) for each in zip(images, targets, image_indices(images), strict=True))
         learn = sum(learned, Work()) * (1 / len(images))
@@ -734,9 +735,10 @@ class RateLIFNetwork:
         return found
 
     def _as_images(self, images: Images) -> Images:
+        """Check images that a caller gives and return them as the network sees them."""
         found = as_images(images)
         self.config.check_images(found)
-        return found
+        return straightened(found) if self.config.straighten else found
 
     def _class_indices(self, labels: Labels, count: int) -> NDArray[np.int64]:
         labels = as_labels(labels, count)

@@ -34,6 +34,8 @@ class RateLIFConfig:
         neurons_per_class: excitatory neurons a class (10): one number for all, or one for each; equal ones become one.
         height: rows of an image.
         width: columns of an image.
+        straighten: whether the network sets each image upright before it becomes spikes, in training and after, see
+            `spikelore.coding.straight.straightened`.
         dt_ms: time step; larger steps are another, coarser network with other spikes, not a faster same one.
         rate_hz_per_level: input rate of a pixel by grey level 0 to 255, so 255 means 63.75 Hz (D).
         active_ms: how long an image is shown (D).
@@ -90,6 +92,7 @@ class RateLIFConfig:
     neurons_per_class: int | tuple[int, ...] = 10
     height: int = 28
     width: int = 28
+    straighten: bool = False
     dt_ms: float = 0.1
     rate_hz_per_level: float = 0.25
     active_ms: float = 350.0
@@ -230,6 +233,7 @@ class RateLIFConfig:
         if teacher == "none":
             return cls(
                 classes=labels,
+                straighten=True,
                 neurons_per_class=40 if neurons_per_class is None else neurons_per_class,
                 dt_ms=0.5,
                 rate_hz_per_level=0.4,
@@ -242,6 +246,7 @@ class RateLIFConfig:
         group = 100 if neurons_per_class is None else neurons_per_class
         return cls(
             classes=labels,
+            straighten=True,
             neurons_per_class=group,
             dt_ms=1.0,
             active_ms=250.0,
@@ -284,7 +289,8 @@ class RateLIFConfig:
         if unknown := [name for name in changes if name not in known]:
             raise InputError(f"{unknown[0]} is not known, expected one of {', '.join(known)}; correct the name")
         base = cls.best(tuple(classes), teacher="forced")
-        found = replace(base, **{"learning_rate": 0.006, "fine_after_images": None, "start_at_norm": True, **changes})
+        own = {"learning_rate": 0.006, "fine_after_images": None, "start_at_norm": True, "straighten": False}
+        found = replace(base, **{**own, **changes})
         if "inh_to_exc_total" in changes:
             return found
         return replace(found, inh_to_exc_total=0.5 * found.neurons)

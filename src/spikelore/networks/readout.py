@@ -1,6 +1,7 @@
 """What a differentiable network sees of a grey image, and how its output becomes one number a class."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,6 +94,14 @@ def over_steps(
     return potentials.mean(0) if readout == "mean" else potentials.sum(0)
 
 
+def outputs(module: nn.Module, inputs: torch.Tensor, *, still: bool = False) -> Any:
+    """Return what a `PotentialModule` answers: in one call where it has ``with_potentials``, else through its cut."""
+    whole: Any = module
+    if has_methods(module, "with_potentials"):
+        return respond(module, whole.with_potentials, inputs, still=still)
+    return respond(module, whole.output, respond(module, whole.features, inputs, still=still), still=still)
+
+
 def logits(module: nn.Module, inputs: torch.Tensor, readout: Readout, *, still: bool = False) -> torch.Tensor:
     """Return (B,K) logits of (B,...) inputs, from rest: spike counts, or what `over_steps` says.
 
@@ -114,8 +123,7 @@ def logits(module: nn.Module, inputs: torch.Tensor, readout: Readout, *, still: 
         raise InputError(
             f"the readout {readout!r} needs output potentials, which {name} does not give; use the readout 'spikes'"
         )
-    features = respond(module, module.features, inputs, still=still)  # type: ignore[arg-type]
-    both = respond(module, module.output, features, still=still)  # type: ignore[arg-type]
+    both = outputs(module, inputs, still=still)
     if not isinstance(both, tuple | list) or len(both) != 2:
         raise InputError(
             f"{name}.output returned {kind_of(both)}, expected spikes and potentials, each (T,B,classes), for the "

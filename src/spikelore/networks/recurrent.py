@@ -1,19 +1,17 @@
 """The recurrent network of spikes over time: its layers, labels, units and synapses."""
 
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from spikelore.data.events import Events, as_bins
+from spikelore.data.events import Events
 from spikelore.errors import InputError
 from spikelore.networks.foreign import reason_of
 from spikelore.networks.gradient_learning import GradientLearning
-from spikelore.networks.headed import HeadedNetwork
 from spikelore.networks.readout import over_steps
+from spikelore.networks.recordings import TakesRecordings
 from spikelore.networks.recurrent_config import RecurrentConfig, config_of
 from spikelore.networks.recurrent_layers import RecurrentLayers, expected_arrays
 from spikelore.randomness import torch_generator
@@ -21,12 +19,11 @@ from spikelore.randomness import torch_generator
 if TYPE_CHECKING:
     from spikelore.data.streams import Stream
 
-_DECIDED_AT_ONCE = 128
 _LONG = 99
 """Percentile of the durations that steps are made for."""
 
 
-class RecurrentNetwork(HeadedNetwork, RecurrentLayers):
+class RecurrentNetwork(TakesRecordings, RecurrentLayers):
     """`RecurrentLayers` that answer the contract: a `Network` that is `Differentiable`, with `Units` and `Synapses`.
 
     Inputs are recordings of spikes: `Events`, which are put into ``config.steps`` bins (later events are dropped), or
@@ -50,11 +47,11 @@ class RecurrentNetwork(HeadedNetwork, RecurrentLayers):
         >>> from spikelore.networks.recurrent import RecurrentConfig, RecurrentNetwork
         >>> config = RecurrentConfig.best(units=(8,), hidden=(16,), classes=2, steps=10)
         >>> network = RecurrentNetwork(config, torch.Generator().manual_seed(0))
-        >>> rising, falling = np.zeros((2, 10, 8), bool)
-        >>> rising[np.arange(8), np.arange(8)] = falling[np.arange(8), 7 - np.arange(8)] = True
-        >>> for _ in range(100):
-        ...     network.learn_(np.stack([rising, falling]), np.array([0, 1]))
-        >>> network.predict(np.stack([rising, falling])).tolist()
+        >>> rising = np.eye(8, dtype=bool)[np.arange(16) // 2]  # two steps a unit
+        >>> both = np.stack([rising, rising[::-1]])
+        >>> for _ in range(150):
+        ...     network.learn_(both, np.array([0, 1]))
+        >>> network.predict(both).tolist()
         [0, 1]
     """
 
@@ -120,35 +117,6 @@ class RecurrentNetwork(HeadedNetwork, RecurrentLayers):
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the input's units."""
         return self.config.units
-
-    @property
-    def input_ms(self) -> float:
-        """How long an input lasts, for the clocks of synapses."""
-        return self.config.steps * self.config.bin_ms
-
-    @property
-    def spikes_seen(self) -> tuple[int, ...]:
-        """Shape of the spikes that it makes of an input: (T,*units)."""
-        return self.config.steps, *self.config.units
-
-    def checked(self, inputs: Any) -> Any:
-        """Return recordings as they are, if they are of the network's units."""
-        if isinstance(inputs, Events) and inputs.unit_shape == self.input_shape:
-            return inputs
-        return self.spikes_of(inputs[:0] if isinstance(inputs, Events) else inputs)
-
-    def spikes_of(self, inputs: Any) -> NDArray[np.bool_]:
-        """Return the bins of recordings, (N,T,*units) bool."""
-        return as_bins(inputs, self.config.steps, self.config.bin_us, self.input_shape)
-
-    def to_input(self, inputs: Any) -> torch.Tensor:
-        """Return recordings as (B,T,*units) float spikes, laid out step after step."""
-        bins = self.spikes_of(self.checked(inputs))
-        return torch.from_numpy(np.ascontiguousarray(bins.swapaxes(0, 1))).float().transpose(0, 1)
-
-    def _looks(self, inputs: Any, /) -> Iterator[torch.Tensor]:
-        for n in range(0, len(inputs), _DECIDED_AT_ONCE):
-            yield self.encode(self.to_input(inputs[n : n + _DECIDED_AT_ONCE]))
 
     def _decided(self, signal: torch.Tensor) -> torch.Tensor:
         return over_steps(*self._outputs(signal, 0), self.threshold, self.learning.readout)

@@ -77,6 +77,11 @@ class RecurrentConfig:
                 raise InputError(f"network.{name} is {getattr(self, name)}; it must be 0.001 to {_LONGEST_MS:g} ms")
         if self.split > self.layers:
             raise InputError(f"network.split is {self.split}; there are {self.layers} layers before the output")
+        if self.gradient == "e-prop" and (self.times != "fixed" or self.output != "integrator"):
+            raise InputError(
+                f"network.gradient is 'e-prop', times {self.times!r} and output {self.output!r}, expected fixed times "
+                "and an integrator; change these or learn by backpropagation"
+            )
         if self.steps > _MOST_STEPS:
             raise InputError(f"network.steps is {self.steps}; it must be at most {_MOST_STEPS}")
 

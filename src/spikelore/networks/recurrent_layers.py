@@ -14,7 +14,7 @@ from spikelore.kernels import DEFAULT_BACKEND, recurrent
 from spikelore.kernels.recurrent import Spiking
 from spikelore.kernels.spike_linear import SpikeRows
 from spikelore.metrics.learning_cost import Tally, Work
-from spikelore.networks.autograd import recurrent_layer
+from spikelore.networks.autograd import online_layers, recurrent_layer
 from spikelore.networks.foreign import kind_of
 from spikelore.networks.gradient_learning import Readout
 from spikelore.networks.heads import Headed, Operations, linear_layers
@@ -119,7 +119,7 @@ class RecurrentLayers(Headed):
         """Firing threshold of every neuron that spikes."""
         return self.config.neuron.threshold
 
-    def encode(self, inputs: torch.Tensor) -> torch.Tensor:
+    def encode(self, inputs: torch.Tensor, /) -> torch.Tensor:
         """Return the signal, (T,B,N), of (B,T,*units) spikes, 0 or 1.
 
         Raises:
@@ -173,6 +173,8 @@ class RecurrentLayers(Headed):
 
     def _through(self, signal: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return spikes and potentials of layer ``last`` from the spikes before layer ``first``."""
+        if self.config.gradient == "e-prop" and last == self.config.layers and torch.is_grad_enabled():
+            return self._online(signal, first)
         potentials, rows = signal, None
         for index in range(first, last + 1):
             inputs, goes_on = signal.shape[1], signal.requires_grad and torch.is_grad_enabled()
@@ -183,6 +185,26 @@ class RecurrentLayers(Headed):
             if torch.is_grad_enabled() and self._learns(index):
                 self.tally.add(f"weights {index}", inputs)
         return signal, potentials
+
+    def _online(self, signal: torch.Tensor, first: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `_through` does of the outputs, with gradients by eligibility traces."""
+        if signal.requires_grad:
+            raise InputError(
+                "e-prop gives no gradient to what it is given, and these spikes want one; call the network as a whole, "
+                "or freeze what lies below its split"
+            )
+        parts = []
+        for index in range(first, self.config.layers + 1):
+            hidden = index < self.config.layers
+            layer = linear_layers(self.hidden)[index] if hidden else None
+            weight, bias = self._head_matrix() if layer is None else (layer.weight, layer.bias)
+            alpha, beta = (float(each.detach()[0]) for each in (self.times[index] if hidden else self.readout_times)(1))
+            connections = self._connections(index) if hidden else None
+            parts.append((weight, bias, connections, alpha, beta, self.config.neuron if hidden else None))
+            for work in ("forward", "weights", "inputs")[: 3 if index > first else 2]:
+                self.tally.add(f"{work} {index}", signal.shape[1])
+        potentials = online_layers(signal, parts, backend=self.backend)
+        return torch.zeros_like(potentials), potentials
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the spikes of layer ``config.split``, (T,B,H); with split 0 the inputs', (T,B,N)."""

@@ -82,11 +82,11 @@ class SurrogateNetwork(HeadedNetwork, SurrogateLayers):
         return cls(config, torch_generator(seed, "network"), classes=labels, learning=learning)
 
     @property
-    def input_shape(self) -> tuple[int, int]:
+    def input_shape(self) -> tuple[int, ...]:
         """Rows and columns of an image."""
         return self.config.image[1], self.config.image[2]
 
-    def _looks(self, images: Images) -> Iterator[torch.Tensor]:
+    def _looks(self, images: Images, /) -> Iterator[torch.Tensor]:
         """Yield parts of the images as encoded signals; an image's draws are its own."""
         at_once = _DECIDED_AT_ONCE if self.convolutions else 1  # sums of grey pixels differ between sizes of a batch
         for n in range(0, len(images), at_once):

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from spikelore.errors import InputError, check_fields
 from spikelore.kernels.lif_scan import Leaky
 
+_LONGEST_MS = 1e9
 _MOST_STEPS = 10_000
 """Steps that are computed, and kept while gradients are."""
 
@@ -28,10 +29,12 @@ class SurrogateConfig:
         steps: T.
         neuron: constants of all neurons.
         coding: ``bernoulli_once`` draws one spike image with the pixels as probabilities and shows it at
-            every step, ``bernoulli`` draws one a step, ``constant`` feeds the pixels as currents.
+            every step, ``bernoulli`` draws one a step, ``constant`` feeds the pixels as currents; ``events``: the
+            input is spikes already, of `spikelore.networks.surrogate_events.SurrogateEventNetwork`.
         membrane: ``carried`` from step to step; ``reinitialised`` before each, as the published code does, so
             that neurons have no memory and a constant input makes all steps alike.
         split: layers that `SurrogateNetwork.features` runs, for latent replay.
+        bin_ms: milliseconds of a step of ``events``.
     """
 
     image: tuple[int, int, int] = (1, 28, 28)
@@ -42,11 +45,12 @@ class SurrogateConfig:
     classes: int = 10
     steps: int = 30
     neuron: Leaky = field(default_factory=Leaky)
-    coding: Literal["bernoulli_once", "bernoulli", "constant"] = "bernoulli_once"
+    coding: Literal["bernoulli_once", "bernoulli", "constant", "events"] = "bernoulli_once"
     membrane: Literal["carried", "reinitialised"] = "carried"
     split: int = 1
     units_per_class: int = 1
     pooling: Literal["max", "stride"] = "max"
+    bin_ms: float = 10.0
 
     def __post_init__(self) -> None:
         check_fields(self, "network.")
@@ -63,7 +67,14 @@ class SurrogateConfig:
             raise InputError(f"network.split is {self.split}; there are {self.layers} layers before the output")
         if self.steps > _MOST_STEPS:
             raise InputError(f"network.steps is {self.steps}; it must be at most {_MOST_STEPS}")
+        if not 1e-3 <= self.bin_ms <= _LONGEST_MS:
+            raise InputError(f"network.bin_ms is {self.bin_ms}; it must be 0.001 to {_LONGEST_MS:g} ms")
         self.shapes()
+
+    @property
+    def bin_us(self) -> int:
+        """Microseconds of a step of ``events``."""
+        return round(1000 * self.bin_ms)
 
     @property
     def layers(self) -> int:

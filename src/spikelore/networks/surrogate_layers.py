@@ -78,10 +78,12 @@ class SurrogateLayers(Headed):
         """Firing threshold of every neuron."""
         return self.config.neuron.threshold
 
-    def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the input signal, (T,B,C,H,W) or (1,B,C,H,W), of (B,H,W) or (B,C,H,W) images in 0..1."""
+    def encode(self, images: torch.Tensor, /) -> torch.Tensor:
+        """Return the input signal, (T,B,C,H,W) or (1,B,C,H,W), of (B,H,W) or (B,C,H,W) images in 0..1, or of events."""
         if not isinstance(images, torch.Tensor):
             raise InputError(f"images are {kind_of(images)}, expected a float32 tensor (B,H,W); use torch.as_tensor")
+        if self.config.coding == "events":
+            return self._spikes_over_time(images)
         if images.dim() == 3:
             images = images.unsqueeze(1)
         if tuple(images.shape[1:]) != self.config.image:
@@ -110,6 +112,16 @@ class SurrogateLayers(Headed):
             raise InputError(
                 f"pixels are {low:g} to {high:g}, expected probabilities of a spike, 0 to 1; divide grey images by 255"
             ) from error
+
+    def _spikes_over_time(self, spikes: torch.Tensor) -> torch.Tensor:
+        """Return (B,T,C,H,W) spikes as the signal (T,B,C,H,W)."""
+        expected = (self.config.steps, *self.config.image)
+        shape = ",".join(map(str, expected))
+        if tuple(spikes.shape[1:]) != expected or spikes.dtype != torch.float32 or not len(spikes):
+            raise InputError(
+                f"inputs are {kind_of(spikes)}, expected float32 spikes (B,{shape}), B at least 1; convert them"
+            )
+        return spikes.transpose(0, 1)
 
     def _currents(self, signal: torch.Tensor, index: int, neurons: Leaky | None) -> torch.Tensor:
         """Return the input currents of layer ``index``, the read-out being the last, from the signal before it.

@@ -36,7 +36,7 @@ from spikelore.networks.foreign import (
 )
 from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.protocol import GrowingModule, LayeredModule, PotentialModule, RandomModule, SeesSpikes
-from spikelore.networks.readout import as_input, check_images, over_steps
+from spikelore.networks.readout import as_input, check_images, outputs, over_steps
 from spikelore.randomness import torch_generator
 from spikelore.shapes import Images, Labels, as_labels
 
@@ -415,8 +415,7 @@ class GradientLearner:
                     f"the readout {self.learning.readout!r} needs output potentials, which {self._name} does not give; "
                     "use the readout 'spikes'"
                 )
-            assert isinstance(network, PotentialModule)
-            return self.logits_of(respond(network, network.features, inputs))
+            return self._decided(outputs(network, inputs), inputs)
         return self._of_classes(self.spikes(inputs).sum(0))
 
     @property
@@ -443,15 +442,19 @@ class GradientLearner:
             spikes = over_time(respond(self.module, self.module.head, features), shown, f"{self._name}.head")
             return self._of_classes(spikes.sum(0))
         assert isinstance(self.module, PotentialModule)
-        both = respond(self.module, self.module.output, features)
+        return self._decided(respond(self.module, self.module.output, features), shown)
+
+    def _decided(self, both: Any, like: torch.Tensor) -> torch.Tensor:
+        """Return (B,K) logits of output spikes and potentials, by the readout."""
         name = f"{self._name}.output"
         if not isinstance(both, tuple | list) or len(both) != 2:
             raise InputError(
                 f"{name} returned {kind_of(both)}, expected spikes and potentials, each (T,B,classes), for the readout "
                 f"{self.learning.readout!r}; use the readout 'spikes'"
             )
-        spikes, potentials = (over_time(each, shown, name) for each in both)
-        return self._of_classes(over_steps(spikes, potentials, self.module.threshold, self.learning.readout))
+        spikes, potentials = (over_time(each, like, name) for each in both)
+        threshold: Any = self.module.threshold
+        return self._of_classes(over_steps(spikes, potentials, threshold, self.learning.readout))
 
     def _of_classes(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the logits, if there is one for each class or heads are still to come."""

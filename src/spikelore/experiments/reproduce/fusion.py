@@ -16,13 +16,13 @@ from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.continual import fusion, importance
-from spikelore.data import Splits
+from spikelore.data import Examples, Splits
 from spikelore.errors import InputError, check_whole
 from spikelore.experiments import parts
 from spikelore.experiments.execution import Execution
@@ -32,7 +32,7 @@ from spikelore.experiments.reproduce import PRESETS, Preset
 from spikelore.experiments.reproduce.sources import Drawn, Source, drawn
 from spikelore.experiments.run_folder import RunFolder, versions
 from spikelore.experiments.stages import Stage
-from spikelore.kernels.reward_stdp import decide, feature_potentials
+from spikelore.kernels.reward_stdp import SpikeLists, decide, feature_potentials
 from spikelore.learning.first_spike_training import (
     DecisionTraining,
     FeatureExamples,
@@ -44,7 +44,13 @@ from spikelore.learning.reward_stdp import Outcome, RewardStdpConfig
 from spikelore.learning.stdp import StdpConfig
 from spikelore.learning.template_stdp import TemplateStdpConfig, learn_more
 from spikelore.metrics import confusion_matrix
-from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork, SpikeCounts
+from spikelore.networks.first_spike import (
+    DecisionLayerConfig,
+    FirstSpikeConfig,
+    FirstSpikeNetwork,
+    SpikeCounts,
+)
+from spikelore.randomness import generator
 
 
 @dataclass(frozen=True)
@@ -169,10 +175,9 @@ class _Training:
         for metrics in training.steps():
             self.folder.append_metrics(stage=self.name, network=owner, epoch=training.epoch, **metrics)
             if self.learned is not None and training.epoch == training.epochs:
-                network = training.finish()
-                seen = Scored(self.learned)
-                wins = importance.activity(seen.winners(network), len(network.unit_classes)).astype(int).tolist()
-                right = seen.outcome(network).right
+                seen, units = Scored(self.learned), Units.of(training.finish())
+                wins = importance.activity(seen.winners(units), len(units.names)).astype(int).tolist()
+                right = seen.outcome(units).right
                 self.folder.append_metrics(stage=_ACTIVITY, network=owner, of=stem, right=right, wins=wins)
             yield f"{title}, epoch {training.epoch}", self.images
         training.finish().save(self.folder.checkpoint(f"{stem}_{owner}"))
@@ -252,6 +257,19 @@ def _learn(
         return _Learner(config, index, start, images, folder).plan(epochs)
 
     return parts.learn(config, out, {"part": part}, made)
+
+
+def prepare() -> None:
+    """Learn a few tiny images once, which loads into this process all that learning decisions needs."""
+    small = FirstSpikeConfig(decision=DecisionLayerConfig(features=2))
+    network, labels = FirstSpikeNetwork.create(small, (0, 1), 0), np.array([0, 1])
+    spikes = generator(0, "tiny").random((2, small.layer_2.features, 4, 4)) < 0.5
+    examples = FeatureExamples(SpikeLists.from_spikes(spikes), labels)
+    trained = DecisionTraining(network, examples, 2, asked={"validation": examples}).finish()
+    consolidated = consolidation(trained, examples).finish()
+    Scored(examples).winners(Units.of(consolidated))
+    images = Examples((spikes.repeat(7, axis=2).repeat(7, axis=3) * 255).astype(np.uint8)[:, 0], labels)
+    FeatureExamples.of(network, images)
 
 
 # Parts --------------------------------------------------------------------------------------------------
@@ -354,6 +372,67 @@ class _Networks:
         return sorted(lines, key=lambda line: line["network"])
 
 
+class Scales:
+    """Gains and centres by one of `spikelore.continual.fusion.SCORES`: of no unit twice."""
+
+    def __init__(self, score: str) -> None:
+        self.score = score
+        self.known: dict[bytes, tuple[np.float32, np.float32]] = {}
+
+    def __call__(
+        self, weights: NDArray[np.float32], digests: Sequence[bytes]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return those of units, (F,) each."""
+        if new := {digest: index for index, digest in enumerate(digests) if digest not in self.known}:
+            gains, centres = fusion.scales(weights[[*new.values()]], self.score)
+            self.known |= zip(new, zip(gains, centres, strict=True), strict=True)
+        gains, centres = np.array([self.known[digest] for digest in digests], np.float32).T
+        return gains, centres
+
+
+def digested(network: FirstSpikeNetwork) -> list[bytes]:
+    """Return a digest of each unit's weights."""
+    return [sha256(unit).digest() for unit in np.ascontiguousarray(network.unit_weights)]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Units as they compete: ``gain (w - centre)``, which is made only of those that are asked for.
+
+    Attributes:
+        weights: (F,C,K,K).
+        gains: (F,).
+        centres: (F,).
+        names: of equal units the same, of others different ones.
+        classes: (F,).
+        padding: of the decision layer.
+    """
+
+    weights: NDArray[np.float32]
+    gains: NDArray[np.float32]
+    centres: NDArray[np.float32]
+    names: list[bytes]
+    classes: NDArray[np.int64]
+    padding: int
+
+    @classmethod
+    def of(
+        cls, network: FirstSpikeNetwork, score: Scales | None = None, digests: Sequence[bytes] | None = None
+    ) -> Self:
+        """Return those of a network, with its own gains and centres or others, and `digested` anew if not given."""
+        weights, digests = network.unit_weights, digests or digested(network)
+        if score is None and network.templates:
+            network.follow_weights_()
+        gains, centres = score(weights, digests) if score else (network.unit_gains, network.unit_centres)
+        names = [b"".join(each) for each in zip(digests, map(bytes, gains), map(bytes, centres), strict=True)]
+        return cls(weights, gains, centres, names, network.unit_classes, network.config.decision.padding)
+
+    def competing(self, which: Sequence[int]) -> NDArray[np.float32]:
+        """Return the weights of some as `FirstSpikeNetwork.competing_weights` does."""
+        shape = (-1, 1, 1, 1)
+        return (self.weights[which] - self.centres[which].reshape(shape)) * self.gains[which].reshape(shape)
+
+
 class Scored:
     """Images, and how well each unit that was ever asked fits them: none is asked twice."""
 
@@ -361,23 +440,22 @@ class Scored:
         self.examples = examples
         self.fits: dict[bytes, NDArray[np.float32]] = {}
 
-    def winners(self, network: FirstSpikeNetwork) -> NDArray[np.int64]:
+    def winners(self, units: Units) -> NDArray[np.int64]:
         """Return `FirstSpikeNetwork.winners`: a unit's score is the same whatever units stand beside it."""
-        weights, padding = network.competing_weights(), network.config.decision.padding
-        names = [sha256(unit).digest() for unit in weights]
-        if new := {name: index for index, name in enumerate(names) if name not in self.fits}:
-            scores = feature_potentials(self.examples.features, weights[[*new.values()]], padding=padding)
+        if new := {name: index for index, name in enumerate(units.names) if name not in self.fits}:
+            weights = units.competing([*new.values()])
+            scores = feature_potentials(self.examples.features, weights, padding=units.padding)
             self.fits |= zip(new, scores.T, strict=True)
-        return decide(np.stack([self.fits[name] for name in names], axis=1))
+        return decide(np.stack([self.fits[name] for name in units.names], axis=1))
 
-    def decisions(self, network: FirstSpikeNetwork) -> NDArray[np.int64]:
+    def decisions(self, units: Units) -> NDArray[np.int64]:
         """Return the decided class of each image, -1 for a silent one."""
-        winners = self.winners(network)
-        return np.where(winners < 0, -1, network.unit_classes[winners])
+        winners = self.winners(units)
+        return np.where(winners < 0, -1, units.classes[winners])
 
-    def outcome(self, network: FirstSpikeNetwork) -> Outcome:
-        """Return how a network decides."""
-        return Outcome.of(self.decisions(network), self.examples.labels)
+    def outcome(self, units: Units) -> Outcome:
+        """Return how they decide."""
+        return Outcome.of(self.decisions(units), self.examples.labels)
 
 
 _SELECTIONS = ("top fraction", "spread", "full sum", "activity", "merge", "assignment")
@@ -395,7 +473,8 @@ class _Bench:
         self.size = self.config.size or len(self.networks[0].unit_weights)
         self.counts = [counts for _, counts in networks.tests]
         self.learned = networks.activity(stem)
-        self.joined: dict[tuple[str, int], FirstSpikeNetwork] = {}
+        self.joined: dict[tuple[str, int], tuple[FirstSpikeNetwork, list[bytes]]] = {}
+        self.scales: dict[str, Scales] = {}
 
     @cached_property
     def importances(self) -> dict[str, list[NDArray[np.float64]]]:
@@ -404,14 +483,22 @@ class _Bench:
         weights = [network.unit_weights for network in self.networks]
         return {"activity": active, **{name: [*map(of, weights)] for name, of in importance.FROM_WEIGHTS.items()}}
 
-    def network(self, how: str, score: str, size: int = 0) -> FirstSpikeNetwork:
-        """Return one of the networks, all together (``bagging``), or these fused by an importance."""
+    def network(self, how: str, score: str) -> FirstSpikeNetwork:
+        """Return these fused by an importance."""
+        return fusion.scaled(self._joined(how, self.size)[0], score)
+
+    def units(self, how: str, score: str, size: int = 0) -> Units:
+        """Return those of one of the networks, of all together (``bagging``), or of these fused by an importance."""
         if how in self.singles:
-            return self.singles[how]
-        key = how, size or self.size
-        if key not in self.joined:
-            self.joined[key] = self._join(*key)
-        return fusion.scaled(self.joined[key], score)
+            return Units.of(self.singles[how])
+        network, digests = self._joined(how, size or self.size)
+        return Units.of(network, self.scales.setdefault(score, Scales(score)), digests)
+
+    def _joined(self, how: str, size: int) -> tuple[FirstSpikeNetwork, list[bytes]]:
+        if (how, size) not in self.joined:
+            network = self._join(how, size)
+            self.joined[how, size] = network, digested(network)
+        return self.joined[how, size]
 
     def _join(self, how: str, size: int) -> FirstSpikeNetwork:
         if how == "bagging":
@@ -424,9 +511,9 @@ class _Bench:
 
     def row(self, preset: str, how: str, score: str, size: int = 0) -> dict[str, Any]:
         """Measure one network: a row of ``results.json``."""
-        network, fused = self.network(how, score, size), how not in (*self.singles, "bagging")
-        outcomes = [test.outcome(network) for test in self.tests]
-        relative = len(network.unit_weights) / len(self.networks[0].unit_weights)
+        units, fused = self.units(how, score, size), how not in (*self.singles, "bagging")
+        outcomes = [test.outcome(units) for test in self.tests]
+        relative = len(units.names) / len(self.networks[0].unit_weights)
         return {
             "name": "fused" if fused else how,
             "preset": preset,
@@ -435,7 +522,7 @@ class _Bench:
             **{letter(index): round(outcome.right, 5) for index, outcome in enumerate(outcomes)},
             "mean": round(float(np.mean([outcome.right for outcome in outcomes])), 5),
             "silent": round(float(np.mean([outcome.silent for outcome in outcomes])), 5),
-            "features": len(network.unit_weights),
+            "features": len(units.names),
             "synops_per_image": round(float(np.mean([each.total_operations(relative) for each in self.counts]))),
         }
 
@@ -515,7 +602,7 @@ def _how_learned(networks: _Networks, bench: _Bench) -> list[dict[str, Any]]:
         epochs = [line for line in history if line["stage"] == "decision" and line["network"] == letter(index)]
         best = max(epochs, key=lambda line: line["validation"])
         last = FirstSpikeNetwork.load(networks.folder.checkpoint(f"network_{letter(index)}_last"))
-        outcome = test.outcome(network)
+        outcome = test.outcome(Units.of(network))
         rows.append(
             {
                 "network": letter(index),
@@ -524,7 +611,7 @@ def _how_learned(networks: _Networks, bench: _Bench) -> list[dict[str, Any]]:
                 "validation": best["validation"],
                 "test": outcome.right,
                 "silent": outcome.silent,
-                "test_last_epoch": test.outcome(last).right,
+                "test_last_epoch": test.outcome(Units.of(last)).right,
                 "train_last_epoch": epochs[-1]["train"],
             }
         )
@@ -533,17 +620,17 @@ def _how_learned(networks: _Networks, bench: _Bench) -> list[dict[str, Any]]:
 
 def _arrays(bench: _Bench, fused: FirstSpikeNetwork) -> dict[str, NDArray]:
     """What the figures draw, by name."""
-    first = bench.networks[0]
+    first, joined = bench.networks[0], Units.of(fused)
     arrays: dict[str, NDArray] = {"weights_1": first.weights_1, "weights_2": first.weights_2}
     for index, ((title, network), test) in enumerate(zip(bench.singles.items(), bench.tests, strict=True)):
-        name, labels = letter(index), test.examples.labels
-        arrays[f"activity/{name}"] = importance.activity(test.winners(network), len(network.unit_classes))
+        name, labels, units = letter(index), test.examples.labels, Units.of(network)
+        arrays[f"activity/{name}"] = importance.activity(test.winners(units), len(units.names))
         for score in ("full sum", "top fraction", "spread"):
             arrays[f"{score.replace(' ', '_')}/{name}"] = bench.importances[score][index]
         arrays[f"unit_weights/{name}"] = network.unit_weights
         arrays[f"unit_classes/{name}"] = network.unit_classes
-        for who, each in ((title, network), ("fused", fused)):
-            classes = tuple(np.unique(np.concatenate([each.unit_classes, labels])).tolist())
+        for who, each in ((title, units), ("fused", joined)):
+            classes = tuple(np.unique(np.concatenate([each.classes, labels])).tolist())
             arrays[f"confusion/{who} on {name}"] = confusion_matrix(test.decisions(each), labels, classes)
             arrays[f"classes/{who} on {name}"] = np.array(classes, np.int64)
     return arrays

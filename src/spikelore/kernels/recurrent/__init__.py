@@ -81,9 +81,10 @@ def forward(
     neuron: Spiking | None,
     *,
     with_synaptic: bool = False,
+    state: Floats | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> Course:
-    """Let a layer run over all steps.
+    """Let a layer run over all steps, from rest or from a state.
 
     Args:
         currents: C, (T,B,H) float32, contiguous.
@@ -92,10 +93,12 @@ def forward(
         beta: (H,) what is left of the potential.
         neuron: None for neurons that only integrate.
         with_synaptic: keep the synaptic currents too, for the gradients of alpha and beta.
+        state: (4,B,H) to go on from, and where the state after the last step is written: currents, potentials, spikes,
+            and the steps for which a neuron takes no current yet. Zeros are rest, None is that, too.
         backend: ``numba_cpu``, in float32, or ``reference``, in the type of the currents; their sums differ in order.
     """
     used = select(_BACKENDS, backend)
-    spikes, potentials, synaptic = used.forward(currents, recurrent, alpha, beta, neuron, with_synaptic)
+    spikes, potentials, synaptic = used.forward(currents, recurrent, alpha, beta, neuron, with_synaptic, state)
     flat = None if spikes is None else spikes.reshape(-1, spikes.shape[2])
     rows = None if flat is None else spike_linear.rows_of(flat, backend=backend)
     return Course(spikes, potentials, synaptic, rows)

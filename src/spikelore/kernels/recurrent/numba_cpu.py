@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled, over_cores
-from spikelore.kernels.lif_scan.numba_cpu import Constants, add_, clear_, slopes_
+from spikelore.kernels.lif_scan.numba_cpu import Constants, add_, clear_, copy_, slopes_
 from spikelore.kernels.recurrent.model import Spiking
 from spikelore.kernels.spike_linear.numba_cpu import add_rows_
 
@@ -64,15 +64,22 @@ def list_(spike, units):
 
 @over_cores
 @compiled(error_model="numpy")
-def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, spikes, potentials, synaptic):
+def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, state, spikes, potentials, synaptic):
     steps, _, size = currents.shape
-    current, potential, none = np.empty(size, np.float32), np.empty(size, np.float32), np.zeros(size, np.float32)
+    current, potential, earlier = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
     received, silent, units = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size + 1, np.int32)
     for example in range(begin, end):
-        clear_(current)
-        clear_(potential)
-        clear_(silent)
-        count = 0
+        if len(state):
+            copy_(state[0, example], current)
+            copy_(state[1, example], potential)
+            copy_(state[2, example], earlier)
+            copy_(state[3, example], silent)
+        else:
+            clear_(current)
+            clear_(potential)
+            clear_(earlier)
+            clear_(silent)
+        count = list_(earlier, units) if len(table) else 0
         for t in range(steps):
             decay_(alpha, currents[t, example], current)
             if count:
@@ -80,7 +87,7 @@ def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, spi
                 add_rows_(table, units, 0, count, received)
                 add_(received, current)
             if len(spikes):
-                before = spikes[t - 1, example] if t else none
+                before = spikes[t - 1, example] if t else earlier
                 neurons_step_(current, beta, neuron, silent_steps, silent, before, potential, spikes[t, example])
                 if len(table):
                     count = list_(spikes[t, example], units)
@@ -91,6 +98,12 @@ def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, spi
             if len(synaptic):
                 for n in range(size):
                     synaptic[t, example, n] = current[n]
+        if len(state):
+            copy_(current, state[0, example])
+            copy_(potential, state[1, example])
+            copy_(silent, state[3, example])
+            if len(spikes):
+                copy_(spikes[steps - 1, example], state[2, example])
 
 
 @compiled()
@@ -189,6 +202,7 @@ def forward(
     beta: NDArray[np.float32],
     neuron: Spiking | None,
     with_synaptic: bool,
+    state: NDArray[np.float32] | None,
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32], NDArray[np.float32] | None]:
     """Return spikes, potentials and synaptic currents, each (T,B,H) or None; see the package's `forward`."""
     spikes = None if neuron is None else memory.empty(currents.shape)
@@ -202,6 +216,7 @@ def forward(
         beta,
         _INTEGRATES if neuron is None else constants(neuron),
         np.float32(0 if neuron is None else neuron.silent_steps),
+        _given(state),
         _given(spikes),
         potentials,
         _given(synaptic),

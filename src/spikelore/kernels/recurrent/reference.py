@@ -9,12 +9,18 @@ Floats = NDArray[np.floating]
 
 
 def forward(
-    currents: Floats, recurrent: Floats | None, alpha: Floats, beta: Floats, neuron: Spiking | None, with_synaptic: bool
+    currents: Floats,
+    recurrent: Floats | None,
+    alpha: Floats,
+    beta: Floats,
+    neuron: Spiking | None,
+    with_synaptic: bool,
+    state: Floats | None,
 ) -> tuple[Floats | None, Floats, Floats | None]:
     """Return spikes, potentials and synaptic currents, each (T,B,H) or None; see the package's `forward`."""
     spikes, potentials, synaptic = (np.zeros_like(currents) for _ in range(3))
-    spike = potential = current = np.zeros_like(currents[0])
-    silent = np.zeros(current.shape, np.int64)  # steps for which a neuron takes no current yet
+    # silent: steps for which a neuron takes no current yet
+    current, potential, spike, silent = np.zeros((4, *currents.shape[1:]), currents.dtype) if state is None else state
     for t in range(len(currents)):
         current = alpha * current + currents[t]
         if recurrent is not None:
@@ -29,6 +35,8 @@ def forward(
             spike = ((potential > neuron.threshold) & (silent == 0)).astype(currents.dtype)
             silent = np.where(spike > 0, neuron.silent_steps, np.maximum(silent - 1, 0))
         spikes[t], potentials[t], synaptic[t] = spike, potential, current
+    if state is not None:
+        state[:] = current, potential, spike, silent
     return None if neuron is None else spikes, potentials, synaptic if with_synaptic else None
 
 

@@ -131,6 +131,16 @@ def one_potential(starts, channels, image, table, kernel, height, width, padding
 
 
 @compiled()
+def _largest(bounds):
+    """Return the first of the largest."""
+    found, most = 0, bounds[0]
+    for f in range(1, len(bounds)):
+        if bounds[f] > most:
+            found, most = f, bounds[f]
+    return found
+
+
+@compiled()
 def _walk(
     starts, channels, images, labels, classes, learned, kernel, height, width, padding, block, fresh,
     seen, weights_then, above, drift, reach, slack, rates, lower, upper, plasticity, changed,
@@ -150,7 +160,7 @@ def _walk(
     sums = np.empty(2 * synapses, np.float32)
     patch = np.empty((inputs, synapses), np.float32)
     squares = np.empty((3, synapses), np.float32)
-    rise, fall_then = np.zeros(features, np.float32), drift[1].copy()
+    rise, fall_then, bounds = np.zeros(features, np.float32), drift[1].copy(), np.empty(features, np.float32)
     zero, used = np.float32(0), kernel * kernel
     low, high, each = lower[0, 0, 0], upper[0, 0, 0], lower.size > 1
     reached = 0
@@ -160,16 +170,15 @@ def _walk(
             continue
         far, is_fresh = reach[image], fresh[n]
         row, risen = (block[n], rise) if is_fresh else (above[image], drift[0])
-        likely, most = 0, row[0] + risen[0] * far
-        for f in range(1, features):
+        for f in range(features):
             bound = row[f] + risen[f] * far
-            if bound > most:
-                likely, most = f, bound
+            bounds[f] = bound if bound == bound else np.inf
         best, winner, place_row, place_column = zero, -1, -1, -1
-        for step in range(-1, features):
-            f = likely if step < 0 else step
-            if step == likely or row[f] + risen[f] * far + slack[image] < best:
-                continue
+        for _ in range(features):
+            f = _largest(bounds)
+            if bounds[f] + slack[image] < best:
+                break
+            bounds[f] = -np.inf
             if is_fresh and not changed[f]:
                 potential, r, q = row[f], -1, -1
             else:
@@ -231,23 +240,25 @@ def _decide(begin, end, starts, channels, learned, kernel, height, width, paddin
     features, _, synapses = learned.shape
     out_height, out_width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
     potentials = np.empty((out_height, out_width), np.float32)
-    sums = np.empty(2 * synapses, np.float32)
+    sums, bounds = np.empty(2 * synapses, np.float32), np.empty(features, np.float32)
     for n in range(begin, end):
         if starts[n, height * width] == starts[n, 0]:
             winners[n] = -1
             continue
         row = above[n]
-        likely = row.argmax()
+        bounds[:] = row
         best, winner = np.float32(-np.inf), -1
-        for step in range(-1, features):
-            f = likely if step < 0 else step
-            if step != likely and row[f] + slack[n] >= best:
-                potential, _, _ = one_potential(
-                    starts, channels, n, learned[f], kernel, height, width, padding, potentials, sums
-                )
-                row[f] = potential
-                if potential > best or (potential == best and f < winner):
-                    best, winner = potential, f
+        for _ in range(features):
+            f = _largest(bounds)
+            if bounds[f] + slack[n] < best:
+                break
+            bounds[f] = -np.inf
+            potential, _, _ = one_potential(
+                starts, channels, n, learned[f], kernel, height, width, padding, potentials, sums
+            )
+            row[f] = potential
+            if potential > best or (potential == best and f < winner):
+                best, winner = potential, f
         if best != 0:
             winners[n] = winner
 
