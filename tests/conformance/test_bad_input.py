@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from conformance_parts import NAIVE, NETWORKS, STEPS, small_stream
+from conformance_parts import NAIVE, NETWORKS, STEPS, small_stream, stream_of
 
 import spikelore as sl
-from spikelore.data import Examples
+from spikelore.data import Events, Examples
 
 OURS = ["surrogate", "first-spike", "rate-lif"]
 
@@ -24,60 +24,74 @@ def one_sentence(error: pytest.ExceptionInfo[BaseException]) -> str:
 
 
 @pytest.fixture(params=NETWORKS)
-def network(request):
-    return NETWORKS[request.param](small_stream())
+def name(request):
+    return request.param
 
 
 @pytest.fixture
-def learner(network):
-    return NAIVE.start(network, seed=0, tasks=2)
-
-
-def batch() -> tuple[Any, Any]:
-    train = small_stream().tasks[0].train
+def batch(name):
+    train = stream_of(name).tasks[0].train
     return train.inputs[:8], train.labels[:8]
+
+
+def of_another_shape(inputs: Any) -> Any:
+    if isinstance(inputs, Events):
+        return Events(inputs.times_us, inputs.units % 12, inputs.offsets, (12,))
+    return inputs[:, :20]
+
+
+def of_another_kind(inputs: Any) -> Any:
+    return (inputs.bins(10, 10_000) if isinstance(inputs, Events) else inputs) / 255.0
+
+
+def changed(stream: sl.Stream, change: Callable[[Examples], Examples], second: tuple[int, ...] = (2, 3)) -> sl.Stream:
+    """Return the stream with its tasks' examples changed, and the second one of other classes."""
+    tasks = [
+        sl.Task(task.name, classes, change(task.train), change(task.validation), change(task.test))
+        for task, classes in zip(stream.tasks, ((0, 1), second), strict=True)
+    ]
+    return sl.Stream("class-incremental", tuple(tasks))
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda images, labels: (images[:, :20], labels),
-        lambda images, labels: (images / 255.0, labels),
-        lambda images, labels: (images, labels[:-1]),
-        lambda images, labels: (images, labels + 0.5),
-        lambda images, labels: (images, labels + 7),
+        lambda inputs, labels: (of_another_shape(inputs), labels),
+        lambda inputs, labels: (of_another_kind(inputs), labels),
+        lambda inputs, labels: (inputs, labels[:-1]),
+        lambda inputs, labels: (inputs, labels + 0.5),
+        lambda inputs, labels: (inputs, labels + 7),
     ],
-    ids=["shape of images", "kind of images", "number of labels", "kind of labels", "unknown class"],
+    ids=["shape of inputs", "kind of inputs", "number of labels", "kind of labels", "unknown class"],
 )
-def test_a_batch_that_does_not_fit(wrong: Callable[..., Any], learner, network):
-    before = {name: np.asarray(value).copy() for name, value in network.state_dict().items()}
+def test_a_batch_that_does_not_fit(wrong: Callable[..., Any], name, batch):
+    network = NETWORKS[name](stream_of(name))
+    learner = NAIVE.start(network, seed=0, tasks=2)
+    before = {part: np.asarray(value).copy() for part, value in network.state_dict().items()}
     with pytest.raises(sl.InputError) as error:
-        learner.learn(*wrong(*batch()), 0)
+        learner.learn(*wrong(*batch), 0)
     one_sentence(error)
-    for name, value in network.state_dict().items():
-        np.testing.assert_array_equal(np.asarray(value), before[name])
-    learner.learn(*batch(), 0)  # goes on
+    for part, value in network.state_dict().items():
+        np.testing.assert_array_equal(np.asarray(value), before[part])
+    learner.learn(*batch, 0)  # goes on
 
 
-@pytest.mark.parametrize("name", NETWORKS)
 def test_a_stream_with_a_class_that_the_network_does_not_have(name):
-    other = sl.split_stream("digits-sample", [(0, 1), (5, 6)])
+    def renamed(examples):
+        return Examples(examples.inputs, np.where(examples.labels > 1, examples.labels + 3, examples.labels))
+
+    other = changed(stream_of(name), renamed, (5, 6))
     with pytest.raises(sl.InputError, match=r"^the stream has class 5, expected some of .*\[0, 1, 2, 3\]") as error:
-        sl.run(other, NETWORKS[name](small_stream()), NAIVE)
+        sl.run(other, NETWORKS[name](stream_of(name)), NAIVE)
     one_sentence(error)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
 def test_a_stream_of_another_shape(name):
-    def cut(images):
-        return Examples(images.inputs[:, :20], images.labels)
-
-    tasks = [
-        sl.Task(task.name, task.classes, cut(task.train), cut(task.validation), cut(task.test))
-        for task in small_stream().tasks
-    ]
-    with pytest.raises(sl.InputError, match=r"^the stream's inputs are of shape \(20, 28\), expected \(28, 28\)"):
-        sl.run(sl.Stream("class-incremental", tuple(tasks)), NETWORKS[name](small_stream()), NAIVE)
+    stream = stream_of(name)
+    other = changed(stream, lambda examples: Examples(of_another_shape(examples.inputs), examples.labels))
+    shapes = "(12,), expected (24,)" if name == "recurrent" else "(20, 28), expected (28, 28)"
+    with pytest.raises(sl.InputError, match=f"^the stream's inputs are of shape {re.escape(shapes)}"):
+        sl.run(other, NETWORKS[name](stream), NAIVE)
 
 
 @pytest.mark.parametrize("mine", OURS)
@@ -114,7 +128,7 @@ class Fails(sl.Method):
     def start(self, network, *, seed=0, tasks=1):
         learner = NAIVE.start(network, seed=seed, tasks=tasks)
         learn = learner.learn
-        learner.learn = lambda images, labels, task: self.how() if task == 1 else learn(images, labels, task)
+        learner.learn = lambda inputs, labels, task: self.how() if task == 1 else learn(inputs, labels, task)
         return learner
 
 
@@ -130,9 +144,8 @@ def _raises() -> float:
     ],
     ids=["raises", "nan"],
 )
-@pytest.mark.parametrize("name", NETWORKS)
 def test_a_method_that_fails_in_mid_stream(name, how, says):
-    stream = small_stream()
+    stream = stream_of(name)
     with pytest.raises(sl.StoppedError, match=f"^{re.escape(says)}") as error:
         sl.run(stream, NETWORKS[name](stream), Fails(how=how, **STEPS))
     one_sentence(error)

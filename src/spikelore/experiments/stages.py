@@ -1,5 +1,6 @@
 """The resume machine of all experiments: stages in a row, each of which can be stopped between two steps and go on."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -43,7 +44,8 @@ class Stages:
 
         Args:
             folder: the run's.
-            every_s: save when so many seconds have passed since the last time, and at each stage's end.
+            every_s: save after each stage's first step, when so many seconds have passed since the last time, and at
+                its end.
 
         Raises:
             InputError: the state is damaged, or of a version without stages.
@@ -75,7 +77,7 @@ class Stages:
         """
         for number in range(self.number, len(stages)):
             self.number, stage = number, stages[number]()
-            saved, unsaved = time.monotonic(), False
+            saved, unsaved = -math.inf, False
             if self.facts is not None:
                 stage.load_state_dict(self.arrays, self.facts)
                 self.arrays, self.facts = {}, None
