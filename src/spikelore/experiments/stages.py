@@ -44,8 +44,8 @@ class Stages:
 
         Args:
             folder: the run's.
-            every_s: save after each stage's first step, when so many seconds have passed since the last time, and at
-                its end.
+            every_s: save after the first step, when so many seconds have passed since the last time, and at each
+                stage's end.
 
         Raises:
             InputError: the state is damaged, or of a version without stages.
@@ -77,7 +77,7 @@ class Stages:
         """
         for number in range(self.number, len(stages)):
             self.number, stage = number, stages[number]()
-            saved, unsaved = -math.inf, False
+            saved, unsaved = time.monotonic() if self.done else -math.inf, False
             if self.facts is not None:
                 stage.load_state_dict(self.arrays, self.facts)
                 self.arrays, self.facts = {}, None
