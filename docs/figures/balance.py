@@ -23,7 +23,7 @@ from scipy.optimize import isotonic_regression
 
 from spikelore.continual import fusion, importance
 from spikelore.data import Examples, Splits
-from spikelore.experiments.reproduce.fusion import FusionExperiment, Scored
+from spikelore.experiments.reproduce.fusion import FusionExperiment, Scored, Units
 from spikelore.experiments.reproduce.sources import Source, drawn
 from spikelore.files import write_bytes_atomic, write_text_atomic
 from spikelore.learning.first_spike_training import DecisionTraining, FeatureExamples, learn_features
@@ -186,7 +186,7 @@ def epochs_of(
     training = DecisionTraining(start, mislabelled(train, condition.mislabelled, seed), condition.epochs, reward)
     scored = [Scored(examples) for examples in tests]
     for each in scored:
-        each.winners(digits)
+        each.winners(Units.of(digits))
     asked_once = [dict(each.fits) for each in scored]
     for told in training.steps():
         network = training.network
@@ -195,7 +195,7 @@ def epochs_of(
             "bagging": fusion.bagging([digits, network]),
             "fused": fusion.fuse([digits, network]),
         }
-        right = {name: [round(each.outcome(one).right, 5) for each in scored] for name, one in asked.items()}
+        right = {name: [round(each.outcome(Units.of(one)).right, 5) for each in scored] for name, one in asked.items()}
         for each, fits in zip(scored, asked_once, strict=True):
             each.fits = dict(fits)
         yield {"epoch": training.epoch, "error": round(1 - told["train"], 5), **right, "weights": numbers(network)}

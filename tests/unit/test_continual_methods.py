@@ -630,7 +630,7 @@ def test_no_setting_that_a_method_does_not_use_can_be_given(kind):
     other = {
         "balanced_replay": False, "loss_over": "seen", "augmentation": Augmentation(shift=1), "rehearsal_steps": 3,
         "faults": (FAULTS[0],), "grow_heads": True, "readout": "drive", "input": "spikes", "averaging": 0.5,
-        "options": {"size": 3}, "hebbian_rate": 0.5,
+        "options": {"size": 3}, "hebbian_rate": 0.5, "replay_order": "after",
     }  # fmt: skip
     memory = MEMORY if "memory" in kind.__dataclass_fields__ else MemorySettings()
     whole = LearnerSettings(kind.name, **({"rehearsal_steps": 2} if "rehearsal_steps" in used else {}))
