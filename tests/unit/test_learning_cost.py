@@ -87,7 +87,7 @@ def counted_by_loops(network, index, inputs, errors):
 )
 def test_the_work_of_surrogate_gradients_is_that_of_a_plain_loop(changes):
     network, images, labels = tiny_surrogate(**changes), images_of(4, 7), np.array([0, 1, 1, 0])
-    signal = torch.cat([*network._looks(network._checked(images))], 1)
+    signal = torch.cat([*network._looks(network.checked(images))], 1)
     shown = signal if "coding" not in changes else signal.expand(network.config.steps, *signal.shape[1:])
     works = network.works(images, labels)
     inputs, errors = spikes_and_errors(network, shown, torch.from_numpy(labels))
@@ -109,7 +109,7 @@ def test_the_work_of_surrogate_gradients_is_that_of_a_plain_loop(changes):
 def test_forward_counts_are_those_of_neurobench():
     layers = pytest.importorskip("neurobench.metrics.utils.layers", reason="NeuroBench is not installed")
     network, images = tiny_surrogate(), images_of(3, 7)
-    signal = torch.cat([*network._looks(network._checked(images))], 1)
+    signal = torch.cat([*network._looks(network.checked(images))], 1)
     inputs, _ = spikes_and_errors(network, signal, torch.tensor([0, 1, 0]))
     works = network.works(images, np.array([0, 1, 0]))
     modules = [*network.convolutions, *network.hidden, *network.heads]

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import shutil
 import tempfile
 import time
 import zipfile
@@ -364,12 +363,8 @@ def _install_recordings(source: EventSource, fresh: Path, folder: Path) -> None:
     """Unpack what is to be unpacked, and move the files to ``folder``, in place of those there; the record first."""
     for archive, member in source.unpacked.items():
         try:
-            with (
-                zipfile.ZipFile(fresh / archive) as file,
-                file.open(member) as packed,
-                (fresh / member).open("wb") as out,
-            ):
-                shutil.copyfileobj(packed, out)
+            with zipfile.ZipFile(fresh / archive) as file:
+                file.extract(member, fresh)
         except (zipfile.BadZipFile, KeyError) as error:
             raise SpikeloreError(f"{archive} has no {member} ({error}); put the files there by hand") from error
         (fresh / archive).unlink()
