@@ -201,7 +201,7 @@ def test_bytes_are_those_of_the_arrays():
 
 
 STREAM = sl.split_stream("digits-sample", [(0, 1), (2, 3)])
-FIELDS = ("images", "labels")
+FIELDS = ("inputs", "labels")
 SMALL = {"channels": (4,), "pool": 4, "hidden": (16,), "split": 2}
 
 
