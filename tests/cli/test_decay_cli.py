@@ -148,6 +148,7 @@ def test_killed_in_the_online_training_and_resumed_ends_the_same(small):
 
 
 def test_an_interrupted_run_says_how_to_go_on(small, capsys, monkeypatch):
+    from spikelore.experiments import parts
     from spikelore.experiments.run_folder import RunFolder
 
     append, lines = RunFolder.append_metrics, []
@@ -159,6 +160,7 @@ def test_an_interrupted_run_says_how_to_go_on(small, capsys, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(RunFolder, "append_metrics", interrupt)
+    monkeypatch.setattr(parts, "_SAVE_SECONDS", 0.0)
     assert call(monkeypatch, "run", small / "small.yaml", "--jobs", 1, "--out", small / "stopped") == 130
     assert "interrupted; go on with the same command and --resume" in capsys.readouterr().err
     monkeypatch.setattr(RunFolder, "append_metrics", append)

@@ -1,6 +1,5 @@
 """The resume machine of all experiments: stages in a row, each of which can be stopped between two steps and go on."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -44,8 +43,7 @@ class Stages:
 
         Args:
             folder: the run's.
-            every_s: save after the first step, when so many seconds have passed since the last time, and at each
-                stage's end.
+            every_s: save when so many seconds have passed since the last time, and at each stage's end.
 
         Raises:
             InputError: the state is damaged, or of a version without stages.
@@ -77,7 +75,7 @@ class Stages:
         """
         for number in range(self.number, len(stages)):
             self.number, stage = number, stages[number]()
-            saved, unsaved = time.monotonic() if self.done else -math.inf, False
+            saved, unsaved = time.monotonic(), False
             if self.facts is not None:
                 stage.load_state_dict(self.arrays, self.facts)
                 self.arrays, self.facts = {}, None
