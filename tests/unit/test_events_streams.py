@@ -222,7 +222,8 @@ def test_a_dataset_of_a_camera_becomes_one_of_images():
 @pytest.mark.parametrize("network", [SurrogateNetwork, RateLIFNetwork])
 def test_networks_of_images_say_what_recordings_need(network, monkeypatch):
     monkeypatch.setattr(streams_module, "load", lambda name, folder: spoken())
-    with pytest.raises(InputError, match=r"recordings of units of shape \(40,\), expected images for this network"):
+    says = r"recordings of units of shape \(40,\), expected images for this network; take a network of recordings"
+    with pytest.raises(InputError, match=says):
         network.for_stream(split_stream("spoken", [(0,), (1,)]))
 
 

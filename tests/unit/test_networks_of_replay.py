@@ -238,7 +238,10 @@ def test_a_method_may_work_around_another_one(home):
 @pytest.mark.parametrize(
     ("network", "sentence"),
     [
-        ({"kind": "rate-liv"}, "'rate-liv', expected one of surrogate, rate-lif, first-spike, recurrent, or one"),
+        (
+            {"kind": "rate-liv"},
+            "^network.kind is 'rate-liv', expected one of surrogate, rate-lif, first-spike, recurrent, or one",
+        ),
         ({"kind": "nowhere.py:Mine"}, "^network.kind names the file nowhere.py, which is not there"),
         ({"kind": "json:loads"}, "^network.kind 'json:loads' names another thing, expected a class with for_stream"),
         ({"kind": "rate-lif", "neurons": 4}, "^network.neurons is not known, expected one of"),

@@ -310,7 +310,10 @@ def test_a_part_of_another_configuration_is_not_resumed(tmp_path):
         ({"stream.blur": 0.5}, "blur is 0.5, expected 0 outside"),
         ({"stream.kind": "rotated"}, "expected the scenario domain-incremental"),
         ({"learner.grow_heads": True}, "grow_heads is True, expected False with experience replay"),
-        ({"stream.kind": "folded"}, "^stream.kind is 'folded', expected one of split, grouped, permuted, rotated"),
+        (
+            {"stream.kind": "folded"},
+            "^stream.kind is 'folded', expected one of split, grouped, permuted, rotated; choose one",
+        ),
         (
             {"stream.scenario": "free"},
             "^stream.scenario is 'free', expected one of class-incremental, .*task-free; choose",
