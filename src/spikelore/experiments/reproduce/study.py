@@ -135,7 +135,7 @@ class StudyExperiment:
             if not given.
         budgets: bytes of memories; of 0, the methods that keep no examples.
         further: cells of their own: the names of a ``network``, a ``method`` and a ``stream``, and values beside them,
-            such as ``memory.images``; ``label`` is the method's name in the table.
+            such as ``memory.images``; ``label`` is the method's name in the table, ``seeds`` a lower number of seeds.
         energies: what a joule is spent on.
         execution: how it is run.
     """
@@ -186,7 +186,7 @@ class StudyExperiment:
                     for budget in self.budgets:
                         if _keeps_examples(method) == (budget > 0):
                             memory = {"memory.bytes": budget} if budget else {}
-                            yield from self._seeds(stream, method, network, memory, str(method["name"]))
+                            yield from self._seeds(stream, method, network, memory, str(method["name"]), self.seeds)
 
     def _further(self) -> "Iterator[StudyCell]":
         for number, values in enumerate(self.further):
@@ -199,12 +199,15 @@ class StudyExperiment:
                         "one of these"
                     )
                 parts[what] = named[values[what]]
-            own = {name: value for name, value in values.items() if name not in (*parts, "label")}
-            yield from self._seeds(**parts, own=own, label=str(values.get("label", values["method"])))
+            own = {name: value for name, value in values.items() if name not in (*parts, "label", "seeds")}
+            seeds, label = values.get("seeds", self.seeds), str(values.get("label", values["method"]))
+            if not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS:
+                raise InputError(f"further[{number}].seeds is {seeds!r}, expected 1 to {_MOST_SEEDS}; correct it")
+            yield from self._seeds(**parts, own=own, label=label, seeds=min(seeds, self.seeds))
 
     def _seeds(
         self, stream: Mapping[str, Any], method: Mapping[str, Any], network: Mapping[str, Any], own: Mapping[str, Any],
-        label: str,
+        label: str, seeds: int,
     ) -> "Iterator[StudyCell]":  # fmt: skip
         names = {"network": network["name"], "method": label, "stream": stream["name"]}
         try:
@@ -215,7 +218,7 @@ class StudyExperiment:
             raise InputError(f"{', '.join(names.values())}: {error}") from error
         names |= {"scenario": learned.stream.scenario}
         reason = method_of_it.why_not(network_class(learned.network))
-        for seed in range(self.seed, self.seed + self.seeds):
+        for seed in range(self.seed, self.seed + seeds):
             told = {**names, "seed": seed, "memory_images": memory.images, "memory_bytes": memory.bytes}
             try:
                 job = Job(learned.data, seed, learned.stream, learned.network, learner, memory)
@@ -286,7 +289,7 @@ Learn = Callable[[Job, Datasets, Sequence[str], Path], dict[str, Any]]
 def parts(
     config: StudyExperiment, folder: RunFolder, data_dir: Path | None, learned_by: "Learn | None" = None
 ) -> dict[str, Cell]:
-    """Return the cells that are left to do, also those that failed.
+    """Return the cells that are left to do, also those that failed; all of the first seed come first.
 
     Args:
         config: the study.
@@ -303,7 +306,7 @@ def parts(
         cell.folder: Cell(
             learned_by or learn, (cell.job, datasets, of.loggers), folder.path / "parts" / cell.folder, of.cores
         )
-        for cell in config.cells()
+        for cell in sorted(config.cells(), key=lambda cell: cell.names["seed"])
         if cell.job and not _row_of(cell.job, folder.path / "parts" / cell.folder)
     }
 
