@@ -554,16 +554,6 @@ def test_an_image_that_is_not_square_changes_as_in_the_middle_of_a_square_one(sh
     assert not torch.allclose(found, images, atol=0.1)
 
 
-def test_mirrored_images_are_a_share_of_all_and_nothing_else_in_them_changes():
-    images = torch.rand(400, 5, 8, generator=torch.Generator().manual_seed(0))
-    found = augment(images, Augmentation(mirror=0.25), torch.Generator().manual_seed(1))
-    is_mirrored = (found - images.flip(2)).abs().amax((1, 2)) < 1e-5
-    assert 60 < is_mirrored.sum() < 140
-    assert torch.allclose(found[~is_mirrored], images[~is_mirrored], atol=1e-5)
-    everywhere = augment(images, Augmentation(mirror=1.0), torch.Generator().manual_seed(1))
-    assert torch.allclose(everywhere, images.flip(2), atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -593,7 +583,6 @@ def test_settings_that_make_no_sense_are_refused(changes, sentence):
     ("make", "sentence"),
     [
         (lambda: Augmentation(shift=-1), r"augmentation\.shift is -1"),
-        (lambda: Augmentation(mirror=1.5), r"augmentation\.mirror is 1\.5, expected a probability"),
         (lambda: MemorySettings(images=9, policy="best"), "memory.policy is 'best', expected one of reservoir"),  # type: ignore[arg-type]
         (lambda: MemorySettings(images=9, storage="zip"), "memory.storage is 'zip'"),  # type: ignore[arg-type]
     ],

@@ -1,4 +1,4 @@
-"""Random affine and elastic changes of grey images, and mirror images."""
+"""Random affine and elastic changes of grey images."""
 
 import math
 
@@ -11,7 +11,7 @@ _GRID = 7
 
 
 def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) -> torch.Tensor:
-    """Return images changed at random: mirrored, rotated, scaled, sheared, shifted and displaced.
+    """Return images changed at random: rotated, scaled, sheared, shifted and displaced.
 
     Interpolation is bilinear, the outside 0.
 
@@ -44,7 +44,4 @@ def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) 
         coarse = torch.randn(count, 2, _GRID, _GRID, generator=generator) * by.elastic * pixel
         smooth = F.interpolate(coarse, size=(rows, columns), mode="bicubic", align_corners=True)
         grid = grid + smooth.permute(0, 2, 3, 1)
-    if by.mirror:
-        mirrored = torch.rand(count, generator=generator) < by.mirror
-        images = torch.where(mirrored.view(-1, 1, 1), images.flip(2), images)
     return F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)

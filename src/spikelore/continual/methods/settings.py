@@ -117,8 +117,6 @@ class Augmentation:
         shear: largest shear.
         shift: largest shift along each axis, pixels.
         elastic: standard deviation of a smooth random displacement of each point, pixels.
-        mirror: probability that left and right change places; for pictures that mean the same mirrored, such as
-            clothes, and not for digits or letters.
     """
 
     rotation: float = 0.0
@@ -126,14 +124,11 @@ class Augmentation:
     shear: float = 0.0
     shift: float = 0.0
     elastic: float = 0.0
-    mirror: float = 0.0
 
     def __post_init__(self) -> None:
         for name in (one.name for one in fields(self)):
             if not getattr(self, name) >= 0:
                 raise InputError(f"augmentation.{name} is {getattr(self, name)}, expected 0 or more; 0 turns it off")
-        if self.mirror > 1:
-            raise InputError(f"augmentation.mirror is {self.mirror}, expected a probability; 0.5 is usual")
 
     @property
     def any(self) -> bool:
