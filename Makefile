@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-portable test-minimum check bench docs clean stale
+.PHONY: demo test test-portable test-minimum check bench bench-compare docs clean stale
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -36,6 +36,9 @@ bench: $(INSTALLED) stale  ## measure speed, checking results in the same run
 	$(BIN)/spikelore bench lif
 	$(BIN)/spikelore bench surrogate
 	$(BIN)/spikelore bench recurrent
+
+bench-compare: $(INSTALLED) stale  ## take turns with another commit, BASE=COMMIT, and fail where it was faster
+	$(BIN)/python -m spikelore.bench.compare $(BASE)
 
 stale:  # Numba renews compiled code when its own file changes, not when one changes that was compiled into it
 	@find src -name '*.nb[ic]' ! -newer "$$(ls -t $$(find src -path '*/kernels/*.py') | head -1)" -delete
