@@ -20,15 +20,15 @@ Work = Callable[[], Sequence[Any]]
 Maker = Callable[..., Mapping[str, Work]]
 """Returns works by name, of images (N,H,W) uint8 and their labels (N,); its other parameters are sizes."""
 
-_TAUGHT = 2000
-"""Images after which a first-spike layer's weights are taken for learned."""
 _BATCH = 128
 _ANOTHER_API = (ImportError, AttributeError, TypeError)
 """What is raised where a commit has not what is called, or calls it otherwise."""
 
 
-def first_spike(images: NDArray[np.uint8], labels: NDArray[np.int64], *, units: int = 200) -> Mapping[str, Work]:
-    """Code images, learn each layer, and decide, on a network that has learned."""
+def first_spike(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], *, units: int = 200, taught: int = 2000
+) -> Mapping[str, Work]:
+    """Code images, learn each layer, and decide, on a network whose layers have seen ``taught`` images each."""
     from dataclasses import replace
 
     from spikelore.learning.reward_stdp import RewardStdpConfig, learn_epoch
@@ -39,7 +39,7 @@ def first_spike(images: NDArray[np.uint8], labels: NDArray[np.int64], *, units: 
     config = replace(config, decision=replace(config.decision, features=units))
     network = FirstSpikeNetwork.create(config, tuple(map(int, np.unique(labels))), seed=0)
     order = np.arange(len(images))
-    some = np.resize(order[: _TAUGHT // 4], _TAUGHT)
+    some = np.resize(order[:500], taught)
     rates = RewardStdpConfig().base()
     bins = network.encode(images)
     network, _ = learn_layer(network, 1, bins, some, StdpConfig())

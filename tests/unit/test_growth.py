@@ -1,0 +1,95 @@
+"""Nothing takes more time or memory than its size allows.
+
+Time is that of the processor and the best of some, so that a busy machine does not change it much; sizes are sixteen
+times apart, so that a work that is three times as slow as the allowed exponent tells is still within the bound, and one
+that grows with another power of the size is not.
+"""
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spikelore.bench import growth, works
+from spikelore.bench.growth import AXES, exponent, made, points
+
+MARGIN = 0.4
+BORDERS = 0.65
+"""Convolutions without padding: at 112 pixels the surrogate network's second layer has 39 times the places of 28."""
+LEAST_BYTES = 16 << 20
+"""What the allocators of a process take besides."""
+
+SMALL = {
+    "images": ((8, 128), {"taught": 50}),
+    "side": ((28, 112), {"images": 2, "taught": 20}),
+    "units": ((100, 1600), {"images": 10, "taught": 10}),
+    "neurons": ((100, 1600), {"images": 2}),
+    "classes": ((2, 50), {"images": 50, "neurons": 100, "taught": 50}),
+    "steps": ((15, 240), {"images": 8}),
+}
+
+
+def small(name):
+    sizes, fixed = SMALL[name]
+    return replace(AXES[name], sizes=sizes, fixed=fixed)
+
+
+def test_every_axis_is_guarded_but_the_cores():
+    assert {*SMALL, "cores"} == {*AXES}
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in SMALL for kind in AXES[name].kinds])
+def test_nothing_grows_faster_than_its_work(name, kind):
+    axis = small(name)
+    margin = MARGIN + BORDERS * ((name, kind) == ("side", "surrogate"))
+    found = points(kind, axis, axis.sizes)
+    for first, last in zip(found, found[len(found) // 2 :], strict=False):
+        assert first["work"] == last["work"]
+        sizes = first["size"], last["size"]
+        seconds = exponent(sizes, (first["seconds"], last["seconds"]))
+        assert seconds < axis.allowed[0] + margin, (first, last)
+        if first["bytes"] is not None:
+            taken = exponent(sizes, [max(each["bytes"], LEAST_BYTES) for each in (first, last)])
+            assert taken < axis.allowed[1] + margin, (first, last)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("images", "first-spike"), ("units", "first-spike"), ("neurons", "rate-lif")]
+)
+def test_arrays_grow_no_faster_than_the_work(name, kind):
+    axis, peaks = small(name), {}
+    for size in axis.sizes:
+        for work, does in made(kind, axis, size).items():
+            tracemalloc.start()
+            does()
+            peaks.setdefault(work, []).append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    for work, found in peaks.items():
+        assert exponent(axis.sizes, found) < axis.allowed[1] + 0.25, (work, found)
+
+
+def test_points_have_the_time_and_memory_of_their_work(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(growth.time, "process_time", lambda: now[0])
+
+    def make(images, labels):
+        def work():
+            now[0] += len(images) ** 2
+            return [np.ones(len(images) << 13)]  # 64 KiB each
+
+        return {"square": work}
+
+    monkeypatch.setitem(works.MAKERS, "fake", make)
+    found = points("fake", AXES["images"], (64, 128, 256))
+    assert [each["seconds"] for each in found] == [64**2, 128**2, 256**2]
+    assert exponent((64, 128, 256), [each["seconds"] for each in found]) == pytest.approx(2)
+    if found[0]["bytes"] is not None:
+        assert exponent((64, 128, 256), [each["bytes"] for each in found]) == pytest.approx(1, abs=0.3)
+
+
+def test_images_are_tiled_and_have_so_many_classes():
+    images, labels = growth.inputs(images=6, side=56, classes=4)
+    assert images.shape == (6, 56, 56)
+    assert (images[:, :28, :28] == images[:, 28:, 28:]).all()
+    assert labels.tolist() == [0, 1, 2, 3, 0, 1]
