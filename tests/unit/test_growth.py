@@ -23,9 +23,9 @@ LEAST_BYTES = 16 << 20
 SMALL = {
     "images": ((8, 128), {"taught": 50}),
     "side": ((28, 112), {"images": 2, "taught": 20}),
-    "units": ((100, 1600), {"images": 10, "taught": 10}),
-    "neurons": ((100, 1600), {"images": 2}),
-    "classes": ((2, 50), {"images": 50, "neurons": 100, "taught": 50}),
+    "units": ((50, 800), {"images": 10, "taught": 10}),
+    "neurons": ((50, 800), {"images": 2}),
+    "classes": ((2, 20), {"images": 20, "neurons": 100, "taught": 20}),
     "steps": ((15, 240), {"images": 8}),
 }
 
@@ -54,9 +54,7 @@ def test_nothing_grows_faster_than_its_work(name, kind):
             assert taken < axis.allowed[1] + margin, (first, last)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("images", "first-spike"), ("units", "first-spike"), ("neurons", "rate-lif")]
-)
+@pytest.mark.parametrize(("name", "kind"), [("images", "first-spike"), ("neurons", "rate-lif")])
 def test_arrays_grow_no_faster_than_the_work(name, kind):
     axis, peaks = small(name), {}
     for size in axis.sizes:
@@ -66,7 +64,7 @@ def test_arrays_grow_no_faster_than_the_work(name, kind):
             peaks.setdefault(work, []).append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
     for work, found in peaks.items():
-        assert exponent(axis.sizes, found) < axis.allowed[1] + 0.25, (work, found)
+        assert exponent(axis.sizes, found) < axis.allowed[1] + 0.1, (work, found)
 
 
 def test_points_have_the_time_and_memory_of_their_work(monkeypatch):

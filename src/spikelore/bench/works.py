@@ -28,7 +28,7 @@ _ANOTHER_API = (ImportError, AttributeError, TypeError)
 def first_spike(
     images: NDArray[np.uint8], labels: NDArray[np.int64], *, units: int = 200, taught: int = 2000
 ) -> Mapping[str, Work]:
-    """Code images, learn each layer, and decide, on a network whose layers have seen ``taught`` images each."""
+    """Code images, learn each layer, and decide; the layers have seen ``taught`` corners of 28 x 28 pixels each."""
     from dataclasses import replace
 
     from spikelore.learning.reward_stdp import RewardStdpConfig, learn_epoch
@@ -39,14 +39,13 @@ def first_spike(
     config = replace(config, decision=replace(config.decision, features=units))
     network = FirstSpikeNetwork.create(config, tuple(map(int, np.unique(labels))), seed=0)
     order = np.arange(len(images))
-    some = np.resize(order[:500], taught)
     rates = RewardStdpConfig().base()
+    some, shown = np.resize(order[:500], taught), network.encode(images[:, :28, :28])
+    network, _ = learn_layer(network, 1, shown, some, StdpConfig())
+    network, _ = learn_layer(network, 2, network.layer_1_bins(shown), some, StdpConfig())
+    network, _ = learn_epoch(network, network.features(shown), labels, some, rates)
     bins = network.encode(images)
-    network, _ = learn_layer(network, 1, bins, some, StdpConfig())
-    middle = network.layer_1_bins(bins)
-    network, _ = learn_layer(network, 2, middle, some, StdpConfig())
-    features = network.features(bins)
-    network, _ = learn_epoch(network, features, labels, some, rates)
+    middle, features = network.layer_1_bins(bins), network.features(bins)
     return {
         "coding": lambda: [network.encode(images)],
         "layer 1": lambda: [learn_layer(network, 1, bins, order, StdpConfig())[0].weights_1],
