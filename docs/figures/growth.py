@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import LogLocator, NullLocator
+
 from spikelore.bench.growth import AXES, exponent, measure
+from spikelore.bench.works import MAKERS
 from spikelore.report import style
 
 FILE = Path(__file__).with_suffix(".json")
@@ -37,14 +40,18 @@ def draw(rows: Sequence[dict[str, Any]], value: str, unit: float, label: str) ->
     figure, panels = style.panels(len(drawn), 2.6)
     for panel, (axis, found) in zip(panels, drawn.items(), strict=True):
         for work, (sizes, values) in found.items():
-            row, column = divmod(works.index(work), len(style.PALETTE))
+            kind = work.partition(" ")[0]
+            marker = "osD^v"[[each for each in works if each.startswith(kind)].index(work)]
             panel.plot(
-                sizes, [each / unit for each in values], "os"[row] + "-", color=style.colour(column), label=work,
-                markersize=4,
+                sizes, [each / unit for each in values], f"{marker}-", color=style.colour([*MAKERS].index(kind)),
+                label=work, markersize=4,
             )  # fmt: skip
         style.logarithmic(panel, axis.sizes)
         panel.set_xticks(axis.sizes, [str(size) for size in axis.sizes])
         panel.set(xlabel=axis.name, ylabel=label, yscale="log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        panel.yaxis.set_major_formatter(lambda tick, _: style.short(tick))
+        panel.yaxis.set_minor_locator(NullLocator())
     style.legend(figure, panels)
     return style.files(figure)["svg"]
 

@@ -128,12 +128,12 @@ def compare(measure: Measure, base: Path, here: Path, rounds: int) -> list[Compa
     compared = []
     for name, found in own.items():
         there = first.get(name) or first.get(name.partition(" ")[0], {"missing": ""})
-        seconds = {
-            tree: tuple(each[tree][name]["seconds"] for each in rows)
-            for tree in ((here,) if "missing" in there else (here, base))
-        }
-        note = there["missing"] if "missing" in there else "results differ" * (there["result"] != found["result"])
-        compared.append(Compared(name, seconds[here], seconds.get(base, ()), note))
+        here_seconds = tuple(row[here][name]["seconds"] for row in rows)
+        if "missing" in there:
+            compared.append(Compared(name, here_seconds, (), there["missing"]))
+        else:
+            note = "" if there["result"] == found["result"] else "results differ"
+            compared.append(Compared(name, here_seconds, tuple(row[base][name]["seconds"] for row in rows), note))
     return compared
 
 
