@@ -15,6 +15,7 @@ above 1 and the median above 1.03.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -190,6 +191,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=works.MAKERS, default=[], help="networks (default: all)")
     asked = parser.parse_args()
     here = Path(__file__).parents[3]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # cleans up as an interrupt does
     try:
         sample = digits_for_kernels(asked.images, seed=0)
         with checked_out(here, asked.base) as base:
