@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import Memory
-from spikelore.continual.methods.gradient import GradientLearner, array_of
+from spikelore.continual.methods.gradient import GradientLearner
 from spikelore.continual.storage import form_of_inputs
 from spikelore.files import arrays_under
+from spikelore.networks.devices import array_of
 from spikelore.networks.foreign import at_rest, named_tensors, same_draws, tensors_of
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
