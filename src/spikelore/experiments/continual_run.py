@@ -22,6 +22,7 @@ from spikelore.experiments.stages import Stages
 from spikelore.experiments.stream_settings import Datasets, sides
 from spikelore.experiments.typed import plain
 from spikelore.files import load_tensors
+from spikelore.networks.protocol import arrays_of
 from spikelore.progress import shown
 from spikelore.report.runs import read_results
 
@@ -52,7 +53,7 @@ class _Kept(Callback):
 
     def on_test(self, run: ContinualRun, task: int) -> None:
         network: Any = run.deciding
-        _refuse_not_finite(network.state_dict(), "weights")
+        _refuse_not_finite(arrays_of(network), "weights")
         if hasattr(network, "head_sizes"):  # heads come with their tasks
             network.classes = run.learner.classes[: sum(network.head_sizes)]
         if hasattr(network, "among"):

@@ -114,7 +114,7 @@ def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer, tally: Tally | N
     if any(each.layout != torch.strided for each in gradients):
         raise InputError("a weight has a sparse gradient, expected dense ones; make its layer with sparse=False")
     reached = torch.nn.utils.get_total_norm(gradients)
-    value, norm = torch.stack([loss.detach().reshape(()), reached.to(loss.device)]).tolist()  # one wait for a device
+    value, norm = torch.stack([loss.detach().reshape(()), reached.to(loss.device)]).cpu().tolist()
     if not math.isfinite(value):
         raise SpikeloreError(f"the loss is {value}; no weight was changed: lower the learning rate or check the input")
     if not math.isfinite(norm):

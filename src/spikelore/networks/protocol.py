@@ -309,6 +309,12 @@ def synapses_changed_(network: Any) -> None:
         hear()
 
 
+def arrays_of(network: Any) -> dict[str, NDArray[Any]]:
+    """Return a network's state as arrays, also where it is tensors on another device than the processor."""
+    state = network.state_dict().items()
+    return {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in state}
+
+
 @runtime_checkable
 class Accountable(Protocol):
     """A network that can tell what its learning has cost: see `spikelore.metrics.learning_cost`."""

@@ -383,11 +383,14 @@ class GradientLearner:
             check_images(inputs, self.input_shape)
 
     def columns(self, labels: Labels) -> torch.Tensor:
-        """Return the network's output column of each label.
+        """Return the network's output column of each label, on its device.
 
         Raises:
             InputError: a label that is none of the learner's classes.
         """
+        return torch.tensor(self._column_numbers(labels), dtype=torch.int64).to(self.device)
+
+    def _column_numbers(self, labels: Labels) -> list[int]:
         places = {label: column for column, label in enumerate(self.classes)}
         outside = sorted(set(labels.tolist()) - set(places))
         if outside:
@@ -395,8 +398,7 @@ class GradientLearner:
                 f"label {outside[0]} is outside the head, whose outputs stand for {list(self.classes)}; give the "
                 "network a head with this class or leave it out of the stream"
             )
-        found = torch.tensor([places[label] for label in labels.tolist()], dtype=torch.int64)
-        return found.to(self.device)
+        return [places[label] for label in labels.tolist()]
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return (B,K) logits of (B,...) inputs by the network's readout; see `spikelore.networks.readout.over_steps`.
@@ -484,10 +486,10 @@ class GradientLearner:
 
         It is -1 where one of these logits is not a finite number.
         """
-        columns = sorted(self.columns(checked_labels(list(among), len(among))).tolist())
+        columns = sorted(self._column_numbers(checked_labels(list(among), len(among))))
         if not columns:
             raise InputError("there is no class to decide among, expected at least one; name some of the classes")
-        return decided_label(self.scores(images)[:, columns], [self.classes[column] for column in columns])
+        return decided_label(self.scores(images).cpu()[:, columns], [self.classes[column] for column in columns])
 
     @contextmanager
     def asked(self) -> Iterator[None]:
