@@ -52,7 +52,9 @@ class SecondDevice(TorchDispatchMode):
         named = dict(named or {})
         tensors = [each for each in tree_flatten((arguments, named))[0] if isinstance(each, torch.Tensor)]
         there = [each for each in tensors if isinstance(each, There)]
-        assert not any(each.is_meta and not isinstance(each, There) for each in tensors), f"{operation} has a tensor without values"
+        assert not any(each.is_meta and not isinstance(each, There) for each in tensors), (
+            f"{operation} has a tensor without values"
+        )
         target = named.pop("device", None)
         if target is not None:
             target = torch.device(target)

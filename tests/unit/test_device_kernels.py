@@ -4,7 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def test_eligibility_by_torch(neuron, monkeypatch):
     rng = np.random.default_rng(2)
     inputs = (rng.random((8, 4, 6)) < 0.4).astype(np.float64)
     sizes, layers = [6, 5, 4, 3], []
-    for n, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for n, (before, after) in enumerate(pairwise(sizes)):
         weights, bias = rng.normal(0.3, 0.5, (after, before)), rng.normal(0, 0.1, after)
         own = rng.normal(0, 0.3, (after, after)) if n == 0 else None
         layers.append(eligibility.Layer(weights, bias, own, 0.8, 0.9, None if n == 2 else neuron))

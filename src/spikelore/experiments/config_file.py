@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Kind:
             given classes (all where none is given), and returns rows; for kinds whose networks need the run's
             configuration to decide.
         lengthens: whether a run of the first configuration can go on with the second; for kinds whose runs can.
+        on_devices: whether it has networks that can compute elsewhere than on the processor.
         with_failures: whether parts that failed are rows among others, and the results are written none the less.
         later: how many parts of a run follow a first one that is alone.
         prepare: what their processes do while that one still goes on, see `spikelore.experiments.parallel.Early`.
@@ -47,6 +48,7 @@ class Kind:
         default=None, kw_only=True
     )
     lengthens: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True)
+    on_devices: bool = field(default=False, kw_only=True)
     with_failures: bool = field(default=False, kw_only=True)
     later: Callable[[Any], int] = field(default=lambda config: 0, kw_only=True)
     prepare: Callable[[], object] | None = field(default=None, kw_only=True)
@@ -95,6 +97,7 @@ KINDS: dict[str, Kind] = {
         replay.at_scale,
         "memories in spikes replayed while new tasks come (Proietti et al. 2023)",
         evaluate=replay.evaluate,
+        on_devices=True,
         lengthens=replay.lengthens,
     ),
     "local": Published(
@@ -114,6 +117,7 @@ KINDS: dict[str, Kind] = {
         keywords.KeywordsExperiment,
         keywords.at_scale,
         "spoken words one after another, from memories of spikes (Dequino et al. 2024)",
+        on_devices=True,
         with_failures=True,
     ),
     "study": Published(
@@ -124,6 +128,7 @@ KINDS: dict[str, Kind] = {
         study.StudyExperiment,
         study.at_scale,
         "every network with every method on every stream within every budget",
+        on_devices=True,
         with_failures=True,
     ),
 }
@@ -166,7 +171,25 @@ def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -
     if any(word.partition("=")[0] == "--experiment" for word in overrides):
         raise InputError(f"--experiment is given beside a file of experiment {kind}, expected none; name another file")
     typed.check_values(config, own)
-    return typed.made(config, typed.merged(config, typed.nested(config, own), typed.overrides(config, overrides)))
+    made = typed.made(config, typed.merged(config, typed.nested(config, own), typed.overrides(config, overrides)))
+    return on_device(made, made.execution.device)
+
+
+def on_device(config: Any, device: str | None) -> Any:
+    """Return the configuration with ``execution.device``, if one is given.
+
+    Raises:
+        InputError: its networks compute on the processor alone.
+    """
+    if device is None:
+        return config
+    kind = kind_of(config)
+    if device != "cpu" and not KINDS[kind].on_devices:
+        raise InputError(
+            f"the device is {device!r}, expected 'cpu' with the experiment {kind}, whose networks learn by local rules "
+            "on the processor; leave it out"
+        )
+    return replace(config, execution=replace(config.execution, device=device))
 
 
 def check(config: Any, data_dir: Path | None) -> None:

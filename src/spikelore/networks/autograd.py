@@ -280,9 +280,7 @@ def recurrent_layer(
 
 def online_layers(
     inputs: torch.Tensor,
-    parts: Sequence[
-        tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor, Spiking | None]
-    ],
+    parts: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor, Spiking | None]],
     *,
     backend: str = DEFAULT_BACKEND,
 ) -> torch.Tensor:

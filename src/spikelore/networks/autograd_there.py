@@ -51,9 +51,7 @@ def scan(currents: Tensor, leaky: Leaky, steps: int, *, with_potentials: bool) -
     return _Scan.apply(currents, leaky, steps, with_potentials)  # type: ignore[return-value]
 
 
-def convolve(
-    currents: Tensor, weights: Tensor, bias: Tensor, leaky: Leaky | None, steps: int, pool: int
-) -> Tensor:
+def convolve(currents: Tensor, weights: Tensor, bias: Tensor, leaky: Leaky | None, steps: int, pool: int) -> Tensor:
     """Return pooled currents as `spikelore.networks.autograd.convolve` does."""
     spikes = currents
     if leaky is not None:

@@ -32,6 +32,16 @@ def device_of(module: nn.Module) -> torch.device:
     return next((each.device for each in module.parameters()), torch.device("cpu"))
 
 
+def place_(network: Any, name: str) -> None:
+    """Move a network that gradients teach to a device by its name; one of local rules stays on the processor.
+
+    Raises:
+        InputError: torch sees no such device.
+    """
+    if name != "cpu" and isinstance(module := getattr(network, "module", None), nn.Module):
+        module.to(device_named(name))
+
+
 def array_of(tensor: torch.Tensor) -> NDArray[Any]:
     """Return a tensor's values as an array, which shares memory with a tensor on the processor.
 

@@ -461,9 +461,7 @@ class HeadedNetwork(Taught, Headed):
         """
         weights = {name for name, _ in self.named_parameters()}
         state = {**self.state_dict(), "generator": self.generator.get_state()}
-        tensors = {
-            name: array_of(each.float() if name in weights else each) for name, each in state.items()
-        }
+        tensors = {name: array_of(each.float() if name in weights else each) for name, each in state.items()}
         description = {
             "config": asdict(self.config), "heads": self.head_units, "classes": self.classes, "among": self.among,
             "learning": asdict(self.learning), "seed": self.seed,

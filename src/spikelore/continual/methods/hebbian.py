@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from spikelore.continual.methods.gradient import GradientLearner, tensors_under
+from spikelore.continual.methods.gradient import GradientLearner
 from spikelore.errors import InputError
 from spikelore.networks.devices import array_of
 from spikelore.networks.presynaptic import Weighted, presynaptic, weighted_layers

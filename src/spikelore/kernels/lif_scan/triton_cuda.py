@@ -14,17 +14,17 @@ _BLOCK = 256
 
 
 @triton.jit
-def after_step(potential, current, beta, threshold, TO_ZERO: tl.constexpr):
+def after_step(potential, current, beta, threshold, to_zero: tl.constexpr):
     """Return the potential one step later."""
-    if TO_ZERO:
+    if to_zero:
         return beta * tl.where(potential > threshold, 0.0, potential) + current
     return (beta * potential + current) - tl.where(potential > threshold, threshold, 0.0)
 
 
 @triton.jit
-def slope_at(distance, slope, ATAN: tl.constexpr):
+def slope_at(distance, slope, atan: tl.constexpr):
     """Return dS/dU at ``distance`` = U - threshold."""
-    if ATAN:
+    if atan:
         scaled = 1.5707963267948966 * slope * distance
         return slope / 2 / (1 + scaled * scaled)
     x = slope * tl.abs(distance) + 1
@@ -34,52 +34,52 @@ def slope_at(distance, slope, ATAN: tl.constexpr):
 @triton.jit
 def _forward(
     currents, spikes, potentials, steps, neurons, beta, threshold,
-    CONSTANT: tl.constexpr, TO_ZERO: tl.constexpr, KEPT: tl.constexpr, BLOCK: tl.constexpr,
+    constant: tl.constexpr, to_zero: tl.constexpr, keeps: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    place = tl.program_id(0) * block + tl.arange(0, block)
     ours = place < neurons
-    potential = tl.zeros((BLOCK,), tl.float32)
+    potential = tl.zeros((block,), tl.float32)
     for t in range(steps):
         at = t * neurons + place
-        current = tl.load(currents + (place if CONSTANT else at), ours, 0.0)
-        potential = after_step(potential, current, beta, threshold, TO_ZERO)
+        current = tl.load(currents + (place if constant else at), ours, 0.0)
+        potential = after_step(potential, current, beta, threshold, to_zero)
         tl.store(spikes + at, (potential > threshold).to(tl.float32), ours)
-        if KEPT:
+        if keeps:
             tl.store(potentials + at, potential, ours)
 
 
 @triton.jit
 def _backward(
     to_spikes, to_potentials, currents, potentials, found, steps, neurons, beta, threshold, slope,
-    SPIKES: tl.constexpr, POTENTIALS: tl.constexpr, CONSTANT: tl.constexpr, TO_ZERO: tl.constexpr,
-    ATAN: tl.constexpr, BLOCK: tl.constexpr,
+    from_spikes: tl.constexpr, from_potentials: tl.constexpr, constant: tl.constexpr, to_zero: tl.constexpr,
+    atan: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    place = tl.program_id(0) * block + tl.arange(0, block)
     ours = place < neurons
-    potential = tl.zeros((BLOCK,), tl.float32)
+    potential = tl.zeros((block,), tl.float32)
     for t in range(steps):
         at = t * neurons + place
-        current = tl.load(currents + (place if CONSTANT else at), ours, 0.0)
-        potential = after_step(potential, current, beta, threshold, TO_ZERO)
+        current = tl.load(currents + (place if constant else at), ours, 0.0)
+        potential = after_step(potential, current, beta, threshold, to_zero)
         tl.store(potentials + at, potential, ours)
-    gradient = tl.zeros((BLOCK,), tl.float32)
-    summed = tl.zeros((BLOCK,), tl.float32)
+    gradient = tl.zeros((block,), tl.float32)
+    summed = tl.zeros((block,), tl.float32)
     for back in range(steps):
         at = (steps - 1 - back) * neurons + place
         potential = tl.load(potentials + at, ours, 0.0)
         kept = beta * gradient
-        if TO_ZERO:
+        if to_zero:
             kept = tl.where(potential > threshold, 0.0, kept)
         gradient = kept
-        if SPIKES:
-            gradient = tl.load(to_spikes + at, ours, 0.0) * slope_at(potential - threshold, slope, ATAN) + kept
-        if POTENTIALS:
+        if from_spikes:
+            gradient = tl.load(to_spikes + at, ours, 0.0) * slope_at(potential - threshold, slope, atan) + kept
+        if from_potentials:
             gradient += tl.load(to_potentials + at, ours, 0.0)
-        if CONSTANT:
+        if constant:
             summed += gradient
         else:
             tl.store(found + at, gradient, ours)
-    if CONSTANT:
+    if constant:
         tl.store(found + place, summed, ours)
 
 
@@ -92,7 +92,7 @@ def forward(
     potentials = torch.empty_like(spikes) if with_potentials else spikes
     _forward[(triton.cdiv(neurons, _BLOCK),)](
         currents, spikes, potentials, steps, neurons, leaky.beta, leaky.threshold,
-        CONSTANT=len(currents) == 1, TO_ZERO=leaky.reset == "zero", KEPT=with_potentials, BLOCK=_BLOCK,
+        constant=len(currents) == 1, to_zero=leaky.reset == "zero", keeps=with_potentials, block=_BLOCK,
         enable_fp_fusion=False,
     )  # fmt: skip
     return spikes, potentials if with_potentials else None
@@ -111,7 +111,7 @@ def backward(
     _backward[(triton.cdiv(neurons, _BLOCK),)](
         given if spike_gradients is None else spike_gradients, given if potential_gradients is None else
         potential_gradients, currents, potentials, found, steps, neurons, leaky.beta, leaky.threshold, leaky.slope,
-        SPIKES=spike_gradients is not None, POTENTIALS=potential_gradients is not None, CONSTANT=constant,
-        TO_ZERO=leaky.reset == "zero", ATAN=leaky.surrogate == "atan", BLOCK=_BLOCK, enable_fp_fusion=False,
+        from_spikes=spike_gradients is not None, from_potentials=potential_gradients is not None, constant=constant,
+        to_zero=leaky.reset == "zero", atan=leaky.surrogate == "atan", block=_BLOCK, enable_fp_fusion=False,
     )  # fmt: skip
     return found

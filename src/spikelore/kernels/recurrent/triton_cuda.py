@@ -20,19 +20,19 @@ Tensor = torch.Tensor
 def _step(
     drives, fed, alpha, beta, current_before, potential_before, spike_before, silent_before, current, potential, spike,
     silent, size, hidden, threshold, silent_steps,
-    FED: tl.constexpr, SPIKING: tl.constexpr, TO_ZERO: tl.constexpr, BLOCK: tl.constexpr,
+    is_fed: tl.constexpr, spiking: tl.constexpr, to_zero: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    at = tl.program_id(0) * block + tl.arange(0, block)
     ours = at < size
     neuron = at % hidden
     i = tl.load(alpha + neuron, ours, 0.0) * tl.load(current_before + at, ours, 0.0) + tl.load(drives + at, ours, 0.0)
-    if FED:
+    if is_fed:
         i += tl.load(fed + at, ours, 0.0)
     u = tl.load(beta + neuron, ours, 0.0) * tl.load(potential_before + at, ours, 0.0)
-    if SPIKING:
+    if spiking:
         left = tl.load(silent_before + at, ours, 0.0)
         takes = left == 0
-        if TO_ZERO:
+        if to_zero:
             u = tl.where(takes, u + i, 0.0)
         else:
             u = u + tl.where(takes, i, 0.0) - threshold * tl.load(spike_before + at, ours, 0.0)
@@ -49,28 +49,28 @@ def _step(
 def _step_back(
     to_spikes, to_potentials, fed, potentials, takes, alpha, beta, at_potential, at_current, found_potential,
     found_current, size, hidden, threshold, slope,
-    GIVEN: tl.constexpr, POTENTIALS: tl.constexpr, FED: tl.constexpr, SPIKING: tl.constexpr, TO_ZERO: tl.constexpr,
-    ATAN: tl.constexpr, BLOCK: tl.constexpr,
+    from_spikes: tl.constexpr, from_potentials: tl.constexpr, is_fed: tl.constexpr, spiking: tl.constexpr,
+    to_zero: tl.constexpr, atan: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    at = tl.program_id(0) * block + tl.arange(0, block)
     ours = at < size
     neuron = at % hidden
     gradient = tl.load(beta + neuron, ours, 0.0) * tl.load(at_potential + at, ours, 0.0)
-    if SPIKING:
+    if spiking:
         taking = tl.load(takes + at, ours, 0) != 0
-        received = tl.zeros((BLOCK,), tl.float32)
-        if GIVEN:
+        received = tl.zeros((block,), tl.float32)
+        if from_spikes:
             received += tl.load(to_spikes + at, ours, 0.0)
-        if FED:
+        if is_fed:
             received += tl.load(fed + at, ours, 0.0)
-        rise = slope_at(tl.load(potentials + at, ours, 0.0) - threshold, slope, ATAN)
+        rise = slope_at(tl.load(potentials + at, ours, 0.0) - threshold, slope, atan)
         gradient += tl.where(taking, received * rise, 0.0)
-    if POTENTIALS:
+    if from_potentials:
         gradient += tl.load(to_potentials + at, ours, 0.0)
     taken = gradient
-    if SPIKING:
+    if spiking:
         taken = tl.where(taking, gradient, 0.0)
-        if TO_ZERO:
+        if to_zero:
             gradient = taken
     tl.store(found_potential + at, gradient, ours)
     tl.store(found_current + at, taken + tl.load(alpha + neuron, ours, 0.0) * tl.load(at_current + at, ours, 0.0), ours)
@@ -96,8 +96,8 @@ def forward(
             currents[t], fed, alpha, beta, *before, silent[t % 2], synaptic[t], potentials[t], spikes[t],
             silent[1 - t % 2], size, hidden, neuron.threshold if neuron else 0.0,
             float(neuron.silent_steps) if neuron else 0.0,
-            FED=connections is not None, SPIKING=neuron is not None,
-            TO_ZERO=neuron is not None and neuron.reset == "zero", BLOCK=_BLOCK, enable_fp_fusion=False,
+            is_fed=connections is not None, spiking=neuron is not None,
+            to_zero=neuron is not None and neuron.reset == "zero", block=_BLOCK, enable_fp_fusion=False,
         )  # fmt: skip
         if t == 0:
             silent[0] = torch.empty_like(rest)
@@ -129,9 +129,9 @@ def backward(
             rest if potential_gradients is None else potential_gradients[t], fed, potentials[t], takes[t], alpha, beta,
             *after, at_potentials[t], gradients[t], size, hidden, neuron.threshold if neuron else 0.0,
             neuron.slope if neuron else 0.0,
-            GIVEN=spike_gradients is not None, POTENTIALS=potential_gradients is not None, FED=connections is not None,
-            SPIKING=neuron is not None, TO_ZERO=neuron is not None and neuron.reset == "zero",
-            ATAN=neuron is not None and neuron.surrogate == "atan", BLOCK=_BLOCK, enable_fp_fusion=False,
+            from_spikes=spike_gradients is not None, from_potentials=potential_gradients is not None,
+            is_fed=connections is not None, spiking=neuron is not None, to_zero=neuron is not None and neuron.reset == "zero",
+            atan=neuron is not None and neuron.surrogate == "atan", block=_BLOCK, enable_fp_fusion=False,
         )  # fmt: skip
     if synaptic is None:
         return gradients, None, None
