@@ -48,6 +48,10 @@ class SecondDevice(TorchDispatchMode):
         super().__init__()
         self.copied = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler, for seconds
+
     def __torch_dispatch__(self, operation: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
         named = dict(named or {})
         tensors = [each for each in tree_flatten((arguments, named))[0] if isinstance(each, torch.Tensor)]

@@ -282,7 +282,7 @@ def check(config: StudyExperiment, data_dir: Path | None) -> None:
             cell.job.load(datasets)
 
 
-Learn = Callable[[Job, Datasets, Sequence[str], Path], dict[str, Any]]
+Learn = Callable[[Job, Datasets, Execution, Path], dict[str, Any]]
 """Runs a cell to its end in its folder and returns its row, as `learn`."""
 
 

@@ -4,9 +4,11 @@ Going back, potentials are computed again and wait in the gradients' own memory.
 that they round as on the processor.
 """
 
+from typing import Any
+
 import torch
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from spikelore.kernels.lif_scan.model import Leaky
 
@@ -36,16 +38,17 @@ def _forward(
     currents, spikes, potentials, steps, neurons, beta, threshold,
     constant: tl.constexpr, to_zero: tl.constexpr, keeps: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    place = tl.program_id(0) * block + tl.arange(0, block)
+    place = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
+    at = place
     ours = place < neurons
     potential = tl.zeros((block,), tl.float32)
-    for t in range(steps):
-        at = t * neurons + place
+    for _ in range(steps):
         current = tl.load(currents + (place if constant else at), ours, 0.0)
         potential = after_step(potential, current, beta, threshold, to_zero)
         tl.store(spikes + at, (potential > threshold).to(tl.float32), ours)
         if keeps:
             tl.store(potentials + at, potential, ours)
+        at += neurons
 
 
 @triton.jit
@@ -54,18 +57,19 @@ def _backward(
     from_spikes: tl.constexpr, from_potentials: tl.constexpr, constant: tl.constexpr, to_zero: tl.constexpr,
     atan: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    place = tl.program_id(0) * block + tl.arange(0, block)
+    place = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
+    at = place
     ours = place < neurons
     potential = tl.zeros((block,), tl.float32)
-    for t in range(steps):
-        at = t * neurons + place
+    for _ in range(steps):
         current = tl.load(currents + (place if constant else at), ours, 0.0)
         potential = after_step(potential, current, beta, threshold, to_zero)
         tl.store(potentials + at, potential, ours)
+        at += neurons
     gradient = tl.zeros((block,), tl.float32)
     summed = tl.zeros((block,), tl.float32)
-    for back in range(steps):
-        at = (steps - 1 - back) * neurons + place
+    for _ in range(steps):
+        at -= neurons
         potential = tl.load(potentials + at, ours, 0.0)
         kept = beta * gradient
         if to_zero:
@@ -83,6 +87,11 @@ def _backward(
         tl.store(found + place, summed, ours)
 
 
+def launch(kernel: Any, size: int, *arguments: Any, **constants: Any) -> None:
+    """Run a kernel on so many elements, a program for each block of them."""
+    kernel[(triton.cdiv(size, _BLOCK),)](*arguments, **constants, block=_BLOCK, enable_fp_fusion=False)
+
+
 def forward(
     currents: torch.Tensor, leaky: Leaky, steps: int, with_potentials: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -90,10 +99,9 @@ def forward(
     neurons = currents.shape[1]
     spikes = currents.new_empty(steps, neurons)
     potentials = torch.empty_like(spikes) if with_potentials else spikes
-    _forward[(triton.cdiv(neurons, _BLOCK),)](
-        currents, spikes, potentials, steps, neurons, leaky.beta, leaky.threshold,
-        constant=len(currents) == 1, to_zero=leaky.reset == "zero", keeps=with_potentials, block=_BLOCK,
-        enable_fp_fusion=False,
+    launch(
+        _forward, neurons, currents, spikes, potentials, steps, neurons, leaky.beta, leaky.threshold,
+        constant=len(currents) == 1, to_zero=leaky.reset == "zero", keeps=with_potentials,
     )  # fmt: skip
     return spikes, potentials if with_potentials else None
 
@@ -104,14 +112,15 @@ def backward(
     """Return the currents' gradients, of their shape; see the package's `backward`. One of the two may be None."""
     given = potential_gradients if spike_gradients is None else spike_gradients
     assert given is not None
+    to_spikes, to_potentials = (given if each is None else each for each in (spike_gradients, potential_gradients))
     steps, neurons = given.shape
     constant = len(currents) < steps
     potentials = torch.empty_like(given)
     found = torch.empty_like(currents) if constant else potentials
-    _backward[(triton.cdiv(neurons, _BLOCK),)](
-        given if spike_gradients is None else spike_gradients, given if potential_gradients is None else
-        potential_gradients, currents, potentials, found, steps, neurons, leaky.beta, leaky.threshold, leaky.slope,
+    launch(
+        _backward, neurons, to_spikes, to_potentials, currents, potentials, found, steps, neurons, leaky.beta,
+        leaky.threshold, leaky.slope,
         from_spikes=spike_gradients is not None, from_potentials=potential_gradients is not None, constant=constant,
-        to_zero=leaky.reset == "zero", atan=leaky.surrogate == "atan", block=_BLOCK, enable_fp_fusion=False,
+        to_zero=leaky.reset == "zero", atan=leaky.surrogate == "atan",
     )  # fmt: skip
     return found

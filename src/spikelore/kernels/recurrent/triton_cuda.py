@@ -5,14 +5,13 @@ processor; those with the connections are sums in an order of the device's own.
 """
 
 import torch
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
-from spikelore.kernels.lif_scan.triton_cuda import slope_at
+from spikelore.kernels.lif_scan.triton_cuda import launch, slope_at
 from spikelore.kernels.recurrent.model import Spiking
 from spikelore.kernels.recurrent.torch_any import takes_current
 
-_BLOCK = 256
 Tensor = torch.Tensor
 
 
@@ -56,6 +55,7 @@ def _step_back(
     ours = at < size
     neuron = at % hidden
     gradient = tl.load(beta + neuron, ours, 0.0) * tl.load(at_potential + at, ours, 0.0)
+    taking = ours
     if spiking:
         taking = tl.load(takes + at, ours, 0) != 0
         received = tl.zeros((block,), tl.float32)
@@ -92,12 +92,12 @@ def forward(
     for t in range(steps):
         before = (rest, rest, rest) if t == 0 else (synaptic[t - 1], potentials[t - 1], spikes[t - 1])
         fed = rest if connections is None else before[2] @ connections.T
-        _step[(triton.cdiv(size, _BLOCK),)](
-            currents[t], fed, alpha, beta, *before, silent[t % 2], synaptic[t], potentials[t], spikes[t],
+        launch(
+            _step, size, currents[t], fed, alpha, beta, *before, silent[t % 2], synaptic[t], potentials[t], spikes[t],
             silent[1 - t % 2], size, hidden, neuron.threshold if neuron else 0.0,
             float(neuron.silent_steps) if neuron else 0.0,
             is_fed=connections is not None, spiking=neuron is not None,
-            to_zero=neuron is not None and neuron.reset == "zero", block=_BLOCK, enable_fp_fusion=False,
+            to_zero=neuron is not None and neuron.reset == "zero",
         )  # fmt: skip
         if t == 0:
             silent[0] = torch.empty_like(rest)
@@ -124,14 +124,15 @@ def backward(
     for t in range(steps - 1, -1, -1):
         after = (rest, rest) if t == steps - 1 else (at_potentials[t + 1], gradients[t + 1])
         fed = rest if connections is None else after[1] @ connections
-        _step_back[(triton.cdiv(size, _BLOCK),)](
-            rest if spike_gradients is None else spike_gradients[t],
+        launch(
+            _step_back, size, rest if spike_gradients is None else spike_gradients[t],
             rest if potential_gradients is None else potential_gradients[t], fed, potentials[t], takes[t], alpha, beta,
             *after, at_potentials[t], gradients[t], size, hidden, neuron.threshold if neuron else 0.0,
             neuron.slope if neuron else 0.0,
             from_spikes=spike_gradients is not None, from_potentials=potential_gradients is not None,
-            is_fed=connections is not None, spiking=neuron is not None, to_zero=neuron is not None and neuron.reset == "zero",
-            atan=neuron is not None and neuron.surrogate == "atan", block=_BLOCK, enable_fp_fusion=False,
+            is_fed=connections is not None, spiking=neuron is not None,
+            to_zero=neuron is not None and neuron.reset == "zero",
+            atan=neuron is not None and neuron.surrogate == "atan",
         )  # fmt: skip
     if synaptic is None:
         return gradients, None, None

@@ -10,6 +10,11 @@ from conformance_parts import MEMORY, Rates, methods, small_stream, spike_stream
 
 import spikelore as sl
 from second_device import THERE, SecondDevice
+from spikelore.continual.methods import MemorySettings
+from spikelore.experiments.job import Job
+from spikelore.experiments.learner_settings import LearnerSettings
+from spikelore.experiments.stream_settings import StreamSettings
+from spikelore.networks.surrogate_config import SurrogateConfig
 
 ALIKE = (
     "decay, replay", "weight decay", "pruning, random", "fusion, top fraction", "bagging", "fusion, then replay",
@@ -155,3 +160,15 @@ def test_draws_are_those_of_the_processor():
         found = there.encode(images.to(THERE)).cpu()
     assert torch.equal(found, expected)
     assert torch.equal(there.generator.get_state(), after)
+
+
+def test_a_job_computes_where_its_execution_says():
+    job = Job(
+        "digits-sample", 0, StreamSettings(), SurrogateConfig(channels=(2,), steps=2), LearnerSettings("naive"),
+        MemorySettings(),
+    )  # fmt: skip
+    stream = few(small_stream)
+    with SecondDevice():
+        run = job.run(stream, [len(task.train) for task in stream.tasks], "meta")
+        assert run.finish().cost is not None
+        assert {each.device for each in run.network.module.parameters()} == {THERE}
