@@ -1,4 +1,4 @@
-"""The section ``execution`` of a configuration: how a run is run, which decides nothing of its result."""
+"""The section ``execution`` of a configuration: how a run is run, which decides nothing of its result but rounding."""
 
 import json
 import os
