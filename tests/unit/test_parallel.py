@@ -53,6 +53,31 @@ def test_every_call_gives_its_result():
     assert run_cells({}) == {}
 
 
+class Ring:
+    """Knows itself, so that only the collector ends it."""
+
+    alive = 0
+
+    def __init__(self) -> None:
+        self.own = self
+        Ring.alive += 1
+
+    def __del__(self) -> None:
+        Ring.alive -= 1
+
+
+def left_before(_: int, __: Path) -> int:
+    """Return how many rings earlier calls left, and leave one."""
+    found = Ring.alive
+    Ring()
+    return found
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_a_call_leaves_in_rings_is_gone_before_the_next_one(jobs):
+    assert set(run_cells(cells(left_before, *range(5)), jobs=jobs).values()) == {0}
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_stops_no_other_call(jobs, capsys):
     outcomes = run_cells(cells(twice, 1, -2, 3, -4), jobs=jobs)

@@ -1,5 +1,6 @@
 """The library's runner: streams that get longer, what callbacks hear, what is refused."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -152,6 +153,8 @@ def test_datasets_are_read_once(monkeypatch):
     for part in replay.at_scale("quick").jobs():
         Learning(part.job, datasets, None)
     assert read == ["digits-sample"]
+    sent = pickle.dumps(datasets)
+    assert pickle.loads(sent) is pickle.loads(sent)  # a process of many cells reads each once, too
 
 
 def test_a_method_around_one_that_needs_boundaries_needs_them():

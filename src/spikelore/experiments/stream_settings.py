@@ -37,7 +37,7 @@ def sides(size: Sequence[int]) -> str:
 
 
 class Datasets:
-    """The datasets of a folder by name, each read once; by a process that is given them, once more.
+    """The datasets of a folder by name, each read once; by each process that they are sent to, once more.
 
     Attributes:
         stream: ``stream(settings, data, seed, learned)`` is `StreamSettings.load` of them; the last one is kept.
@@ -53,7 +53,12 @@ class Datasets:
         return self._read(name)
 
     def __reduce__(self) -> Any:
-        return Datasets, (self.folder,)
+        return _of_this_process, (self.folder,)
+
+
+@cache
+def _of_this_process(folder: Path | None) -> Datasets:
+    return Datasets(folder)
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,7 @@ class RecurrentLayers(Headed):
             for work in ("forward", "weights", "inputs")[: 3 if index > first else 2]:
                 self.tally.add(f"{work} {index}", signal.shape[1])
         potentials = online_layers(signal, parts, backend=self.backend)
-        return torch.zeros_like(potentials), potentials
+        return potentials.new_zeros(()).expand_as(potentials), potentials
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the spikes of layer ``config.split``, (T,B,H); with split 0 the inputs', (T,B,N)."""

@@ -16,7 +16,7 @@ on the way down to the layers below (errors go down within a step) and, in the t
 (reset ``zero``) or refractory. Time constants are one for all neurons of a layer; they are not learned.
 
 For B examples of T steps a layer takes 2 T B N operations for its traces and T B H N multiply-adds. Beside inputs and
-outputs and their errors memory is for a part of about 2^21 / (B N) steps.
+outputs and their errors memory is for a part of about 2^19 / (B N) steps, N of the widest layer.
 
 Source: Bellec et al. 2020 (doi 10.1038/s41467-020-17236-y), e-prop with symmetric feedback; Xiao et al. 2022 (arXiv
 2210.04195) for errors that go down within a step. Deviation: the loss is of the whole recording and not a sum over
@@ -37,7 +37,7 @@ from spikelore.kernels.recurrent.reference import surrogate_slope
 __all__ = ["Gradients", "Layer", "gradients", "outputs"]
 
 Floats = NDArray[np.floating]
-_TOGETHER = 2**21
+_TOGETHER = 2**19
 
 
 @dataclass(frozen=True, eq=False)
