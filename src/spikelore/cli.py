@@ -95,6 +95,7 @@ _COMMON: dict[str, dict[str, Any]] = {
     "--seed": {"type": _seed, "default": 0, "help": "root seed (default: 0)"},
     "--out": {"type": _path, "help": "run folder (default: a new one under runs/)"},
     "--resume": {"action": "store_true", "help": "go on with an interrupted run"},
+    "--device": {"help": "where networks that gradients teach compute: cpu, cuda, cuda:1, mps (default: cpu)"},
     "--jobs": {"type": _positive, "help": "at most so many runs at once (default: one a core)"},
     "--ray": {"help": "spread runs over a cluster by Ray: local, or its address"},
     "--debug": {"action": "store_true", "help": "show a traceback when something fails"},
@@ -229,8 +230,9 @@ def _reproduce_parser() -> _Parser:
         for option in PUBLISHED[name].options if name in PUBLISHED else ():
             one.add_argument(f"--{option.replace('_', '-')}", dest=option, **_EXPERIMENT_OPTIONS[option])
         folders = "run folder" if name in PUBLISHED else "folder of the runs"
+        device = ["--device"] if name not in PUBLISHED or PUBLISHED[name].on_devices else []
         _add_common(
-            one, "--resume", "--data-dir", "--seed", "--out", "--jobs", "--ray",
+            one, "--resume", "--data-dir", "--seed", "--out", "--jobs", "--ray", *device,
             out=f"{folders} (default: a new one under runs/)",
         )  # fmt: skip
     return parser
@@ -248,12 +250,15 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 
 def _reproduce_one(name: str, options: argparse.Namespace, out: Path | None) -> int:
-    from spikelore.experiments.config_file import KINDS, execute
+    from spikelore.experiments.config_file import KINDS, execute, on_device
     from spikelore.experiments.reproduce import PUBLISHED
     from spikelore.folders import folder_for
 
-    own = {option: getattr(options, option, None) for option in PUBLISHED[name].options}
+    command = PUBLISHED[name]
+    own = {option: getattr(options, option, None) for option in command.options}
     config = KINDS[name].at_scale(options.scale, **own, seed=options.seed)
+    if command.on_devices:
+        config = on_device(config, options.device)
     words = ["".join(map(str, value)) for value in own.values() if value]
     stem = "-".join([name, options.scale, *words, f"seed{options.seed}"])
     with folder_for(out, stem, options.resume) as folder:
@@ -357,7 +362,7 @@ def _run_parser() -> _Parser:
     parser.add_argument(
         "config", nargs="?", help="a YAML file, such as a run's config.yaml, or a name from: spikelore config list"
     )
-    _add_common(parser, "--out", "--data-dir", "--resume", "--jobs", "--ray")
+    _add_common(parser, "--out", "--data-dir", "--resume", "--jobs", "--ray", "--device")
     return parser
 
 
@@ -372,7 +377,7 @@ def _run(words: Sequence[str]) -> int:
     from spikelore.folders import folder_for
 
     file = shipped.find(arguments.config)
-    config = config_file.read(file, overrides)
+    config = config_file.on_device(config_file.read(file, overrides), arguments.device)
     table = expected.beside(file)
     # an override makes another experiment, of which nothing is expected
     expectations = expected.read(table) if table.exists() and not overrides else []
@@ -438,7 +443,7 @@ def _evaluate_parser() -> _Parser:
     parser.add_argument("run", type=_path, help="a run folder or a checkpoint (.safetensors)")
     parser.add_argument("--data", help="dataset name (a replay run: by default its own)")
     parser.add_argument("--classes", type=_whole, nargs="+", help="only images of these classes (default: all)")
-    _add_common(parser, "--data-dir")
+    _add_common(parser, "--data-dir", "--device")
     return parser
 
 
@@ -446,7 +451,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from spikelore.experiments.evaluation import evaluate
     from spikelore.report.tables import print_table
 
-    title, rows = evaluate(arguments.run, arguments.data, arguments.data_dir, arguments.classes or ())
+    title, rows = evaluate(
+        arguments.run, arguments.data, arguments.data_dir, arguments.classes or (), arguments.device or "cpu"
+    )
     print_table(rows, list(rows[0]), title)
     return 0
 
@@ -464,7 +471,7 @@ def _sweep_parser() -> _Parser:
     )  # fmt: skip
     parser.add_argument("--seeds", type=_whole, default=1, help="seeds 0 .. SEEDS-1 (default: 1)")
     _add_common(
-        parser, "--resume", "--data-dir", "--out", "--jobs", "--ray",
+        parser, "--resume", "--data-dir", "--out", "--jobs", "--ray", "--device",
         resume="go on: finished runs are kept", out="folder of the runs (default: a new one under runs/)",
     )  # fmt: skip
     return parser
@@ -479,7 +486,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     with folder_for(arguments.out, f"{file.stem}-sweep", arguments.resume) as out:
         swept = sweep(
             file, arguments.grid, arguments.seeds, out, arguments.data_dir,
-            resume=arguments.resume, jobs=arguments.jobs, ray=arguments.ray,
+            resume=arguments.resume, jobs=arguments.jobs, ray=arguments.ray, device=arguments.device,
         )  # fmt: skip
     for page in swept.pages:
         print(printable(str(page)))

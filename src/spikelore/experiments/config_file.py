@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import run_folder, typed
 from spikelore.experiments.parallel import Cell, Early, failure, run_cells
-from spikelore.experiments.reproduce import decay, fusion, keywords, local, replay, study
+from spikelore.experiments.reproduce import PUBLISHED, decay, fusion, keywords, local, replay, study
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.report.tidy import tidy, write_table
 
@@ -147,7 +147,25 @@ def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -
     if any(word.partition("=")[0] == "--experiment" for word in overrides):
         raise InputError(f"--experiment is given beside a file of experiment {kind}, expected none; name another file")
     typed.check_values(config, own)
-    return typed.made(config, typed.merged(config, typed.nested(config, own), typed.overrides(config, overrides)))
+    made = typed.made(config, typed.merged(config, typed.nested(config, own), typed.overrides(config, overrides)))
+    return on_device(made, made.execution.device)
+
+
+def on_device(config: Any, device: str | None) -> Any:
+    """Return the configuration with ``execution.device``, if one is given.
+
+    Raises:
+        InputError: its networks compute on the processor alone.
+    """
+    if device is None:
+        return config
+    kind = kind_of(config)
+    if device != "cpu" and not PUBLISHED[kind].on_devices:
+        raise InputError(
+            f"the device is {device!r}, expected 'cpu' with the experiment {kind}, whose networks learn by local rules "
+            "on the processor; leave it out"
+        )
+    return replace(config, execution=replace(config.execution, device=device))
 
 
 def check(config: Any, data_dir: Path | None) -> None:
