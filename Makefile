@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-portable test-minimum check bench docs clean stale
+.PHONY: demo test test-portable test-minimum check bench bench-compare bench-growth docs clean stale
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -36,6 +36,12 @@ bench: $(INSTALLED) stale  ## measure speed, checking results in the same run
 	$(BIN)/spikelore bench lif
 	$(BIN)/spikelore bench surrogate
 	$(BIN)/spikelore bench recurrent
+
+bench-compare: $(INSTALLED) stale  ## work in turns with another commit, BASE=COMMIT, and fail where this tree is slower
+	$(BIN)/python -m spikelore.bench.compare $(BASE)
+
+bench-growth: $(INSTALLED) stale  ## measure how time and memory grow with the size of the work, and draw the figures
+	$(BIN)/python docs/figures/growth.py
 
 stale:  # Numba renews compiled code when its own file changes, not when one changes that was compiled into it
 	@find src -name '*.nb[ic]' ! -newer "$$(ls -t $$(find src -path '*/kernels/*.py') | head -1)" -delete

@@ -9,13 +9,13 @@ its rates are the recorded ones in `RECORDED` and are named so. Run as a module,
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
+from spikelore.bench import memory
 from spikelore.bench.digits import digits
 from spikelore.bench.rounds import best_of_rounds
 from spikelore.errors import InputError, SpikeloreError
@@ -27,7 +27,6 @@ from spikelore.randomness import torch_generator
 
 RECORDED = {"training": 319.0, "inference": 718.0}
 """snnTorch, images a second on two cores of one machine."""
-_ACCOUNT = Path("/proc/self/status")
 _BATCH = 128
 _CHECKED = 8
 _GRID = 1024.0  # checked weights are multiples of 1/1024: sums are exact, so their order cannot move a spike
@@ -129,21 +128,13 @@ def _training_memory(name: str, seed: int) -> int:
     network = _networks(seed)[name]
     images, labels = _sample(_BATCH, seed)
     _train(network, images[:2], labels[:2])
-    before = _kibibytes("VmRSS")
-    for _ in range(3):
-        _train(network, images, labels)
-    return 1024 * (_kibibytes("VmHWM") - before)
-
-
-def _kibibytes(name: str) -> int:
-    """Return a line of the kernel's account of this process: VmRSS is held now, VmHWM the most ever."""
-    lines = dict(line.split(":", 1) for line in _ACCOUNT.read_text(encoding="utf-8").splitlines())
-    return int(lines[name].split()[0])
+    before = memory.held()
+    return memory.peak(lambda: [_train(network, images, labels) for _ in range(3)]) - before
 
 
 def _memory_in_new_process(name: str, seed: int) -> int | None:
     """Return `_training_memory` measured in a process of its own, None where the system does not tell."""
-    if not _ACCOUNT.exists():
+    if not memory.told():
         return None
     command = [sys.executable, "-m", __spec__.name, name, str(seed)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -180,7 +171,7 @@ def surrogate(images: int, seed: int) -> dict[str, Any]:
                 "snntorch": "measured in turns" if "snntorch" in rates else "recorded",
             }
         )
-    memory = {name: _memory_in_new_process(name, seed) for name in networks}
+    taken = {name: _memory_in_new_process(name, seed) for name in networks}
     return {
         "bench": "surrogate",
         "images": len(shown),
@@ -189,7 +180,7 @@ def surrogate(images: int, seed: int) -> dict[str, Any]:
         **({"recorded_because": missing} if isinstance(missing := optional.find("snntorch"), str) else {}),
         "versions": versions(),
         "rows": rows,
-        "training_memory_bytes": memory,
+        "training_memory_bytes": taken,
     }
 
 

@@ -21,9 +21,9 @@ def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) 
     normal at 7x7 places, with bicubic interpolation between them (a coarse form of Simard et al. 2003).
 
     Args:
-        images: (B,H,W) float.
+        images: (B,H,W) float, on any device.
         by: how much.
-        generator: of every draw.
+        generator: of every draw, on the processor.
     """
     count, rows, columns = images.shape
 
@@ -39,11 +39,11 @@ def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) 
     matrix[:, 1, 1] = angle.cos() * scale_y
     matrix[:, 0, 2] = uniform(2 * by.shift / columns)
     matrix[:, 1, 2] = uniform(2 * by.shift / rows)
-    grid = F.affine_grid(matrix, [count, 1, rows, columns], align_corners=False)
+    grid = F.affine_grid(matrix.to(images.device), [count, 1, rows, columns], align_corners=False)
     if by.elastic:
         pixel = torch.tensor([2 / columns, 2 / rows]).view(1, 2, 1, 1)
         coarse = torch.randn(count, 2, _GRID, _GRID, generator=generator) * by.elastic * pixel
-        smooth = F.interpolate(coarse, size=(rows, columns), mode="bicubic", align_corners=True)
+        smooth = F.interpolate(coarse.to(images.device), size=(rows, columns), mode="bicubic", align_corners=True)
         grid = grid + smooth.permute(0, 2, 3, 1)
     return F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)
 
@@ -61,7 +61,7 @@ def augment_recordings(
     Args:
         spikes: (B,T,U) or, of a camera, (B,T,C,H,W), 0 or 1.
         by: how much.
-        generator: of every draw; torch's global one if not given.
+        generator: of every draw, on the processor; torch's global one if not given.
     """
     steps, places = spikes.shape[1], {axis: spikes.shape[axis] for axis in ((2,) if spikes.dim() == 3 else (3, 4))}
 
@@ -85,7 +85,7 @@ def augment_recordings(
             spikes = _taken(spikes, axis, sources(size, (size - 1) / 2, by.stretch, by.shift))
     if by.thinning:
         dropped = uniform(0, by.thinning).view(-1, *[1] * (spikes.dim() - 1))
-        spikes = spikes * (torch.rand(spikes.shape, generator=generator) >= dropped)
+        spikes = spikes * (torch.rand(spikes.shape, generator=generator) >= dropped).to(spikes.device)
     for axis, size in places.items() if by.band else ():
         spikes = spikes * ~_along(spikes, axis, silent(size, by.band))
     return spikes * ~_along(spikes, 1, silent(steps, by.gap)) if by.gap else spikes
@@ -93,7 +93,8 @@ def augment_recordings(
 
 def _along(spikes: torch.Tensor, axis: int, each: torch.Tensor) -> torch.Tensor:
     """Return (B,size) values so that they go along an axis of (B,T,...) spikes."""
-    return each.view(len(each), *(size if one == axis else 1 for one, size in enumerate(spikes.shape) if one))
+    shape = (size if one == axis else 1 for one, size in enumerate(spikes.shape) if one)
+    return each.view(len(each), *shape).to(spikes.device)
 
 
 def _taken(spikes: torch.Tensor, axis: int, sources: torch.Tensor) -> torch.Tensor:
