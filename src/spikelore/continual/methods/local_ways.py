@@ -219,7 +219,8 @@ class Bounding(_WithState):
     @property
     def bounds(self) -> tuple[NDArray, NDArray]:
         """The lower and the upper bound of each weight of the last layer."""
-        return self.fitting("lower", np.float32(-np.inf)), self.fitting("upper", np.float32(np.inf))
+        most = np.finfo(np.float32).max  # what is kept in files is finite
+        return self.fitting("lower", -most), self.fitting("upper", most)
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Let the base learn, bring weights back to their bounds, and keep some of the images."""
