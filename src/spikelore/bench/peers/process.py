@@ -42,7 +42,7 @@ class Process:
         limits = {f"{name}_NUM_THREADS": count for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
         self._child = subprocess.Popen(
             [*python, str(_WORKER), program, str(folder)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, text=True, cwd=folder,
             env={**os.environ, **limits, **(variables or {})},
         )  # fmt: skip
         self._program, self._folder = program, folder
