@@ -1,9 +1,9 @@
 """What is compared: the same works on the same data for us and for every peer.
 
 Networks have learned for a while, so that as much spikes as in use. Weights of networks that gradients teach are then
-rounded to multiples of 1/1024: their sums are exact, so that the order, which differs between libraries, does not move a
-spike. Biases lie between these multiples, so that no potential is the threshold itself. The slope of the surrogate is 1,
-the only one that all libraries have.
+rounded to multiples of 1/1024: their sums are exact, so that their order, which libraries choose, moves no spike.
+Biases lie between these multiples, so that no potential is the threshold itself. The slope of the surrogate is 1, the
+only one that all libraries have.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +22,7 @@ from spikelore.learning.stdp import StdpConfig, learn_layer
 from spikelore.learning.surrogate_gradient import adam, epoch_
 from spikelore.metrics.learning_cost import Work
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
+from spikelore.networks.heads import linear_layers
 from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
 from spikelore.networks.recurrent import RecurrentNetwork
 from spikelore.networks.recurrent_config import RecurrentConfig
@@ -202,7 +203,7 @@ def recurrent(count: int = 64) -> Case:
     config = RecurrentConfig.published(neuron=neuron, **times)
     network = RecurrentNetwork(config, torch_generator(_SEED, "peers"))
     with torch.no_grad():
-        for layer in network.hidden:
+        for layer in linear_layers(network.hidden):
             layer.weight.mul_(_LOUDER)
     weights = _rounded(network)
     rng = generator(_SEED, "peers")
@@ -214,7 +215,7 @@ def recurrent(count: int = 64) -> Case:
         name="recurrent",
         count=count,
         unit="recording",
-        told="700-200-100-50-20, three recurrent layers, T = 100, a batch of 64, float32; about 4900 spikes a recording",
+        told="700-200-100-50-20, three recurrent layers, T = 100, a batch of 64, float32; 4900 spikes a recording",
         arrays={"inputs": spikes, "labels": labels, **weights},
         settings={
             "hidden": len(config.hidden),
@@ -224,7 +225,7 @@ def recurrent(count: int = 64) -> Case:
             "slope": neuron.slope,
             **times,
         },
-        works=_gradient_works(network.work_of(signal, columns, "max"), count),
+        works=_gradient_works(network.work_of(signal, columns, "maximum"), count),
     )
 
 

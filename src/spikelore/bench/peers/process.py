@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Timer
 from typing import Any, Self
@@ -21,7 +21,7 @@ class Process:
     """One program with one case, ready for orders; ends with the ``with`` block.
 
     Args:
-        python: command that starts the interpreter of the program's environment.
+        python: interpreter of the program's environment.
         program: module of `spikelore.bench.peers.programs`.
         folder: with the case's ``case.json`` and ``arrays.npz``.
         threads: that it may use.
@@ -36,13 +36,13 @@ class Process:
     """
 
     def __init__(
-        self, python: Sequence[str], program: str, folder: Path, threads: int, variables: Mapping[str, str] | None = None
+        self, python: str, program: str, folder: Path, threads: int, variables: Mapping[str, str] | None = None
     ) -> None:
         count = str(threads)
         limits = {f"{name}_NUM_THREADS": count for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
         self._child = subprocess.Popen(
-            [*python, str(_WORKER), program, str(folder)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, text=True, cwd=folder,
+            [python, "-P", str(_WORKER), program, str(folder)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder,
             env={**os.environ, **limits, **(variables or {})},
         )  # fmt: skip
         self._program, self._folder = program, folder

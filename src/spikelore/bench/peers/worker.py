@@ -1,16 +1,17 @@
 """The process in which one library works; started by file name in that library's environment, see `process`.
 
-It loads a module of ``programs`` and the case's files, then answers orders, one JSON object a line. Each action is named
-once as a result (``answer``, with the file for its arrays) before it is timed (``time``).
+It loads a module of ``programs`` and the case's files, then answers orders, one JSON object a line, that name a work:
+its results are written to the order's ``file``; without one, its seconds are told.
 """
 
-import importlib.util
 import json
 import os
 import sys
 import time
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -18,7 +19,10 @@ _LEAST_SECONDS = 0.2
 
 
 def _seconds(action) -> float:
-    """Return the mean duration of as many calls as take a fifth of a second, one at least; by its own clock if it has one."""
+    """Return the mean duration of as many calls as take a fifth of a second, one at least.
+
+    A library that tells the seconds of the work alone, without what it prepares, is believed.
+    """
     spent, calls = 0.0, 0
     while spent < _LEAST_SECONDS:
         begun = time.perf_counter()
@@ -31,11 +35,10 @@ def _seconds(action) -> float:
 def _program(name: str):
     """Import a module of ``programs`` without a search path that holds anything else of Spikelore's."""
     place = Path(__file__).parent / "programs"
-    spec = importlib.util.spec_from_file_location("programs", place / "__init__.py", submodule_search_locations=[str(place)])
-    package = importlib.util.module_from_spec(spec)
-    sys.modules["programs"] = package
-    spec.loader.exec_module(package)
-    return importlib.import_module(f"programs.{name}")
+    package = ModuleType(place.name)
+    package.__path__ = [str(place)]
+    sys.modules[place.name] = package
+    return import_module(f"{place.name}.{name}")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import brian2 as b2  # type: ignore[import-not-found]
+import brian2 as b2  # pyright: ignore[reportMissingImports]
 import numpy as np
 
 from .brian2_parts import Simulation

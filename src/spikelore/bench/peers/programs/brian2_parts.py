@@ -1,14 +1,13 @@
-"""The published rate-coded network in Brian2: all images in one simulation, from the state and input spikes that are given.
+"""The published rate-coded network in Brian2: all images in one simulation, from given state and input spikes.
 
-Testing begins each image at rest, so no neuron may fire in the 20 ms after one, until all spikes on their way have come.
+Testing begins each image at rest: no neuron may fire in the 20 ms after one, until spikes on their way have come.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-import brian2 as b2  # type: ignore[import-not-found]
+import brian2 as b2  # pyright: ignore[reportMissingImports]
 import numpy as np
-from brian2 import ms
 
 from .types import Arrays
 
@@ -51,12 +50,15 @@ class Simulation:
     """
 
     def __init__(self, arrays: Arrays, settings: Mapping[str, Any]) -> None:
-        training, dt = settings["work"] == "training", settings["dt_ms"]
+        training, dt, ms = settings["work"] == "training", settings["dt_ms"], b2.ms
         b2.defaultclock.dt = dt * ms
         pause = settings["silent_steps"] if training else round(_GAP_MS / dt)
         active, period = settings["active_steps"], settings["active_steps"] + pause
         groups = np.repeat(settings["classes"], settings["neurons_per_class"])
-        neurons, state = len(groups), {name[6:]: array for name, array in arrays.items() if name.startswith("state/")}
+        neurons, state = (
+            len(groups),
+            {name.removeprefix("state/"): array for name, array in arrays.items() if name.startswith("state/")},
+        )
         names = {name: value for name, value in settings.items() if isinstance(value, float)}
         names |= {name.removesuffix("_ms"): value * ms for name, value in names.items() if name.endswith("_tau_ms")}
         names |= {"active": active, "period": period}
@@ -67,12 +69,13 @@ class Simulation:
         polarities = np.where(groups == arrays["labels"][:, None], 1.0, -1.0)
         names["polarities"] = b2.TimedArray(polarities, dt=period * dt * ms)
         shown = "" if training else " and timestep(t, dt) % period < active"
+        silent = [settings[f"{kind}_refractory_steps"] * dt * ms for kind in ("exc", "inh")]
         exc = b2.NeuronGroup(
-            neurons, _EXC, method="euler", threshold=f"v > firing_threshold{shown}", refractory=settings["exc_refractory_steps"] * dt * ms,
+            neurons, _EXC, method="euler", threshold=f"v > firing_threshold{shown}", refractory=silent[0],
             reset="v = exc_reset_mv\nvt += threshold_step_mv", namespace=names,
         )  # fmt: skip
         inh = b2.NeuronGroup(
-            neurons, _INH, method="euler", threshold=f"v > inh_threshold_mv{shown}", refractory=settings["inh_refractory_steps"] * dt * ms,
+            neurons, _INH, method="euler", threshold=f"v > inh_threshold_mv{shown}", refractory=silent[1],
             reset="v = inh_reset_mv", namespace=names,
         )  # fmt: skip
         to_exc = b2.Synapses(

@@ -61,7 +61,7 @@ class _Recurrent(RecurrentLayers):
 
     def forward(self, recordings: torch.Tensor) -> torch.Tensor:
         layers = list(zip(self.hidden, self.connections, self.synapses, self.neurons, strict=True))
-        states: list[Any] = [(torch.zeros(len(recordings), layer.out_features), None, None) for layer in self.hidden]
+        states: list[Any] = [(torch.zeros(len(recordings), size), None, None) for size in self.sizes]
         kept: list[Any] = [None for _ in self.readout]
         output = []
         for signal in recordings.transpose(0, 1):

@@ -23,9 +23,7 @@ from .types import Action, Arrays
 PACKAGES = ("spikelore", "numba", "numpy", "torch")
 
 
-def _gradients(
-    arrays: Arrays, network: SurrogateNetwork | RecurrentNetwork, loss: Any
-) -> dict[str, Action]:
+def _gradients(arrays: Arrays, network: SurrogateNetwork | RecurrentNetwork, loss: Any) -> dict[str, Action]:
     """Return a training step and an inference of one batch, see `torch_parts.steps`."""
     inputs, labels = torch.from_numpy(arrays["inputs"]), torch.from_numpy(arrays["labels"])
     learned = {name: each for name, each in network.named_parameters() if each.requires_grad}
@@ -40,7 +38,7 @@ def _gradients(
         outputs = network(inputs)
         step_(loss(outputs, labels), optimiser)
         restore()
-        return {"outputs": outputs.detach().numpy(), **{name: each.grad.numpy() for name, each in learned.items()}}
+        return {"outputs": outputs.detach().numpy(), **{name: np.asarray(each.grad) for name, each in learned.items()}}
 
     @torch.no_grad()
     def inference() -> dict[str, np.ndarray]:
@@ -61,13 +59,14 @@ def _first_spike(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, Actio
     network.load_state_dict({**network.state_dict(), **{name: arrays[name] for name in settings["state"]}})
     config, bins, order = network.config, arrays["bins"], np.arange(len(arrays["images"]))
     features = network.features(bins)
-    rates = {name: np.full(len(order), settings[name], np.float32) for name in ("ltp", "ltd")}
+    ltp, ltd = (np.full(len(order), settings[name], np.float32) for name in ("ltp", "ltd"))
 
     def learn(layer: Any, inputs: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
         return {
             "winners": stdp.train(
                 inputs, order, weights, padding=layer.padding, threshold=layer.threshold,
-                total_bins=config.coding.total_bins, winners=layer.winners, radius=layer.inhibition_radius, **rates,
+                total_bins=config.coding.total_bins, winners=layer.winners,
+                radius=layer.inhibition_radius, ltp=ltp, ltd=ltd,
             )[1]
         }  # fmt: skip
 

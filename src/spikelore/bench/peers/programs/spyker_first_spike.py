@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import spyker  # type: ignore[import-not-found]
+import spyker  # pyright: ignore[reportMissingImports]
 
 from .types import Action, Arrays
 

@@ -6,19 +6,20 @@ It imports torchvision for its readers of data sets, which nothing here uses: an
 import sys
 from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-sys.modules["torchvision"] = ModuleType("torchvision")
-vars(sys.modules["torchvision"]).update(transforms=None, datasets=None)
-from SpykeTorch import functional, snn, utils  # type: ignore[import-not-found] # noqa: E402
-
 from .types import Action, Arrays
 
 PACKAGES = ("torch",)
+
+sys.modules["torchvision"] = ModuleType("torchvision")
+vars(sys.modules["torchvision"]).update(transforms=None, datasets=None)
+functional, snn, utils = (import_module(f"SpykeTorch.{name}") for name in ("functional", "snn", "utils"))
 
 
 def _waves(bins: np.ndarray, total_bins: int) -> list[torch.Tensor]:
@@ -27,7 +28,7 @@ def _waves(bins: np.ndarray, total_bins: int) -> list[torch.Tensor]:
     return [torch.from_numpy((one[None] <= times).astype(np.float32)) for one in bins]
 
 
-def _convolution(weights: np.ndarray) -> snn.Convolution:
+def _convolution(weights: np.ndarray) -> torch.nn.Module:
     layer = snn.Convolution(weights.shape[1], weights.shape[0], weights.shape[2])
     layer.load_weight(torch.from_numpy(weights.copy()))
     return layer

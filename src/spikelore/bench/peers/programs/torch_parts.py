@@ -11,7 +11,6 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 from .types import Action, Arrays
 
 
-
 class ConvolutionalLayers(nn.Module):
     """The weights of the surrogate network, times ``scale``: two convolutions and a read-out."""
 
@@ -29,13 +28,14 @@ class ConvolutionalLayers(nn.Module):
 
 
 class RecurrentLayers(nn.Module):
-    """The weights of the recurrent network, times ``scale``: hidden layers with their own connections and a read-out."""
+    """The weights of the recurrent network, times ``scale``: hidden layers, connections within them, a read-out."""
 
     def __init__(self, arrays: Arrays, settings: Mapping[str, Any], scale: float = 1.0) -> None:
         super().__init__()
         self.scale = scale
         names = [f"hidden.{n}.weight" for n in range(settings["hidden"])]
         sizes = [arrays[name].shape for name in names]
+        self.sizes = [outputs for outputs, _ in sizes]
         self.hidden = nn.ModuleList(nn.Linear(inputs, outputs) for outputs, inputs in sizes)
         self.connections = nn.ModuleList(nn.Linear(outputs, outputs, bias=False) for outputs, _ in sizes)
         self.heads = nn.ModuleList([nn.Linear(*reversed(arrays["heads.0.weight"].shape))])
@@ -60,7 +60,7 @@ _LOSSES = {"surrogate": _spike_count_loss, "recurrent": _largest_potential_loss}
 
 
 def steps(case: str, network: ConvolutionalLayers | RecurrentLayers, arrays: Arrays) -> dict[str, Action]:
-    """Return a training step and an inference of one batch; each training step ends with the first weights again.
+    """Return a training step and an inference of one batch; a training step ends with the first weights.
 
     Training gives the outputs (T,B,K) and the gradient of each weight, inference the outputs.
     """
@@ -78,7 +78,7 @@ def steps(case: str, network: ConvolutionalLayers | RecurrentLayers, arrays: Arr
         with torch.no_grad():
             for name, parameter in learned.items():
                 parameter.copy_(first[name])
-        gradients = {name: parameter.grad.numpy() * network.scale for name, parameter in learned.items()}
+        gradients = {name: np.asarray(parameter.grad) * network.scale for name, parameter in learned.items()}
         return {"outputs": outputs.detach().numpy(), **gradients}
 
     @torch.no_grad()
