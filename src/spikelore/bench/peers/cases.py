@@ -42,7 +42,6 @@ class Case:
         name: of the network.
         count: images or recordings that a work is done on.
         unit: what they are.
-        told: the sizes, in words.
         arrays: data, weights and state, by name.
         settings: constants, plain values.
         works: effective operations of one image or recording, by the work's name; see `learning_cost.Work`.
@@ -51,7 +50,6 @@ class Case:
     name: str
     count: int
     unit: str
-    told: str
     arrays: Mapping[str, np.ndarray]
     settings: Mapping[str, Any]
     works: Mapping[str, float]
@@ -87,7 +85,6 @@ def first_spike(count: int = 64) -> Case:
         name="first-spike",
         count=count,
         unit="image",
-        told="published sizes: 28 x 28 pixels, 30, 250 and 200 features, 15 bins; images one after the other",
         arrays={"images": sample.inputs, "labels": sample.labels, "bins": bins, "layer_1_bins": middle, **state},
         settings={
             "state": list(state),
@@ -137,8 +134,6 @@ def rate_lif(work: str, count: int = 16) -> Case:
         name="rate-lif",
         count=len(images),
         unit="image",
-        told="published network: 784 inputs, 30 excitatory and 30 inhibitory neurons, steps of 0.1 ms, 3500 an image "
-        "and 1500 of silence in training",
         arrays={
             "images": images,
             "labels": labels,
@@ -175,8 +170,6 @@ def surrogate(count: int = 128) -> Case:
         name="surrogate",
         count=count,
         unit="image",
-        told="published network with membranes carried: two convolutions, T = 30, a batch of 128, float32; a training "
-        "step is forward, backward and Adam",
         arrays={"inputs": spikes[:count, None], "labels": sample.labels[:count], **weights},
         settings={
             "convolutions": len(config.channels),
@@ -215,7 +208,6 @@ def recurrent(count: int = 64) -> Case:
         name="recurrent",
         count=count,
         unit="recording",
-        told="700-200-100-50-20, three recurrent layers, T = 100, a batch of 64, float32; 4900 spikes a recording",
         arrays={"inputs": spikes, "labels": labels, **weights},
         settings={
             "hidden": len(config.hidden),

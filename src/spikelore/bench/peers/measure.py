@@ -48,9 +48,7 @@ def difference(ours: Arrays, theirs: Arrays) -> tuple[bool, str]:
             close &= equal >= _LEAST_EQUAL
             told.append(f"{name} {equal:.1%} equal" if equal < 1 else f"{name} equal")
             continue
-        largest = float(np.abs(other).max())
-        off = float(np.abs(own - other).max())
-        off = off / largest if largest > 0 else float(off > 0)
+        off = float(np.abs(own - other).max()) / (float(np.abs(other).max()) or 1.0)
         close &= off <= _LARGEST_DIFFERENCE  # so NaN is not close
         if "." in name:
             gradients.append(off)

@@ -81,7 +81,7 @@ def _limits(rows: Sequence[Mapping[str, Any]]) -> str:
         for name in ("multiply_adds_a_second", "copied_bytes_a_second")
     )
     return (
-        f"The limits, medians of all rounds: {product / 1e9:.0f} x 10^9 multiply-adds a second in a float32 matrix product, "
+        f"The limits, medians of all rounds: {product / 1e9:.0f} x 10^9 multiply-adds a second in the matrix product, "
         f"{copied / 1e9:.1f} GB a second read and written by a copy.\n"
     )
 
