@@ -1,7 +1,9 @@
-"""The ``spikelore`` command: arguments only."""
+"""The ``spikelore`` command: arguments only.
+
+What a command works with is imported where it begins to work: help loads the standard library alone.
+"""
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -9,22 +11,17 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
-from inspect import signature
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spikelore import collector
 from spikelore.errors import InputError, SpikeloreError, printable
-from spikelore.files import user_path
-from spikelore.folders import folder_for
-from spikelore.report.tables import print_results, print_table
-
-if TYPE_CHECKING:
-    from spikelore.experiments.config_file import Published
 
 
 def _path(text: str) -> Path:
+    from spikelore.files import user_path
+
     try:
         return user_path(text)
     except InputError as error:
@@ -98,6 +95,7 @@ _COMMON: dict[str, dict[str, Any]] = {
     "--seed": {"type": _seed, "default": 0, "help": "root seed (default: 0)"},
     "--out": {"type": _path, "help": "run folder (default: a new one under runs/)"},
     "--resume": {"action": "store_true", "help": "go on with an interrupted run"},
+    "--device": {"help": "where networks that gradients teach compute: cpu, cuda, cuda:1, mps (default: cpu)"},
     "--jobs": {"type": _positive, "help": "at most so many runs at once (default: one a core)"},
     "--ray": {"help": "spread runs over a cluster by Ray: local, or its address"},
     "--debug": {"action": "store_true", "help": "show a traceback when something fails"},
@@ -119,6 +117,7 @@ def _how(options: argparse.Namespace) -> dict[str, Any]:
 
 def _finish(out: Path, results: dict[str, Any]) -> None:
     from spikelore import report
+    from spikelore.report.tables import print_results
 
     page = report.write(out)
     print_results(results)
@@ -174,6 +173,7 @@ def _print_almost(data_dir: Path | None) -> None:
 
 def _data(options: argparse.Namespace) -> int:
     from spikelore import data
+    from spikelore.report.tables import print_table
 
     action = options.action
     if action == "list":
@@ -215,35 +215,31 @@ _EXPERIMENT_OPTIONS: dict[str, dict[str, Any]] = {
     "data": {"type": str, "help": "recordings of the scale paper: a dataset by name (default: spoken-digits)"},
     "preset": {"choices": ["published", "best"], "help": "run the rows of one preset only (default: both)"},
 }
-"""Options of `reproduce` that an experiment has if its ``at_scale`` has a parameter of that name."""
+"""Options of `reproduce` that not every experiment has."""
 
 
 def _reproduce_parser() -> _Parser:
-    from spikelore.experiments.config_file import PUBLISHED
+    from spikelore.experiments.reproduce import PUBLISHED
 
     parser = _Parser("reproduce", description="Run a published experiment.")
     commands = parser.add_subparsers(dest="experiment", required=True)
-    texts = {name: kind.summary for name, kind in PUBLISHED.items()}
+    texts = {name: each.summary for name, each in PUBLISHED.items()}
     for name, text in {**texts, "all": f"all of them, one after another: {', '.join(texts)}"}.items():
         one = commands.add_parser(name, help=text, description=f"Reproduce {name}: {text}.")
         one.add_argument("--scale", choices=["quick", "paper"], default="quick", help="sizes (default: quick)")
-        for option in _own_options(PUBLISHED[name]) if name in PUBLISHED else ():
+        for option in PUBLISHED[name].options if name in PUBLISHED else ():
             one.add_argument(f"--{option.replace('_', '-')}", dest=option, **_EXPERIMENT_OPTIONS[option])
         folders = "run folder" if name in PUBLISHED else "folder of the runs"
+        device = ["--device"] if name not in PUBLISHED or PUBLISHED[name].on_devices else []
         _add_common(
-            one, "--resume", "--data-dir", "--seed", "--out", "--jobs", "--ray",
+            one, "--resume", "--data-dir", "--seed", "--out", "--jobs", "--ray", *device,
             out=f"{folders} (default: a new one under runs/)",
         )  # fmt: skip
     return parser
 
 
-def _own_options(kind: "Published") -> list[str]:
-    """Return which of the options above an experiment has."""
-    return [name for name in signature(kind.at_scale).parameters if name in _EXPERIMENT_OPTIONS]
-
-
 def _reproduce(options: argparse.Namespace) -> int:
-    from spikelore.experiments.config_file import PUBLISHED
+    from spikelore.experiments.reproduce import PUBLISHED
 
     name = options.experiment
     if name != "all":
@@ -254,11 +250,15 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 
 def _reproduce_one(name: str, options: argparse.Namespace, out: Path | None) -> int:
-    from spikelore.experiments.config_file import PUBLISHED, execute
+    from spikelore.experiments.config_file import KINDS, execute, on_device
+    from spikelore.experiments.reproduce import PUBLISHED
+    from spikelore.folders import folder_for
 
-    kind = PUBLISHED[name]
-    own = {option: getattr(options, option, None) for option in _own_options(kind)}
-    config = kind.at_scale(options.scale, **own, seed=options.seed)
+    command = PUBLISHED[name]
+    own = {option: getattr(options, option, None) for option in command.options}
+    config = KINDS[name].at_scale(options.scale, **own, seed=options.seed)
+    if command.on_devices:
+        config = on_device(config, options.device)
     words = ["".join(map(str, value)) for value in own.values() if value]
     stem = "-".join([name, options.scale, *words, f"seed{options.seed}"])
     with folder_for(out, stem, options.resume) as folder:
@@ -362,21 +362,22 @@ def _run_parser() -> _Parser:
     parser.add_argument(
         "config", nargs="?", help="a YAML file, such as a run's config.yaml, or a name from: spikelore config list"
     )
-    _add_common(parser, "--out", "--data-dir", "--resume", "--jobs", "--ray")
+    _add_common(parser, "--out", "--data-dir", "--resume", "--jobs", "--ray", "--device")
     return parser
 
 
 def _run(words: Sequence[str]) -> int:
-    from spikelore.experiments import config_file, expected, shipped
-
     arguments, overrides = _run_parser().parse_apart(words)
     if arguments.config is None:
         raise InputError(
             "run was given no configuration, expected a YAML file or a name from `spikelore config list`; name one, as "
             "in: spikelore run fusion_quick"
         )
+    from spikelore.experiments import config_file, expected, shipped
+    from spikelore.folders import folder_for
+
     file = shipped.find(arguments.config)
-    config = config_file.read(file, overrides)
+    config = config_file.on_device(config_file.read(file, overrides), arguments.device)
     table = expected.beside(file)
     # an override makes another experiment, of which nothing is expected
     expectations = expected.read(table) if table.exists() and not overrides else []
@@ -408,19 +409,23 @@ def _config_parser(action: str) -> _Parser:
 
 
 def _config(words: Sequence[str]) -> int:
-    from spikelore.experiments import config_file, explained, shipped, typed
-
     action = next((word for word in words if not word.startswith("-")), "")
     rest = list(words)
     if action in ("list", "show"):
         rest.remove(action)
     arguments, overrides = _config_parser(action).parse_apart(rest)
     if action == "list":
+        from spikelore.experiments import shipped
+        from spikelore.report.tables import print_table
+
         if overrides:
             raise InputError(f"{overrides[0]} is not known to config list, which takes no values; leave it out")
         rows = [vars(each) for each in shipped.available()]
         print_table(rows, ["name", "experiment", "takes", "what"])
         return 0
+    from spikelore.experiments import config_file, explained, shipped, typed
+    from spikelore.files import user_path
+
     named = arguments.config
     if named in config_file.KINDS and not user_path(named).is_file():
         start = config_file.KINDS[named].start()
@@ -438,14 +443,17 @@ def _evaluate_parser() -> _Parser:
     parser.add_argument("run", type=_path, help="a run folder or a checkpoint (.safetensors)")
     parser.add_argument("--data", help="dataset name (a replay run: by default its own)")
     parser.add_argument("--classes", type=_whole, nargs="+", help="only images of these classes (default: all)")
-    _add_common(parser, "--data-dir")
+    _add_common(parser, "--data-dir", "--device")
     return parser
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from spikelore.experiments.evaluation import evaluate
+    from spikelore.report.tables import print_table
 
-    title, rows = evaluate(arguments.run, arguments.data, arguments.data_dir, arguments.classes or ())
+    title, rows = evaluate(
+        arguments.run, arguments.data, arguments.data_dir, arguments.classes or (), arguments.device or "cpu"
+    )
     print_table(rows, list(rows[0]), title)
     return 0
 
@@ -463,7 +471,7 @@ def _sweep_parser() -> _Parser:
     )  # fmt: skip
     parser.add_argument("--seeds", type=_whole, default=1, help="seeds 0 .. SEEDS-1 (default: 1)")
     _add_common(
-        parser, "--resume", "--data-dir", "--out", "--jobs", "--ray",
+        parser, "--resume", "--data-dir", "--out", "--jobs", "--ray", "--device",
         resume="go on: finished runs are kept", out="folder of the runs (default: a new one under runs/)",
     )  # fmt: skip
     return parser
@@ -472,12 +480,13 @@ def _sweep_parser() -> _Parser:
 def _sweep(arguments: argparse.Namespace) -> int:
     from spikelore.experiments import shipped
     from spikelore.experiments.sweep import sweep
+    from spikelore.folders import folder_for
 
     file = shipped.find(arguments.config)
     with folder_for(arguments.out, f"{file.stem}-sweep", arguments.resume) as out:
         swept = sweep(
             file, arguments.grid, arguments.seeds, out, arguments.data_dir,
-            resume=arguments.resume, jobs=arguments.jobs, ray=arguments.ray,
+            resume=arguments.resume, jobs=arguments.jobs, ray=arguments.ray, device=arguments.device,
         )  # fmt: skip
     for page in swept.pages:
         print(printable(str(page)))
@@ -512,6 +521,8 @@ def _bench_parser() -> _Parser:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
+    import json
+
     if arguments.what == "first-spike":
         from spikelore.bench.first_spike import first_spike as measure
     elif arguments.what == "lif":

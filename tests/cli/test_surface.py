@@ -76,6 +76,28 @@ def test_the_version_of_a_copy_that_is_not_installed(monkeypatch):
 COMMANDS = ("run", "config", "data", "reproduce", "evaluate", "fuse", "export", "sweep", "report", "bench")
 
 
+ALONE = """
+import sys
+before = {*sys.modules}
+import spikelore
+dir(spikelore)
+assert "argparse" not in sys.modules, "the package loads the command"
+from spikelore import cli
+for words in [[], *([name] for name in cli._ALL), ["config", "list"], ["config", "show"], ["reproduce", "decay"]]:
+    try:
+        cli._dispatch([*words, "--help"])
+    except SystemExit:
+        pass
+    loaded = {name.partition(".")[0] for name in {*sys.modules} - before} - {*sys.stdlib_module_names}
+    assert loaded == {"spikelore"}, f"the help of {words} loads {loaded}"
+"""
+
+
+def test_the_package_and_help_load_the_standard_library_alone():
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_names_every_command(typed):
     for words in (["help"], ["--help"], ["-h"]):
         code, out, _ = typed(*words)
@@ -94,7 +116,7 @@ def test_help_of_a_command(typed, command):
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: spikelore {command} ")
     assert typed(*words, "--help") == typed("help", *words) == (code, out, err)
-    assert "--device" not in out
+    assert ("--device" in out) == (command in ("run", "sweep", "evaluate", "reproduce all"))
     assert command in ("config", "data", "reproduce") or "--debug" in out
 
 

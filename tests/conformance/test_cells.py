@@ -104,12 +104,27 @@ def kept(learner) -> tuple[int, int]:
     return images, size
 
 
+class _Saves(sl.Callback):
+    """A state may be saved after any batch, and numbers in it that are not finite would be taken for a failure."""
+
+    def __init__(self) -> None:
+        self.tasks: set[int] = set()
+
+    def on_batch(self, run, inputs, loss):
+        if run.position.task in self.tasks:
+            return
+        self.tasks.add(run.position.task)
+        for name, array in run.state_dict()[0].items():
+            if not name.startswith("run/") and name != "memory/extras" and array.dtype.kind == "f":
+                assert (np.isfinite(array) | (array == -np.inf)).all(), name
+
+
 @pytest.mark.parametrize(("network", "method"), CELLS)
 def test_cell(network: str, method: str, tmp_path) -> None:
     if hole(network, method):
         pytest.skip("a hole")
     stream, told = stream_of(network), METHODS[method]
-    whole = sl.ContinualRun(stream, NETWORKS[network](stream), told, seed=0)
+    whole = sl.ContinualRun(stream, NETWORKS[network](stream), told, seed=0, callbacks=[_Saves()])
     result = whole.finish()
 
     matrix = result.accuracy_matrix

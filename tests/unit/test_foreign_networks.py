@@ -580,6 +580,12 @@ class SparseGradient(nn.Module):
         return self.table((images[:, 0, :2] * 255).long()).transpose(0, 1)
 
 
+def half_moved() -> nn.Module:
+    plain = Plain()
+    plain.second.to("meta")
+    return plain
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -587,7 +593,7 @@ class SparseGradient(nn.Module):
         (lambda: lambda images: images, r"the network is a function, expected a torch\.nn\.Module"),
         (lambda: None, r"the network is None, expected a torch\.nn\.Module"),
         (Lazy, r"first\.weight of Lazy has no shape yet"),
-        (lambda: Plain().to("meta"), r"first\.weight of Plain is on meta, expected the cpu"),
+        (half_moved, r"second\.weight of Plain is on meta and first\.weight on cpu, expected one device"),
         (SparseWeight, r"mask of SparseWeight is sparse, expected a dense tensor"),
     ],
 )

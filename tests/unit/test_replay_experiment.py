@@ -17,6 +17,7 @@ from spikelore.continual.methods.replay import ReplayLearner
 from spikelore.data import load
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import config_file, continual_run, typed
+from spikelore.experiments.execution import Execution
 from spikelore.experiments.job import Job
 from spikelore.experiments.learner_settings import LearnerSettings
 from spikelore.experiments.reproduce import replay
@@ -51,7 +52,7 @@ PUBLISHED = replace(
 
 def run_job(job: Job, path: Path, data: Path | None, tick=None) -> dict:
     with watched(tick):
-        return continual_run.run_job(job, Datasets(data), (), path)
+        return continual_run.run_job(job, Datasets(data), Execution(), path)
 
 
 def accuracy_of(job: Job, path: Path, name: str | None, data: Path | None, classes=()) -> float:

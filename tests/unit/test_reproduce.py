@@ -1,14 +1,15 @@
 """`spikelore reproduce`: what is registered, and which options go where."""
 
 import sys
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from spikelore import cli, report
 from spikelore.experiments import config_file
-from spikelore.experiments.config_file import PUBLISHED
-from spikelore.experiments.reproduce import PRESETS
+from spikelore.experiments.config_file import KINDS
+from spikelore.experiments.reproduce import PRESETS, PUBLISHED
 from spikelore.experiments.reproduce.decay import DecayExperiment
 from spikelore.experiments.reproduce.decay import at_scale as decay
 from spikelore.experiments.reproduce.fusion import at_scale as fusion
@@ -40,10 +41,16 @@ def reproduce(monkeypatch, *words):
 
 def test_all_runs_every_registered_experiment_in_a_folder_of_its_own(executed, monkeypatch, tmp_path):
     assert reproduce(monkeypatch, "all", "--seed", "3", "--out", str(tmp_path / "all")) == 0
-    assert [type(config) for config, _, _ in executed] == [kind.config for kind in PUBLISHED.values()]
+    assert [type(config) for config, _, _ in executed] == [KINDS[name].config for name in PUBLISHED]
     assert [out for _, out, _ in executed] == [tmp_path / "all" / name for name in PUBLISHED]
     assert {config.seed for config, _, _ in executed} == {3}
     assert {"fusion", "decay"} <= set(PUBLISHED)
+
+
+def test_every_experiment_has_its_command_with_its_options():
+    assert [*PUBLISHED] == [*KINDS]
+    for name, command in PUBLISHED.items():
+        assert {"scale", "seed", *command.options} == {*signature(KINDS[name].at_scale).parameters}, name
 
 
 def test_options_reach_the_experiment_and_name_its_folder(executed, monkeypatch, capsys):

@@ -10,6 +10,7 @@ import pytest
 from spikelore import report
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import config_file, continual_run
+from spikelore.experiments.execution import Execution
 from spikelore.experiments.reproduce import study
 from spikelore.experiments.reproduce.study import StudyExperiment, StudyStream
 from spikelore.experiments.stream_settings import Datasets
@@ -179,7 +180,7 @@ def test_a_folder_that_cannot_be_used_is_no_lack_of_meaning(tmp_path):
     job = small().cells()[1].job
     assert job is not None
     with pytest.raises(InputError, match="was run with another configuration"):
-        study.learn(job, Datasets(None), (), tmp_path)
+        study.learn(job, Datasets(None), Execution(), tmp_path)
     assert not (tmp_path / "results.json").exists()
 
 

@@ -7,12 +7,12 @@ the memory that training takes.
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from spikelore.bench import memory
 from spikelore.bench.digits import digits
 from spikelore.bench.rounds import best_of_rounds
 from spikelore.errors import InputError, SpikeloreError
@@ -21,7 +21,6 @@ from spikelore.learning.surrogate_gradient import adam, epoch_, spike_count_loss
 from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork
 from spikelore.randomness import torch_generator
 
-_ACCOUNT = Path("/proc/self/status")
 _BATCH = 128
 _CHECKED = 8
 _GRID = 1024.0  # checked weights are multiples of 1/1024: sums are exact, so their order cannot move a spike
@@ -76,21 +75,13 @@ def _training_memory(seed: int) -> int:
     network = _network(seed)
     images, labels = _sample(_BATCH, seed)
     _train(network, images[:2], labels[:2])
-    before = _kibibytes("VmRSS")
-    for _ in range(3):
-        _train(network, images, labels)
-    return 1024 * (_kibibytes("VmHWM") - before)
-
-
-def _kibibytes(name: str) -> int:
-    """Return a line of the kernel's account of this process: VmRSS is held now, VmHWM the most ever."""
-    lines = dict(line.split(":", 1) for line in _ACCOUNT.read_text(encoding="utf-8").splitlines())
-    return int(lines[name].split()[0])
+    before = memory.held()
+    return memory.peak(lambda: [_train(network, images, labels) for _ in range(3)]) - before
 
 
 def _memory_in_new_process(seed: int) -> int | None:
     """Return `_training_memory` measured in a process of its own, None where the system does not tell."""
-    if not _ACCOUNT.exists():
+    if not memory.told():
         return None
     command = [sys.executable, "-m", __spec__.name, str(seed)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from spikelore import plain_yaml
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments import run_folder, typed
 from spikelore.experiments.parallel import Cell, Early, failure, run_cells
-from spikelore.experiments.reproduce import decay, fusion, keywords, local, replay, study
+from spikelore.experiments.reproduce import PUBLISHED, decay, fusion, keywords, local, replay, study
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.report.tidy import tidy, write_table
 
@@ -29,6 +29,8 @@ class Kind:
         run: gathers into the run's folder what its parts gave, and returns the results.
         check: looks at the data of one, as the run will read it, and refuses what the run would refuse.
         start: returns one to start from.
+        at_scale: returns one at a scale, ``quick`` or ``paper``; its other parameters but the seed are those of its
+            command, see `spikelore.experiments.reproduce.PUBLISHED`.
         evaluate: measures a finished run's networks on a dataset (its own where none is named), on images of the
             given classes (all where none is given), and returns rows; for kinds whose networks need the run's
             configuration to decide.
@@ -43,6 +45,7 @@ class Kind:
     run: Callable[[Any, RunFolder, Path | None], dict[str, Any]]
     check: Callable[[Any, Path | None], None]
     start: Callable[[], Any]
+    at_scale: Callable[..., Any]
     evaluate: Callable[[Any, Path, str | None, Path | None, Sequence[int]], list[dict[str, Any]]] | None = field(
         default=None, kw_only=True
     )
@@ -52,85 +55,63 @@ class Kind:
     prepare: Callable[[], object] | None = field(default=None, kw_only=True)
 
 
-@dataclass(frozen=True)
-class Published(Kind):
-    """A kind that ``spikelore reproduce`` has a command for.
-
-    Attributes:
-        at_scale: returns the configuration at a scale; its other parameters are the command's options.
-        summary: half a sentence for the command's help.
-    """
-
-    at_scale: Callable[..., Any]
-    summary: str
-
-
 KINDS: dict[str, Kind] = {
-    "fusion": Published(
+    "fusion": Kind(
         fusion.FusionExperiment,
         (fusion.features, fusion.first_decisions, fusion.further_decisions),
         fusion.run,
         fusion.check,
         fusion.FusionExperiment,
         fusion.at_scale,
-        "two networks trained apart become one (Antonov & Sukhov 2022)",
         later=lambda config: len(config.sources),
         prepare=fusion.prepare,
     ),
-    "decay": Published(
+    "decay": Kind(
         decay.DecayExperiment,
         (decay.trainings,),
         decay.run,
         decay.check,
         decay.DecayExperiment,
         decay.at_scale,
-        "synapses that are not used fade (Antonov & Sukhov 2024)",
     ),
-    "replay": Published(
+    "replay": Kind(
         replay.ReplayExperiment,
         (replay.parts,),
         replay.run,
         replay.check,
         replay.best,
         replay.at_scale,
-        "memories in spikes replayed while new tasks come (Proietti et al. 2023)",
         evaluate=replay.evaluate,
         lengthens=replay.lengthens,
     ),
-    "local": Published(
+    "local": Kind(
         local.LocalExperiment,
         (local.begins, local.ways),
         local.run,
         local.check,
         local.LocalExperiment,
         local.at_scale,
-        "nine ways not to forget by local rules alone (Antonov, Sviatov & Sukhov 2022)",
     ),
-    "keywords": Published(
+    "keywords": Kind(
         keywords.KeywordsExperiment,
         (keywords.parts,),
         keywords.run,
         keywords.check,
         keywords.KeywordsExperiment,
         keywords.at_scale,
-        "spoken words one after another, from memories of spikes (Dequino et al. 2024)",
         with_failures=True,
     ),
-    "study": Published(
+    "study": Kind(
         study.StudyExperiment,
         (study.parts,),
         study.run,
         study.check,
         study.StudyExperiment,
         study.at_scale,
-        "every network with every method on every stream within every budget",
         with_failures=True,
     ),
 }
 """The value of ``experiment:`` in a YAML file, to what it means."""
-
-PUBLISHED = {name: kind for name, kind in KINDS.items() if isinstance(kind, Published)}
-"""What ``spikelore reproduce`` offers, in the order of ``all``."""
 
 
 def kind_of(config: Any) -> str:
@@ -166,7 +147,25 @@ def build(kind: str, values: Mapping[str, Any], overrides: Sequence[str] = ()) -
     if any(word.partition("=")[0] == "--experiment" for word in overrides):
         raise InputError(f"--experiment is given beside a file of experiment {kind}, expected none; name another file")
     typed.check_values(config, own)
-    return typed.made(config, typed.merged(config, typed.nested(config, own), typed.overrides(config, overrides)))
+    made = typed.made(config, typed.merged(config, typed.nested(config, own), typed.overrides(config, overrides)))
+    return on_device(made, made.execution.device)
+
+
+def on_device(config: Any, device: str | None) -> Any:
+    """Return the configuration with ``execution.device``, if one is given.
+
+    Raises:
+        InputError: its networks compute on the processor alone.
+    """
+    if device is None:
+        return config
+    kind = kind_of(config)
+    if device != "cpu" and not PUBLISHED[kind].on_devices:
+        raise InputError(
+            f"the device is {device!r}, expected 'cpu' with the experiment {kind}, whose networks learn by local rules "
+            "on the processor; leave it out"
+        )
+    return replace(config, execution=replace(config.execution, device=device))
 
 
 def check(config: Any, data_dir: Path | None) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spikelore.continual.run import Callback, ContinualRun, StoppedError
 from spikelore.errors import InputError, SpikeloreError
+from spikelore.experiments.execution import Execution
 from spikelore.experiments.job import Job, lengthens
 from spikelore.experiments.network_settings import network_class
 from spikelore.experiments.run_folder import RunFolder
@@ -22,6 +23,7 @@ from spikelore.experiments.stages import Stages
 from spikelore.experiments.stream_settings import Datasets, sides
 from spikelore.experiments.typed import plain
 from spikelore.files import load_tensors
+from spikelore.networks.protocol import arrays_of
 from spikelore.progress import shown
 from spikelore.report.runs import read_results
 
@@ -52,7 +54,7 @@ class _Kept(Callback):
 
     def on_test(self, run: ContinualRun, task: int) -> None:
         network: Any = run.deciding
-        _refuse_not_finite(network.state_dict(), "weights")
+        _refuse_not_finite(arrays_of(network), "weights")
         if hasattr(network, "head_sizes"):  # heads come with their tasks
             network.classes = run.learner.classes[: sum(network.head_sizes)]
         if hasattr(network, "among"):
@@ -73,7 +75,14 @@ class Learning:
         image: rows and columns of an image.
     """
 
-    def __init__(self, job: Job, datasets: Datasets, facts: str | None, callbacks: Sequence[Callback] = ()) -> None:
+    def __init__(
+        self,
+        job: Job,
+        datasets: Datasets,
+        facts: str | None,
+        callbacks: Sequence[Callback] = (),
+        device: str = "cpu",
+    ) -> None:
         """Make the run of a job.
 
         Args:
@@ -81,9 +90,10 @@ class Learning:
             datasets: where its images are; those of tasks that the state has learned may be gone.
             facts: of a state, maybe of a shorter stream; None for a run that begins.
             callbacks: of the run.
+            device: see `spikelore.experiments.execution.Execution`.
 
         Raises:
-            InputError: the data, network and method do not fit.
+            InputError: the data, network and method do not fit, or there is no such device.
         """
         told: dict[str, Any] = json.loads(facts) if facts else {"data": [], "sizes": []}
         self.data = [*told["data"], *[job.data] * (len(job.stream) - len(told["data"]))]
@@ -97,9 +107,9 @@ class Learning:
                 f"{sides(told['image'])}, expected the same; resize them"
             )
         self.sizes = [*told["sizes"], *(len(task.train) for task in stream.tasks[len(told["sizes"]) :])]
-        self.run = job.run(stream, self.sizes)  # over the whole stream, which may be refused
+        self.run = job.run(stream, self.sizes, device)  # over the whole stream, which may be refused
         if before["began"] not in (0, len(stream.tasks)):
-            self.run = job.run(stream, self.sizes[: before["began"]])
+            self.run = job.run(stream, self.sizes[: before["began"]], device)
         self.run.callbacks = callbacks
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:
@@ -146,7 +156,7 @@ def kept_row(path: Path) -> dict[str, Any] | None:
     return read_results(path) if (path / "results.json").exists() else None
 
 
-def run_job(job: Job, datasets: Datasets, loggers: Sequence[str], path: Path) -> dict[str, Any]:
+def run_job(job: Job, datasets: Datasets, execution: Execution, path: Path) -> dict[str, Any]:
     """Run one job in ``path``, from where it was stopped or its stream was lengthened; a finished one returns its row.
 
     The run takes one thread, so that the same job gives the same bytes alone and beside others.
@@ -158,7 +168,7 @@ def run_job(job: Job, datasets: Datasets, loggers: Sequence[str], path: Path) ->
     """
     from spikelore.experiments.threads import one_thread
 
-    with RunFolder(path, plain(job), resume=True, lengthens=lengthens, loggers=loggers) as folder:
+    with RunFolder(path, plain(job), resume=True, lengthens=lengthens, loggers=execution.loggers) as folder:
         if row := finished(job, path):
             return row
         stages, shorter = Stages(folder, every_s=_SAVE_SECONDS), kept_row(path)
@@ -167,7 +177,7 @@ def run_job(job: Job, datasets: Datasets, loggers: Sequence[str], path: Path) ->
                 f"{path} has no checkpoints/state.safetensors, which a run goes on from (earlier versions deleted it "
                 "at the end); learn the longer stream from the start in another --out"
             )
-        learning = Learning(job, datasets, stages.facts, [_Kept(folder)])
+        learning = Learning(job, datasets, stages.facts, [_Kept(folder)], execution.device)
         with one_thread(), shown(sum(learning.sizes) * job.learner.epochs, stages.done, "learning") as meter:
             _go_through(stages, learning, job, folder, meter.advance)
         row = _row(job, learning.run, learning.data, stages.seconds + (shorter["seconds"] if shorter else 0.0))
@@ -220,7 +230,9 @@ def _row(job: Job, run: ContinualRun, data: Sequence[str], seconds: float) -> di
     return {**told, **{name: value for name, value in found.items() if name not in told}}
 
 
-def accuracy_of(job: Job, path: Path, data: str | None, datasets: Datasets, classes: Sequence[int] = ()) -> float:
+def accuracy_of(
+    job: Job, path: Path, data: str | None, datasets: Datasets, classes: Sequence[int] = (), device: str = "cpu"
+) -> float:
     """Return the accuracy of a finished job's network on test images.
 
     On the job's own stream it is the mean over the tasks, each decided as in the run. Images of another dataset come
@@ -232,6 +244,7 @@ def accuracy_of(job: Job, path: Path, data: str | None, datasets: Datasets, clas
         data: name of a dataset; None for the test images of the job's own tasks.
         datasets: where they are.
         classes: of the images that are asked; none for all. Tasks without such images are left out.
+        device: where the network decides; see `spikelore.experiments.execution.Execution`.
 
     Raises:
         InputError: the job has not finished, the network does not know a class of the images that are asked, or there
@@ -241,6 +254,10 @@ def accuracy_of(job: Job, path: Path, data: str | None, datasets: Datasets, clas
     if row is None:
         raise InputError(f"{path} holds no finished learner; resume its run first")
     network = network_class(job.network).load(path / "checkpoints" / "network.safetensors")
+    if device != "cpu":
+        from spikelore.networks.devices import place_
+
+        place_(network, device)
     known_classes = tuple(row["classes"])
     if data:
         asked = [(datasets(data).test, known_classes)]

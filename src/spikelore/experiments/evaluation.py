@@ -30,7 +30,7 @@ def checkpoints(path: Path) -> list[Path]:
 
 
 def evaluate(
-    path: Path, data: str | None, data_dir: Path | None, classes: Sequence[int] = ()
+    path: Path, data: str | None, data_dir: Path | None, classes: Sequence[int] = (), device: str = "cpu"
 ) -> tuple[str, list[dict[str, Any]]]:
     """Return what was asked in words, and a row for each network.
 
@@ -39,15 +39,17 @@ def evaluate(
         data: name of the dataset; not needed where a run decides on its own.
         data_dir: folder of datasets.
         classes: only images of these are asked; all if none is given.
+        device: where networks that gradients teach decide, as torch names it.
 
     Raises:
-        InputError: no such folder or file, no network in it, no dataset, or no such class in it.
+        InputError: no such folder or file, no network in it, no dataset, no such class in it, or no such device.
     """
     if (path / "config.yaml").exists():
         config = config_file.read(path / "config.yaml")
         measure = config_file.KINDS[config_file.kind_of(config)].evaluate
         if measure is not None:
             asked = f" of classes {', '.join(map(str, classes))}" if classes else ""
+            config = config_file.on_device(config, device)
             with read_as_left(path):
                 return f"{path.name}: test images{asked}", measure(config, path, data, data_dir, classes)
     files = checkpoints(path)
@@ -57,7 +59,12 @@ def evaluate(
     test = dataset.test.of_classes(dataset.kept(classes)) if classes else dataset.test
     rows = []
     for file in files:
-        decisions = checkpoint.load(file).predict(test.inputs)
+        network = checkpoint.load(file)
+        if device != "cpu":
+            from spikelore.networks.devices import place_
+
+            place_(network, device)
+        decisions = network.predict(test.inputs)
         values = {"accuracy": accuracy(decisions, test.labels), "silent": silence(decisions)}
         rows.append({"checkpoint": file.stem, **values})
     return f"{data}: {len(test)} test images", rows

@@ -1,4 +1,4 @@
-"""The section ``execution`` of a configuration: how a run is run, which decides nothing of its result."""
+"""The section ``execution`` of a configuration: how a run is run, which decides nothing of its result but rounding."""
 
 import json
 import os
@@ -20,11 +20,13 @@ class Execution:
 
     Attributes:
         cores: that it takes beside other runs of a sweep; if not given its part of all there are, and on a cluster one.
+        device: where networks that gradients teach compute, as torch names it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         loggers: that are told each line of metrics beside ``metrics.jsonl``: ``tensorboard`` writes into the folder
             ``tensorboard`` of the run's; ``mlflow`` follows its own MLFLOW_TRACKING_URI, else writes into ``mlruns``.
     """
 
     cores: int | None = None
+    device: str = "cpu"
     loggers: tuple[Literal["tensorboard", "mlflow"], ...] = ()
 
     def __post_init__(self) -> None:

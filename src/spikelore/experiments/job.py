@@ -113,21 +113,24 @@ class Job:
         scenario = "class-incremental" if self.is_published else stream.scenario
         return replace(stream, tasks=tuple(tasks), scenario=scenario)
 
-    def run(self, stream: Stream, sizes: Sequence[int]) -> "ContinualRun":
+    def run(self, stream: Stream, sizes: Sequence[int], device: str = "cpu") -> "ContinualRun":
         """Return the run of a fresh network and learner over a stream that `load` returned.
 
         Args:
             stream: of all tasks.
             sizes: training images of the tasks that the run began with, or of all; they may be gone.
+            device: where the network computes, if gradients teach it.
 
         Raises:
-            InputError: the stream, network and method do not fit.
+            InputError: the stream, network and method do not fit, or there is no such device.
         """
         from spikelore.continual.run import ContinualRun
+        from spikelore.networks.devices import place_
 
         method, learning = self.learner.split(self.memory)
         first = replace(stream, tasks=tuple(map(_with_images, stream.tasks, sizes)))
         network = network_settings.made(self.network, first, self.seed, learning, grow_heads=self.learner.grow_heads)
+        place_(network, device)
         points = getattr(self.stream, "points", 0)
         return ContinualRun(stream, network, method, self.seed, self.stream.blur, points, began=len(sizes))
 

@@ -102,6 +102,7 @@ def sweep(
     resume: bool,
     jobs: int | None = None,
     ray: str | None = None,
+    device: str | None = None,
 ) -> Swept:
     """Run every point of the grid with every seed; one report a point, over its seeds.
 
@@ -118,6 +119,7 @@ def sweep(
         resume: go on in ``out``; finished runs are kept.
         jobs: at most so many runs at once; as many as there are cores if not given. The results are the same.
         ray: ``local`` or a cluster's address, to spread the runs with Ray; None for this machine's cores.
+        device: in place of that of the configuration; see `spikelore.experiments.execution.Execution`.
 
     Raises:
         InputError: bad input, a folder that holds anything and is not resumed, or another process is sweeping in it.
@@ -126,7 +128,7 @@ def sweep(
         if count is not None and count < 1:
             raise InputError(f"{name} is {count}; it must be at least 1")
     points = _points(grid)
-    configs = _check(path, points, data_dir)
+    configs = [config_file.on_device(config, device) for config in _check(path, points, data_dir)]
     groups = {
         out / name: {out / name / f"seed{seed}": replace(config, seed=seed) for seed in range(seeds)}
         for config, name in zip(configs, _names(points), strict=True)

@@ -95,14 +95,11 @@ def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer, tally: Tally | N
     """
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
         raise InputError(f"the loss is {kind_of(loss)}, expected a tensor of one number; take the mean over the images")
-    value = float(loss.detach())
     if not loss.requires_grad:
         raise InputError(
             "the loss does not depend on any weight that learns; let gradients through (a surrogate function, no "
             "detach() or no_grad()) and set requires_grad of a weight"
         )
-    if not math.isfinite(value):
-        raise SpikeloreError(f"the loss is {value}; no weight was changed: lower the learning rate or check the input")
     optimiser.zero_grad(set_to_none=True)
     try:
         loss.backward()
@@ -116,7 +113,10 @@ def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer, tally: Tally | N
         raise InputError("the loss depends on no weight of the optimiser; make the optimiser of this network's weights")
     if any(each.layout != torch.strided for each in gradients):
         raise InputError("a weight has a sparse gradient, expected dense ones; make its layer with sparse=False")
-    norm = float(torch.nn.utils.get_total_norm(gradients))
+    reached = torch.nn.utils.get_total_norm(gradients)
+    value, norm = torch.stack([loss.detach().reshape(()), reached.to(loss.device)]).cpu().tolist()
+    if not math.isfinite(value):
+        raise SpikeloreError(f"the loss is {value}; no weight was changed: lower the learning rate or check the input")
     if not math.isfinite(norm):
         raise SpikeloreError(
             f"the gradients' norm is {norm}; no weight was changed: lower the learning rate or check the weights"

@@ -1,4 +1,7 @@
-"""The kernels of spiking layers as differentiable functions of torch tensors on the processor."""
+"""Spiking layers as differentiable functions of torch tensors: on the processor, by kernels on the tensors' memory.
+
+Where tensors are on another device, `spikelore.networks.autograd_there` computes the same on it.
+"""
 
 import os
 from collections.abc import Sequence
@@ -12,6 +15,7 @@ from spikelore.kernels import DEFAULT_BACKEND, eligibility, lif_convolution, lif
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.kernels.recurrent import Spiking
 from spikelore.kernels.spike_linear import SpikeRows
+from spikelore.networks import autograd_there
 
 if hasattr(os, "register_at_fork"):
     # torch's threads do not come along into a forked process, which would wait for them without end.
@@ -158,9 +162,12 @@ class _Online(torch.autograd.Function):
         return None, None, None, *(None if part is None else torch.from_numpy(part) for part in parts)
 
 
+def _elsewhere(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is on another device than the processor."""
+    return tensor.device.type != "cpu"
+
+
 def _check(currents: torch.Tensor, steps: int) -> None:
-    if currents.device.type != "cpu":
-        raise InputError(f"currents are on {currents.device}; these layers run on the cpu")
     if currents.dtype == torch.float64 or not currents.is_floating_point():
         kind = str(currents.dtype).removeprefix("torch.")
         raise InputError(f"currents are {kind}; these layers compute in float32, convert the network with float()")
@@ -175,13 +182,12 @@ def scan(currents: torch.Tensor, leaky: Leaky, steps: int, *, backend: str = DEF
         currents: (T,...) input at each step, or (1,...): the same at every step.
         leaky: the neurons' constants.
         steps: T.
-        backend: of the kernel.
+        backend: of the kernel, on the processor.
 
     Raises:
-        InputError: the tensor is not on the processor, float64 or of integers, or its first axis is neither T nor 1.
+        InputError: the tensor is float64 or of integers, or its first axis is neither T nor 1.
     """
-    _check(currents, steps)
-    spikes, _ = _Scan.apply(currents.reshape(len(currents), -1), leaky, steps, False, backend)
+    spikes, _ = _scanned(currents, leaky, steps, False, backend)
     return spikes.reshape(steps, *currents.shape[1:])
 
 
@@ -189,10 +195,18 @@ def scan_with_potentials(
     currents: torch.Tensor, leaky: Leaky, steps: int, *, backend: str = DEFAULT_BACKEND
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return spikes and membrane potentials, both differentiable; otherwise as `scan`."""
-    _check(currents, steps)
-    both = _Scan.apply(currents.reshape(len(currents), -1), leaky, steps, True, backend)
+    both = _scanned(currents, leaky, steps, True, backend)
     spikes, potentials = (each.reshape(steps, *currents.shape[1:]) for each in both)
     return spikes, potentials
+
+
+def _scanned(currents: torch.Tensor, leaky: Leaky, steps: int, with_potentials: bool, backend: str) -> Any:
+    """Return spikes and potentials, (T,M) each; None for potentials that are not asked for."""
+    _check(currents, steps)
+    flat = currents.reshape(len(currents), -1)
+    if _elsewhere(currents):
+        return autograd_there.scan(flat, leaky, steps, with_potentials=with_potentials)
+    return _Scan.apply(flat, leaky, steps, with_potentials, backend)
 
 
 def convolve(
@@ -222,6 +236,8 @@ def convolve(
         InputError: as `scan`.
     """
     _check(currents, steps)
+    if _elsewhere(currents):
+        return autograd_there.convolve(currents, weights, bias, leaky, steps, pool)
     return _Convolution.apply(currents, weights, bias, leaky, steps, pool, backend)  # type: ignore[return-value]
 
 
@@ -237,7 +253,7 @@ def recurrent_layer(
     *,
     backend: str = DEFAULT_BACKEND,
 ) -> tuple[torch.Tensor | None, torch.Tensor, SpikeRows | None]:
-    """Return a layer's spikes and potentials, (T,B,H), both differentiable, and the spikes as lists.
+    """Return a layer's spikes and potentials, (T,B,H), both differentiable, and on the processor the spikes as lists.
 
     The equations are in `kernels.recurrent` and `kernels.spike_linear`. Gradients reach all of the tensors. Neurons
     without ``neuron`` have no spikes.
@@ -254,15 +270,17 @@ def recurrent_layer(
         backend: of the kernels.
 
     Raises:
-        InputError: as `scan`, or inputs that are no spikes.
+        InputError: as `scan`, or, on the processor, inputs that are no spikes.
     """
     _check(inputs, len(inputs))
+    if _elsewhere(inputs):
+        return *autograd_there.recurrent_layer(inputs, weights, bias, connections, alpha, beta, neuron), None
     return _Layer.apply(inputs, weights, bias, connections, alpha, beta, neuron, rows, backend)  # type: ignore[return-value]
 
 
 def online_layers(
     inputs: torch.Tensor,
-    parts: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, float, float, Spiking | None]],
+    parts: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor, Spiking | None]],
     *,
     backend: str = DEFAULT_BACKEND,
 ) -> torch.Tensor:
@@ -273,16 +291,23 @@ def online_layers(
     Args:
         inputs: (T,B,N) spikes, 0 or 1.
         parts: of each layer, from input to readout, its weights (H,N), bias (H,), connections (H,H) or None, alpha and
-            beta, and neuron, None for the readout.
+            beta, each (), and neuron, None for the readout.
         backend: of the kernels.
 
     Raises:
         InputError: as `recurrent_layer`.
     """
     _check(inputs, len(inputs))
-    layers = [
-        eligibility.Layer(_array(weights), _array(bias), None if own is None else _array(own), alpha, beta, neuron)
-        for weights, bias, own, alpha, beta, neuron in parts
-    ]
     parameters = [each for weights, bias, own, *_ in parts for each in (weights, bias, own)]
+    there = _elsewhere(inputs)
+    weights_of, number_of = (torch.Tensor.detach, torch.Tensor.detach) if there else (_array, float)
+    layers = [
+        eligibility.Layer(
+            weights_of(weights), weights_of(bias), None if own is None else weights_of(own), number_of(alpha),
+            number_of(beta), neuron,
+        )
+        for weights, bias, own, alpha, beta, neuron in parts
+    ]  # fmt: skip
+    if there:
+        return autograd_there.online_layers(inputs, layers, parameters)
     return _Online.apply(inputs, layers, backend, *parameters)  # type: ignore[return-value]

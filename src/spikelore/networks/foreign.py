@@ -39,7 +39,7 @@ def check_network(network: Any) -> None:
     """Refuse what cannot learn here.
 
     Raises:
-        InputError: no module, weights that have no shape yet or are sparse, or that are not on the processor.
+        InputError: no module, weights that have no shape yet or are sparse, or that are on several devices.
     """
     if isinstance(network, type):
         raise InputError(f"the network is the class {network.__name__}, expected a module; make one of it first")
@@ -47,14 +47,19 @@ def check_network(network: Any) -> None:
         raise InputError(
             f"the network is {kind_of(network)}, expected a torch.nn.Module from images (B,H,W) to spikes (T,B,classes)"
         )
-    name = type(network).__name__
+    name, devices = type(network).__name__, {}
     for title, tensor in (*network.named_parameters(), *network.named_buffers()):
         if nn.parameter.is_lazy(tensor):
             raise InputError(
                 f"{title} of {name} has no shape yet, expected a known one; show the network an image first"
             )
-        if tensor.device.type != "cpu":
-            raise InputError(f"{title} of {name} is on {tensor.device}, expected the cpu; move it with network.cpu()")
+        devices.setdefault(tensor.device, title)
+        if len(devices) > 1:
+            (device, first), *_ = devices.items()
+            raise InputError(
+                f"{title} of {name} is on {tensor.device} and {first} on {device}, expected one device; move all of it "
+                "with to()"
+            )
         if tensor.layout != torch.strided:
             raise InputError(f"{title} of {name} is sparse, expected a dense tensor; convert it with to_dense()")
 
@@ -386,5 +391,5 @@ def decided(scores: torch.Tensor) -> torch.Tensor:
 
 def decided_label(scores: torch.Tensor, labels: Sequence[int]) -> Labels:
     """Return the label of the largest of (N,K) scores, of which each column has one; -1 as in `decided`."""
-    best = decided(scores).numpy()
+    best = decided(scores).cpu().numpy()
     return np.where(best < 0, -1, np.array(labels, np.int64)[best])

@@ -17,6 +17,7 @@ from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
 from spikelore.kernels import DEFAULT_BACKEND
 from spikelore.metrics.learning_cost import Work
+from spikelore.networks.devices import array_of
 from spikelore.networks.foreign import weights_are_numbers
 from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.heads import Headed, linear_layers
@@ -151,7 +152,7 @@ class HeadedNetwork(Taught, Headed):
             )
         found = [np.zeros((0, outputs), np.float32)]
         for signal in self._looks(images):
-            found.append(self._decided(signal).numpy())
+            found.append(array_of(self._decided(signal)))
         scores = np.concatenate(found)[:, : len(self.classes)]
         return scores if weights_are_numbers(self) else np.full_like(scores, np.nan)
 
@@ -167,7 +168,8 @@ class HeadedNetwork(Taught, Headed):
         images = self.checked(inputs)
         if not len(images):
             raise InputError("there is no image, expected at least one to count on; give some")
-        found = [self._operations(signal) for signal in self._looks(images)]
+        counted = self.on_processor()
+        found = [counted._operations(signal) for signal in counted._looks(images)]
         spikes, accumulates, multiplies = (
             float(torch.cat([getattr(each, name) for each in found]).mean())
             for name in ("spikes", "accumulates", "multiply_accumulates")
@@ -185,11 +187,11 @@ class HeadedNetwork(Taught, Headed):
         if not len(images):
             raise InputError("there is no image, expected at least one to count on; give some")
         found: dict[str, Work] = {}
-        start = 0
-        for signal in self._looks(images):
+        counted, columns, start = self.on_processor(), columns.cpu(), 0
+        for signal in counted._looks(images):
             part = columns[start : start + signal.shape[1]]
             start += len(part)
-            for name, work in self.work_of(signal, part, self.learning.readout).items():
+            for name, work in counted.work_of(signal, part, self.learning.readout).items():
                 found[name] = found.get(name, Work()) + work * (len(part) / len(images))
         return found
 
@@ -207,7 +209,7 @@ class HeadedNetwork(Taught, Headed):
         """(F, inputs + 1) weights of each output neuron, a copy; the last is its bias, an input that is always 1."""
         heads = linear_layers(self.heads)
         rows = [torch.cat([head.weight, head.bias[:, None]], 1) for head in heads]
-        return torch.cat(rows).detach().numpy() if rows else np.zeros((0, self.head_inputs + 1), "f4")
+        return array_of(torch.cat(rows)) if rows else np.zeros((0, self.head_inputs + 1), "f4")
 
     @property
     def unit_gains(self) -> NDArray[np.float32]:
@@ -226,7 +228,7 @@ class HeadedNetwork(Taught, Headed):
         It holds for every step of `spikelore.learning.surrogate_gradient.step_`, of whatever method and optimiser.
         """
         shares = [getattr(head.bias, "plasticity", torch.ones(head.out_features)) for head in linear_layers(self.heads)]
-        return torch.cat(shares).numpy().copy() if shares else np.ones(0, np.float32)
+        return array_of(torch.cat([share.cpu() for share in shares])).copy() if shares else np.ones(0, np.float32)
 
     @unit_plasticity.setter
     def unit_plasticity(self, value: NDArray[np.float32]) -> None:
@@ -237,7 +239,7 @@ class HeadedNetwork(Taught, Headed):
                 if bool((each == 1).all()):
                     vars(parameter).pop("plasticity", None)
                 else:
-                    parameter.plasticity = share  # type: ignore[attr-defined]
+                    parameter.plasticity = share.to(parameter.device)  # type: ignore[attr-defined]
 
     @property
     def features_digest(self) -> str:
@@ -248,7 +250,7 @@ class HeadedNetwork(Taught, Headed):
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for layer in self.feature_layers():
             for parameter in layer.parameters():
-                digest.update(parameter.detach().contiguous().numpy().tobytes())
+                digest.update(array_of(parameter.contiguous()).tobytes())
         return digest.hexdigest()
 
     def with_units(
@@ -340,19 +342,28 @@ class HeadedNetwork(Taught, Headed):
     def synapses(self) -> dict[str, LayerUse]:
         """Return each layer's synapses by its name as a submodule, from input to output.
 
-        Weights are the network's own, (F,C,K,K) or, fully connected, (F,C,1,1), without biases. See `LayerUse`.
+        Weights are the network's own, (F,C,K,K) or, fully connected, (F,C,1,1), without biases. See `LayerUse`. Of a
+        network on another device than the processor they are copies, which `synapses_changed_` takes over.
         """
         seen = max((use.images_seen for use in self._uses.values()), default=0)
         uses = {}
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                weights = layer.weight.detach().numpy()
+                weights = array_of(layer.weight)
                 weights = weights if weights.ndim == 4 else weights[:, :, None, None]
                 stride = self.config.stride if isinstance(layer, nn.Conv2d) else 1
                 uses[name] = self._uses.get(name) or LayerUse(weights, padding=0, stride=stride, image_ms=self.input_ms)
                 uses[name].weights, uses[name].images_seen = weights, seen
         self._uses = uses
         return uses
+
+    @torch.no_grad()
+    def synapses_changed_(self) -> None:
+        """Take over the weights of what `synapses` returned last, if these are copies."""
+        for name, use in self._uses.items():
+            weight: Any = self.get_submodule(name).weight
+            if weight.device.type != "cpu":
+                weight.copy_(torch.from_numpy(use.weights).reshape(weight.shape))
 
     @torch.no_grad()
     def use_(self, inputs: Images) -> None:
@@ -367,7 +378,7 @@ class HeadedNetwork(Taught, Headed):
         for signal in self._looks(self.checked(inputs)):
             for name, entered in self._layer_inputs(signal).items():
                 spiked = (entered != 0).any(0)  # (B,C,H,W) or (B,C)
-                uses[name].show_((spiked if spiked.dim() == 4 else spiked[:, :, None, None]).numpy())
+                uses[name].show_(array_of(spiked if spiked.dim() == 4 else spiked[:, :, None, None]))
 
     # State ----------------------------------------------------------------------------------------------------------
 
@@ -378,6 +389,14 @@ class HeadedNetwork(Taught, Headed):
         other.generator.set_state(self.generator.get_state())
         other.unit_plasticity = self.unit_plasticity
         return other
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Let what lies beside the weights, Adam's moments and plasticity, go where they go."""
+        moments, plasticity = self._learning_state(), self.unit_plasticity
+        super()._apply(fn, recurse)
+        self._load_learning_state(moments)
+        self.unit_plasticity = plasticity
+        return self
 
     def _beside_weights(self) -> dict[str, torch.Tensor]:
         found = self._learning_state()
@@ -397,7 +416,7 @@ class HeadedNetwork(Taught, Headed):
         if "generator" in state:
             self.generator.set_state(state["generator"])
         units = len(self.unit_classes)
-        self.unit_plasticity = state["plasticity"].numpy() if "plasticity" in state else np.ones(units, np.float32)
+        self.unit_plasticity = array_of(state["plasticity"]) if "plasticity" in state else np.ones(units, np.float32)
         if "frozen" in state:
             self.freeze_features_()
         self._uses = {}
@@ -442,9 +461,7 @@ class HeadedNetwork(Taught, Headed):
         """
         weights = {name for name, _ in self.named_parameters()}
         state = {**self.state_dict(), "generator": self.generator.get_state()}
-        tensors = {
-            name: (each.detach().float() if name in weights else each.detach()).numpy() for name, each in state.items()
-        }
+        tensors = {name: array_of(each.float() if name in weights else each) for name, each in state.items()}
         description = {
             "config": asdict(self.config), "heads": self.head_units, "classes": self.classes, "among": self.among,
             "learning": asdict(self.learning), "seed": self.seed,

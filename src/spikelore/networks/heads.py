@@ -1,15 +1,17 @@
 """Output neurons in heads: one for each time that a network grew."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
 
 from spikelore.errors import InputError
 from spikelore.metrics.learning_cost import Work
+from spikelore.networks.devices import device_of
 from spikelore.networks.gradient_learning import Readout
 
 
@@ -67,6 +69,19 @@ class Headed(nn.Module):
         """Return the signal, (T,B,...), of inputs as the module takes them."""
         raise NotImplementedError
 
+    @torch.no_grad()
+    def count_operations(self, inputs: torch.Tensor) -> Operations:
+        """Return spikes and synaptic operations of each input: an accumulate for each spike and synapse it reaches.
+
+        They are counted on the processor, wherever the weights are.
+        """
+        counted = self.on_processor()
+        return counted._operations(counted.encode(inputs.cpu()))
+
+    def on_processor(self) -> Self:
+        """Return the module, or where its weights are on another device a copy on the processor, for what counts."""
+        return self if device_of(self).type == "cpu" else copy.deepcopy(self).cpu()
+
     def feature_layers(self) -> list[nn.Module]:
         """Return the modules below the heads."""
         raise NotImplementedError
@@ -91,7 +106,7 @@ class Headed(nn.Module):
         """Append a head with so many units of each class."""
         head = nn.Linear(self.head_inputs, sum(units))
         self._initialise_(head)
-        self.heads.append(head)
+        self.heads.append(head.to(device_of(self)))
         self.head_units.append(units)
 
     @property

@@ -288,7 +288,11 @@ class FadingSynapses(Protocol):
 
 @runtime_checkable
 class Synapses(Protocol):
-    """A network whose synapses know when they were last used."""
+    """A network whose synapses know when they were last used.
+
+    One whose weights lie elsewhere than in the arrays of `synapses`, as on a GPU, has a method ``synapses_changed_``
+    that takes over what these hold; `synapses_changed_` calls it.
+    """
 
     def synapses(self) -> Mapping[str, FadingSynapses]:
         """Return each learning layer's synapses by name, from input to output; changing weights changes the network."""
@@ -297,6 +301,18 @@ class Synapses(Protocol):
     def use_(self, inputs: Images) -> None:
         """Let the clocks run on by inputs that were just learned; does nothing where learning itself moves them."""
         ...
+
+
+def synapses_changed_(network: Any) -> None:
+    """Let a network hear that weights which it handed out by `Synapses.synapses` were changed."""
+    if (hear := getattr(network, "synapses_changed_", None)) is not None:
+        hear()
+
+
+def arrays_of(network: Any) -> dict[str, NDArray[Any]]:
+    """Return a network's state as arrays, also where it is tensors on another device than the processor."""
+    state = network.state_dict().items()
+    return {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in state}
 
 
 @runtime_checkable

@@ -54,16 +54,17 @@ def check_images(images: Images, shape: tuple[int, int] | None = None) -> None:
         )
 
 
-def as_input(images: Images, form: Input) -> torch.Tensor:
+def as_input(images: Images, form: Input, device: torch.device | str = "cpu") -> torch.Tensor:
     """Return (B,H,W) uint8 images as float32 in 0..1: ``grey``, or ``spikes``: 1 where a pixel is 128 or more.
+
+    They are on ``device``, where bytes become floats.
 
     Raises:
         InputError: images of another type or number of axes.
     """
     check_images(images)
-    shown = images >= SPIKE_FROM if form == "spikes" else images
-    inputs = torch.from_numpy(shown.astype(np.float32, order="C"))
-    return inputs if form == "spikes" else inputs.div_(255)
+    pixels = torch.from_numpy(images.astype(np.uint8, order="C")).to(device)
+    return (pixels >= SPIKE_FROM).float() if form == "spikes" else pixels.float().div_(255)
 
 
 def drive(spikes: torch.Tensor, potentials: torch.Tensor, threshold: float | torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from spikelore.data.events import Events, as_bins
+from spikelore.networks.devices import device_of
 from spikelore.networks.headed import HeadedNetwork
 
 _DECIDED_AT_ONCE = 128
@@ -41,9 +42,10 @@ class TakesRecordings(HeadedNetwork):
         return as_bins(inputs, self.config.steps, self.config.bin_us, self.input_shape)
 
     def to_input(self, inputs: Any) -> torch.Tensor:
-        """Return recordings as (B,T,*units) float spikes, laid out step after step."""
+        """Return recordings as (B,T,*units) float spikes on the weights' device, laid out step after step."""
         bins = self.spikes_of(self.checked(inputs))
-        return torch.from_numpy(np.ascontiguousarray(bins.swapaxes(0, 1))).float().transpose(0, 1)
+        steps = torch.from_numpy(np.ascontiguousarray(bins.swapaxes(0, 1)))
+        return steps.to(device_of(self)).float().transpose(0, 1)
 
     def _looks(self, inputs: Any, /) -> Iterator[torch.Tensor]:
         for n in range(0, len(inputs), _DECIDED_AT_ONCE):

@@ -198,7 +198,7 @@ class RecurrentLayers(Headed):
             hidden = index < self.config.layers
             layer = linear_layers(self.hidden)[index] if hidden else None
             weight, bias = self._head_matrix() if layer is None else (layer.weight, layer.bias)
-            alpha, beta = (float(each.detach()[0]) for each in (self.times[index] if hidden else self.readout_times)(1))
+            alpha, beta = (each.detach()[0] for each in (self.times[index] if hidden else self.readout_times)(1))
             connections = self._connections(index) if hidden else None
             parts.append((weight, bias, connections, alpha, beta, self.config.neuron if hidden else None))
             for work in ("forward", "weights", "inputs")[: 3 if index > first else 2]:
@@ -236,11 +236,6 @@ class RecurrentLayers(Headed):
         return self._shown(*self.with_potentials(inputs))
 
     # Costs ------------------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def count_operations(self, inputs: torch.Tensor) -> Operations:
-        """Return spikes and synaptic operations of each input: an accumulate for each spike and synapse it reaches."""
-        return self._operations(self.encode(inputs))
 
     def _operations(self, signal: torch.Tensor) -> Operations:
         signals = self._signals(signal)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from spikelore.errors import InputError
+from spikelore.networks.devices import device_of
 from spikelore.networks.foreign import reason_of
 from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.headed import HeadedNetwork
@@ -91,7 +92,7 @@ class SurrogateNetwork(HeadedNetwork, SurrogateLayers):
         at_once = _DECIDED_AT_ONCE if self.convolutions else 1  # sums of grey pixels differ between sizes of a batch
         for n in range(0, len(images), at_once):
             part = images[n : n + at_once]
-            inputs = as_input(part, self.learning.input)
+            inputs = as_input(part, self.learning.input, device_of(self))
             if self.config.coding == "constant":
                 yield self.encode(inputs)
                 continue

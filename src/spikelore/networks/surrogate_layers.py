@@ -79,7 +79,10 @@ class SurrogateLayers(Headed):
         return self.config.neuron.threshold
 
     def encode(self, images: torch.Tensor, /) -> torch.Tensor:
-        """Return the input signal, (T,B,C,H,W) or (1,B,C,H,W), of (B,H,W) or (B,C,H,W) images in 0..1, or of events."""
+        """Return the input signal, (T,B,C,H,W) or (1,B,C,H,W), of (B,H,W) or (B,C,H,W) images in 0..1, or of events.
+
+        It is on the images' device, which is to be that of the weights; draws are the same on every device.
+        """
         if not isinstance(images, torch.Tensor):
             raise InputError(f"images are {kind_of(images)}, expected a float32 tensor (B,H,W); use torch.as_tensor")
         if self.config.coding == "events":
@@ -101,6 +104,8 @@ class SurrogateLayers(Headed):
         shown = images.unsqueeze(0)
         if self.config.coding == "bernoulli":
             shown = shown.expand(self.config.steps, *images.shape)
+        if images.device != self.generator.device:  # the same draws as on the generator's own device
+            return (torch.rand(shown.shape, generator=self.generator).to(images.device) < shown).float()
         before = self.generator.get_state()
         try:
             return torch.bernoulli(shown, generator=self.generator)
@@ -230,17 +235,12 @@ class SurrogateLayers(Headed):
         spikes, potentials = (self._all_steps(self._of_classes(each.reshape(-1, *currents.shape[1:]))) for each in both)
         return spikes, potentials
 
-    @torch.no_grad()
-    def count_operations(self, images: torch.Tensor) -> Operations:
-        """Return spikes and synaptic operations of each image.
+    def _operations(self, signal: torch.Tensor) -> Operations:
+        """Return what an encoded image costs.
 
         A spike costs one accumulate a synapse that it reaches: features x kernel places that lie inside the
         layer's output before pooling, or the next layer's neurons.
         """
-        return self._operations(self.encode(images))
-
-    def _operations(self, signal: torch.Tensor) -> Operations:
-        """Return what an encoded image costs."""
         signals = self._signals(signal, self.config.layers + 1)
         events, spikes = self._forward_operations(signals), [self._over_steps(each) for each in signals]
         spikes = [count.double().flatten(1).sum(1) for count in spikes]

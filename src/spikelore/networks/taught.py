@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 from spikelore.coding.poisson import image_indices
 from spikelore.errors import InputError
 from spikelore.learning.surrogate_gradient import adam, step_
+from spikelore.networks.devices import device_of
 from spikelore.networks.foreign import decided_label, own_generator
 from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.readout import as_input, logits
@@ -78,6 +79,7 @@ class Taught:
             group["lr"] = self.learning.learning_rate
         with self._draws_undone_by_failure():
             found = logits(self.module, self.to_input(checked), self.learning.readout)
+            columns = columns.to(found.device)
             step_(
                 F.cross_entropy(found[:, : len(self.classes)], columns),
                 self._optimiser,
@@ -115,8 +117,8 @@ class Taught:
             )
 
     def to_input(self, inputs: Any) -> torch.Tensor:
-        """Return inputs as the module takes them, (B,...) float32: here images in 0..1."""
-        return as_input(self.checked(inputs), self.learning.input)
+        """Return inputs as the module takes them, (B,...) float32 on its device: here images in 0..1."""
+        return as_input(self.checked(inputs), self.learning.input, device_of(self.module))
 
     def checked(self, inputs: Any) -> Any:
         """Return inputs that the network can take, here (N,H,W) uint8 images of its size; InputError for others."""
@@ -188,10 +190,10 @@ class Taught:
             _, name, key = title.split("/")
             value = value.reshape(()) if key == "step" else value  # which a file has as (1,)
             wanted = () if key == "step" else parameters[name].shape if name in parameters else None
-            kind = torch.float32 if key == "step" or name not in parameters else parameters[name].dtype
+            like = torch.zeros(()) if key == "step" or name not in parameters else parameters[name]
             if key not in _MOMENTS or value.shape != wanted or not value.is_floating_point():
                 raise InputError(f"the saved state does not fit the network: {title}; give one of such a network")
-            self._optimiser.state[parameters[name]][key] = value.detach().to(kind, copy=True)
+            self._optimiser.state[parameters[name]][key] = value.detach().to(like.device, like.dtype, copy=True)
         for name, parameter in parameters.items():
             kept = self._optimiser.state.get(parameter, {})
             step = kept.get("step", torch.zeros(()))

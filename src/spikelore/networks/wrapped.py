@@ -15,6 +15,7 @@ from torch import nn
 
 from spikelore.errors import InputError
 from spikelore.files import load_tensors, save_tensors
+from spikelore.networks.devices import array_of, device_of
 from spikelore.networks.foreign import (
     check_network,
     has_methods,
@@ -168,7 +169,7 @@ class TorchNetwork(Taught):
             torch.set_rng_state(state)
             if own is not None:
                 own.set_state(state)
-            yield as_input(image[None], self.learning.input)
+            yield as_input(image[None], self.learning.input, device_of(self._module))
 
     def class_scores(self, inputs: Images) -> NDArray[np.float32]:
         """Return the (N, classes) logits of (N,H,W) uint8 images, columns in the order of `classes`.
@@ -189,7 +190,7 @@ class TorchNetwork(Taught):
                     f"the module has {found.shape[1]} outputs, expected one for each of the {len(self.classes)} "
                     "classes; give it more"
                 )
-            scores[n] = found[0, : len(self.classes)].numpy()
+            scores[n] = array_of(found[0, : len(self.classes)])
         return scores if weights_are_numbers(self._module) else np.full_like(scores, np.nan)
 
     def cost(self, inputs: Images) -> Cost:
@@ -249,7 +250,7 @@ class TorchNetwork(Taught):
         found = {**tensors_of(self._module), **self._learning_state(), _DRAWS[0]: self._global_draws}
         if (own := own_generator(self._module)) is not None:
             found[_DRAWS[1]] = own.get_state()
-        return {name: _array(tensor) for name, tensor in found.items()}
+        return {name: array_of(tensor).copy() for name, tensor in found.items()}
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Go on from what `state_dict` of such a network returned.
@@ -313,9 +314,3 @@ class TorchNetwork(Taught):
             network.seed = check_seed(told["seed"])
         network.load_state_dict(tensors)
         return network
-
-
-def _array(tensor: torch.Tensor) -> NDArray:
-    """Return a copy of a tensor; of a type that NumPy does not have, such as bfloat16, as float32: exact."""
-    tensor = tensor.detach()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy().copy()

@@ -20,7 +20,7 @@ from spikelore.continual.methods.settings import MemorySettings, Naive
 from spikelore.continual.storage import checked_inputs
 from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.files import arrays_beside, arrays_under
-from spikelore.networks.protocol import Network, Synapses, Units
+from spikelore.networks.protocol import Network, Synapses, Units, arrays_of, synapses_changed_
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 
@@ -153,6 +153,7 @@ class Ticking(AroundLearner):
             self.waiting = 0
             for name, synapses in self.network.synapses().items():
                 self._ticking(name).tick_(synapses)
+            synapses_changed_(self.network)
         return loss
 
     def _ticking(self, name: str) -> Any:
@@ -242,11 +243,13 @@ class WhenAsked(AroundLearner):
             kept = [layer.weights.copy() for layer in layers]
             for layer in layers:
                 self.method.change_(layer, network, rng)
+            synapses_changed_(network)
             try:
                 yield
             finally:
                 for layer, weights in zip(layers, kept, strict=True):
                     layer.weights[...] = weights
+                synapses_changed_(network)
 
 
 def _check_importance(name: str) -> None:
@@ -428,7 +431,7 @@ class Fusing(AroundLearner):
         """Return what was fused so far beside the state of the learner apart."""
         arrays, facts = self.learner.state_dict()
         if self.known is not None:
-            state = {name: np.asarray(array).copy() for name, array in self.known.state_dict().items()}
+            state = {name: array.copy() for name, array in arrays_of(self.known).items()}
             units = {"weights": self.known.unit_weights.copy(), "classes": self.known.unit_classes.copy()}
             arrays = {
                 **arrays,

@@ -20,9 +20,9 @@ def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) 
     normal at 7x7 places, with bicubic interpolation between them (a coarse form of Simard et al. 2003).
 
     Args:
-        images: (B,H,W) float.
+        images: (B,H,W) float, on any device.
         by: how much.
-        generator: of every draw.
+        generator: of every draw, on the processor.
     """
     count, rows, columns = images.shape
 
@@ -38,10 +38,10 @@ def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) 
     matrix[:, 1, 1] = angle.cos() * scale_y
     matrix[:, 0, 2] = uniform(2 * by.shift / columns)
     matrix[:, 1, 2] = uniform(2 * by.shift / rows)
-    grid = F.affine_grid(matrix, [count, 1, rows, columns], align_corners=False)
+    grid = F.affine_grid(matrix.to(images.device), [count, 1, rows, columns], align_corners=False)
     if by.elastic:
         pixel = torch.tensor([2 / columns, 2 / rows]).view(1, 2, 1, 1)
         coarse = torch.randn(count, 2, _GRID, _GRID, generator=generator) * by.elastic * pixel
-        smooth = F.interpolate(coarse, size=(rows, columns), mode="bicubic", align_corners=True)
+        smooth = F.interpolate(coarse.to(images.device), size=(rows, columns), mode="bicubic", align_corners=True)
         grid = grid + smooth.permute(0, 2, 3, 1)
     return F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)

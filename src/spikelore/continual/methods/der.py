@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.methods.replay import ReplayLearner
+from spikelore.networks.devices import array_of
 from spikelore.shapes import Images, Labels
 
 
@@ -51,13 +52,17 @@ class DarkReplayLearner(ReplayLearner):
         del columns
         if not self.keeps(task):
             return
-        extras = np.ascontiguousarray(self._arrived.numpy(), np.float32)
+        extras = np.ascontiguousarray(array_of(self._arrived), np.float32)
         self.memory.offer(self.storage.pack(self.shown(images)), labels, task=task, extras=extras)
 
 
 def _distance(logits: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """Return the mean squared distance of (B,K) logits to the kept ones, of which some classes came later (NaN)."""
-    unknown = kept.isnan()
-    if not unknown.any():
-        return F.mse_loss(logits, kept)
-    return F.mse_loss(logits[~unknown], kept[~unknown])
+    """Return the mean squared distance of (B,K) logits to the kept ones, of which some classes came later (NaN).
+
+    The kept ones are on the processor, where it is known without waiting which these are.
+    """
+    known = ~kept.isnan()
+    if known.all():
+        return F.mse_loss(logits, kept.to(logits.device))
+    places = known.flatten().nonzero()[:, 0].to(logits.device)
+    return F.mse_loss(logits.flatten()[places], kept[known].to(logits.device))

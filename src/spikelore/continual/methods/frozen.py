@@ -11,6 +11,7 @@ from spikelore.continual.methods.prototypes import statistics_of
 from spikelore.continual.storage import blank_input
 from spikelore.errors import InputError
 from spikelore.files import arrays_under
+from spikelore.networks.devices import array_of
 from spikelore.networks.foreign import put_, respond, same_draws
 from spikelore.networks.protocol import LayeredModule
 from spikelore.shapes import Images, Labels
@@ -47,7 +48,7 @@ class FrozenFeaturesLearner(GradientLearner):
         found = []
         for part in (images[n : n + _AT_ONCE] for n in range(0, len(images), _AT_ONCE)):
             spikes = respond(self.module, self.module.features, self.to_input(part), still=True)
-            found.append(spikes.sum(0).flatten(1).double().numpy())
+            found.append(array_of(spikes.sum(0).flatten(1)).astype(np.float64))
         counts = np.concatenate(found)
         if (counts != np.rint(counts)).any():
             raise InputError(

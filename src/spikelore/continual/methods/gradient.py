@@ -17,6 +17,7 @@ from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import arrays_under
 from spikelore.learning.surrogate_gradient import adam, step_
 from spikelore.metrics.learning_cost import Tally
+from spikelore.networks.devices import array_of, device_of
 from spikelore.networks.foreign import (
     at_rest,
     check_network,
@@ -48,15 +49,6 @@ def tensors_under(title: str, arrays: Mapping[str, NDArray]) -> dict[str, torch.
     return {name: torch.from_numpy(array.copy()) for name, array in arrays_under(title, arrays).items()}
 
 
-def array_of(tensor: torch.Tensor) -> NDArray:
-    """Return a tensor as an array to save; of a type that NumPy does not have, such as bfloat16, as float32: exact."""
-    tensor = tensor.detach()
-    try:
-        return tensor.numpy()
-    except TypeError:
-        return tensor.float().numpy()
-
-
 def checked_labels(labels: Any, count: int) -> Labels:
     """Return the labels of ``count`` images as (B,) int64; InputError for any that are not as many whole numbers."""
     try:
@@ -72,9 +64,8 @@ def checked_labels(labels: Any, count: int) -> Labels:
 
 def _only(logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Return logits where all but some columns are so low that they have no part in a softmax."""
-    mask = torch.full((logits.shape[1],), _HIDDEN)
-    mask[columns] = 0.0
-    return logits + mask
+    mask = torch.full((logits.shape[1],), _HIDDEN, device=logits.device)
+    return logits + mask.index_fill_(0, columns, 0.0)
 
 
 def _checked_shape(shape: Any) -> tuple[int, int]:
@@ -140,6 +131,11 @@ class GradientLearner:
         self.global_draws = torch_generator(seed, "learner", "global").get_state()
         self.averaged: dict[str, torch.Tensor] = {}
         self.optimiser = self.new_optimiser(self.learning.learning_rate)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are, and with them all that a step computes with."""
+        return device_of(self.module)
 
     def new_optimiser(self, learning_rate: float) -> torch.optim.Adam | None:
         """Return Adam for all weights there are; None where there are none yet."""
@@ -353,7 +349,7 @@ class GradientLearner:
         See `spikelore.continual.methods.settings.LossOver`.
         """
         if self.loss_over == "batch":
-            return F.cross_entropy(_only(logits, columns.unique()), columns)
+            return F.cross_entropy(_only(logits, columns), columns)
         return self.seen_classes_loss(logits, columns)
 
     def seen_classes_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
@@ -370,7 +366,9 @@ class GradientLearner:
     def to_input(self, images: Images) -> torch.Tensor:
         """Return inputs as the network's module takes them: (B,H,W) uint8 images in 0..1, or the spikes it sees."""
         self.check_inputs(images)
-        return self.network.to_input(images) if self.sees_spikes else as_input(images, self.learning.input)
+        if self.sees_spikes:
+            return self.network.to_input(images)
+        return as_input(images, self.learning.input, self.device)
 
     @property
     def sees_spikes(self) -> bool:
@@ -385,11 +383,14 @@ class GradientLearner:
             check_images(inputs, self.input_shape)
 
     def columns(self, labels: Labels) -> torch.Tensor:
-        """Return the network's output column of each label.
+        """Return the network's output column of each label, on its device.
 
         Raises:
             InputError: a label that is none of the learner's classes.
         """
+        return torch.tensor(self._column_numbers(labels), dtype=torch.int64).to(self.device)
+
+    def _column_numbers(self, labels: Labels) -> list[int]:
         places = {label: column for column, label in enumerate(self.classes)}
         outside = sorted(set(labels.tolist()) - set(places))
         if outside:
@@ -397,7 +398,7 @@ class GradientLearner:
                 f"label {outside[0]} is outside the head, whose outputs stand for {list(self.classes)}; give the "
                 "network a head with this class or leave it out of the stream"
             )
-        return torch.tensor([places[label] for label in labels.tolist()], dtype=torch.int64)
+        return [places[label] for label in labels.tolist()]
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return (B,K) logits of (B,...) inputs by the network's readout; see `spikelore.networks.readout.over_steps`.
@@ -474,7 +475,7 @@ class GradientLearner:
         """
         self.check_inputs(images)
         if not len(images):
-            return torch.zeros(0, len(self.classes))
+            return torch.zeros(0, len(self.classes), device=self.device)
         with at_rest(self.module, still=True):
             parts = [self.to_input(images[n : n + batch]) for n in range(0, len(images), batch)]
             found = torch.cat([self.logits(part) for part in parts])
@@ -485,10 +486,10 @@ class GradientLearner:
 
         It is -1 where one of these logits is not a finite number.
         """
-        columns = sorted(self.columns(checked_labels(list(among), len(among))).tolist())
+        columns = sorted(self._column_numbers(checked_labels(list(among), len(among))))
         if not columns:
             raise InputError("there is no class to decide among, expected at least one; name some of the classes")
-        return decided_label(self.scores(images)[:, columns], [self.classes[column] for column in columns])
+        return decided_label(self.scores(images).cpu()[:, columns], [self.classes[column] for column in columns])
 
     @contextmanager
     def asked(self) -> Iterator[None]:
@@ -588,10 +589,10 @@ class GradientLearner:
             raise InputError(f"the saved network does not fit the configuration ({error}); train it again") from error
 
     def weights_under(self, title: str, arrays: Mapping[str, NDArray]) -> dict[str, torch.Tensor]:
-        """Return `tensors_under` a title, each in the type of the network's tensor of its name."""
+        """Return `tensors_under` a title, each on the network's device, in the type of its tensor of that name."""
         mine = dict(named_tensors(self.module))
         found = tensors_under(title, arrays)
-        return {name: tensor.to(mine[name].dtype) if name in mine else tensor for name, tensor in found.items()}
+        return {name: tensor.to(mine.get(name, self.device)) for name, tensor in found.items()}
 
     def load_state_dict(self, arrays: Mapping[str, NDArray], facts: str) -> None:
         """Take over what `state_dict` returned for a learner that was made with the same arguments.

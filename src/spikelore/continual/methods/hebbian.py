@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from spikelore.continual.methods.gradient import GradientLearner, array_of, tensors_under
+from spikelore.continual.methods.gradient import GradientLearner
 from spikelore.errors import InputError
+from spikelore.networks.devices import array_of
 from spikelore.networks.presynaptic import Weighted, presynaptic, weighted_layers
 from spikelore.randomness import torch_generator
 from spikelore.shapes import Images, Labels
@@ -23,7 +24,7 @@ def without(rows: torch.Tensor, subspace: torch.Tensor) -> torch.Tensor:
 
 def fresh_rows(subspace: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
     """Return ``count`` random orthonormal rows (M,D) outside the subspace that orthonormal (K,D) span."""
-    drawn = torch.randn(count, subspace.shape[1], generator=generator)
+    drawn = torch.randn(count, subspace.shape[1], generator=generator).to(subspace.device)
     return joined(subspace, drawn)[len(subspace) :].clone()  # sums differ by where in memory rows begin
 
 
@@ -114,7 +115,7 @@ class HebbianProjectionLearner(GradientLearner):
         self.fresh = {}
 
     def _known(self, name: str, size: int) -> torch.Tensor:
-        return self.known.get(name, torch.zeros(0, size))
+        return self.known.get(name, torch.zeros(0, size, device=self.device))
 
     def take_step(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> float:
         """Take a projected step, and learn from what entered the layers before it."""
@@ -172,4 +173,4 @@ class HebbianProjectionLearner(GradientLearner):
     def take_over(self, arrays: Any, facts: Any) -> None:
         """Take over these beside the rest."""
         super().take_over(arrays, facts)
-        self.known, self.fresh = tensors_under("subspace", arrays), tensors_under("fresh", arrays)
+        self.known, self.fresh = self.weights_under("subspace", arrays), self.weights_under("fresh", arrays)

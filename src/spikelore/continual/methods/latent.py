@@ -10,6 +10,7 @@ from spikelore.continual.methods.replay import MemoryLearner
 from spikelore.continual.storage import Storage, blank_input, packed_spikes
 from spikelore.data.streams import batches
 from spikelore.errors import InputError
+from spikelore.networks.devices import array_of
 from spikelore.networks.foreign import kind_of, respond, same_draws
 from spikelore.networks.protocol import LayeredModule
 from spikelore.randomness import generator
@@ -101,7 +102,11 @@ class LatentReplayLearner(MemoryLearner):
 
     def _encoded(self, images: Images) -> Any:
         """Return the packed spikes of images; as stored they are (B,T,...)."""
-        return self.storage.pack(self._features(images).transpose(0, 1).numpy())
+        return self.storage.pack(array_of(self._features(images).transpose(0, 1)))
+
+    def _as_features(self, spikes: Any) -> torch.Tensor:
+        """Return stored spikes (B,T,...) as `_features` gives them, (T,B,...)."""
+        return torch.from_numpy(spikes).to(self.device).float().transpose(0, 1)
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the cross entropy of the new images plus that of the replayed spikes."""
@@ -117,7 +122,7 @@ class LatentReplayLearner(MemoryLearner):
         if not len(self.memory) or self.method.replay_order != "beside":
             return self.new_images_loss(self.logits_of(features), columns)
         spikes, stored_labels, _ = self.drawn(self.method.replay_batch)
-        stored = torch.from_numpy(spikes).float().transpose(0, 1)
+        stored = self._as_features(spikes)
         if len(stored) == len(features):
             new, old = self.logits_of(torch.cat([features, stored], dim=1)).split([len(columns), len(stored_labels)])
         else:
@@ -180,8 +185,8 @@ class LatentReplayLearner(MemoryLearner):
         with self.undone_by_failure(), self.own_draws():
             for places in batches(order, self.method.replay_batch):
                 rows, labels, _ = self.memory.get(places)
-                stored = torch.from_numpy(self.storage.unpack(rows)).float().transpose(0, 1)
-                self.descend(self.replayed_images_loss(self.logits_of(stored), self.columns(labels)))
+                logits = self.logits_of(self._as_features(self.storage.unpack(rows)))
+                self.descend(self.replayed_images_loss(logits, self.columns(labels)))
 
     def facts(self) -> dict[str, Any]:
         """Return the number of images seen before the freezing, and whether that was, beside the rest."""

@@ -22,7 +22,7 @@ from spikelore.continual.ways import drawn_bars, largest_share
 from spikelore.errors import InputError, check_whole
 from spikelore.files import arrays_beside, arrays_under
 from spikelore.metrics.streaming_quantiles import StreamingQuantiles
-from spikelore.networks.protocol import Synapses
+from spikelore.networks.protocol import Synapses, synapses_changed_
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels, as_images
 
@@ -114,6 +114,7 @@ class Noisy(_WithState):
             rise, fall = 1 + self.method.noise * rng.standard_normal(2)
             change = weights - then
             np.clip(then + change * np.where(change > 0, rise, fall), low, high, out=weights, casting="same_kind")
+        synapses_changed_(self.network)
         return loss
 
 
@@ -149,6 +150,7 @@ class Freezing(_WithState):
         before = _last_layer(self.network)[frozen]
         loss = self.learner.learn(images, labels, task)
         _last_layer(self.network)[frozen] = before
+        synapses_changed_(self.network)
         return loss
 
     def end_task(self, task: int) -> None:
@@ -217,12 +219,15 @@ class Bounding(_WithState):
     @property
     def bounds(self) -> tuple[NDArray, NDArray]:
         """The lower and the upper bound of each weight of the last layer."""
-        return self.fitting("lower", np.float32(-np.inf)), self.fitting("upper", np.float32(np.inf))
+        most = np.finfo(np.float32).max  # what is kept in files is finite
+        return self.fitting("lower", -most), self.fitting("upper", most)
 
     def learn(self, images: Images, labels: Labels, task: int) -> float:
         """Let the base learn, bring weights back to their bounds, and keep some of the images."""
-        loss, weights = self.learner.learn(images, labels, task), _last_layer(self.network)
-        np.clip(weights, *self.bounds, out=weights)
+        loss, bounds = self.learner.learn(images, labels, task), self.bounds
+        weights = _last_layer(self.network)
+        np.clip(weights, *bounds, out=weights)
+        synapses_changed_(self.network)
         self.seen.rng = generator(self.seed, "langevin images", self.offered)
         self.seen.offer(self.form.pack(checked_inputs(self.network, images)), np.asarray(labels, np.int64))
         self.offered += len(images)
@@ -257,6 +262,7 @@ class Bounding(_WithState):
             found.add(weights)
             noise = method.deviation * spread * rng.standard_normal(weights.shape, np.float32)
             np.clip(weights + noise, low, high, out=weights, casting="same_kind")
+            synapses_changed_(network)
         return found
 
     def state_dict(self) -> tuple[dict[str, NDArray], str]:

@@ -63,4 +63,4 @@ class GradientReplayLearner(MemoryLearner):
                 f"gradient of {name} returned numbers that are not finite; no weight was changed: look for a division "
                 "by 0"
             )
-        return found.detach().to(new.dtype)
+        return found.detach().to(new)

@@ -34,12 +34,13 @@ from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import example_bytes
-from spikelore.continual.methods.gradient import GradientLearner, array_of
+from spikelore.continual.methods.gradient import GradientLearner
 from spikelore.continual.storage import PackedSpikes
 from spikelore.data.examples import Examples
 from spikelore.errors import InputError
 from spikelore.learning.surrogate_gradient import step_
 from spikelore.metrics.learning_cost import READ, STORED
+from spikelore.networks.devices import array_of
 from spikelore.networks.foreign import decided_label, has_methods, put_, tensors_of
 from spikelore.networks.protocol import HeadedModule
 from spikelore.randomness import generator
@@ -137,7 +138,7 @@ class PublishedReplayLearner(GradientLearner):
 
     def _replay(self, task: int, old: int, number: int) -> None:
         self.tally.add(READ, self.rows[old, number].size)
-        inputs = torch.from_numpy(self.store.unpack(self.rows[old, number]).astype(np.float32))
+        inputs = self._as_input(self.store.unpack(self.rows[old, number]))
         labels = self.labels[old, number]
         faults = self.method.faults
         if not self.grows_heads:
@@ -160,7 +161,11 @@ class PublishedReplayLearner(GradientLearner):
                 f"label {outside[0]} came with task {task + 1}, whose head stands for {list(classes)}; give each task "
                 "images of its own classes"
             )
-        return torch.tensor([places.get(label, len(classes) - 1) for label in labels.tolist()], dtype=torch.int64)
+        found = torch.tensor([places.get(label, len(classes) - 1) for label in labels.tolist()], dtype=torch.int64)
+        return found.to(self.device)
+
+    def _as_input(self, spikes: NDArray[np.uint8]) -> torch.Tensor:
+        return torch.from_numpy(spikes).to(self.device).float()
 
     def _head_logits(self, inputs: torch.Tensor, task: int | None) -> torch.Tensor:
         """Return the spike counts of one head, or of all."""
@@ -209,7 +214,7 @@ class PublishedReplayLearner(GradientLearner):
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the cross entropy of spike counts: of the task's head, or of the only one."""
         del images
-        inputs = torch.from_numpy(self.drawn.astype(np.float32))
+        inputs = self._as_input(self.drawn)
         if not self.grows_heads:
             return F.cross_entropy(self.logits(inputs), columns)
         return F.cross_entropy(self._head_logits(inputs, task), self._in_head(labels, task))

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.memory import Memory
-from spikelore.continual.methods.gradient import GradientLearner, array_of
+from spikelore.continual.methods.gradient import GradientLearner
 from spikelore.continual.storage import form_of_inputs
 from spikelore.files import arrays_under
+from spikelore.networks.devices import array_of
 from spikelore.networks.foreign import at_rest, named_tensors, same_draws, tensors_of
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
@@ -184,8 +185,8 @@ class WithoutForgettingLearner(GradientLearner):
         with torch.no_grad(), same_draws(self.module), self.weights(self.old), at_rest(self.module, still=True):
             old = self.logits(inputs.clone())  # a network may change its input in place
         logits = self.logits(inputs)
-        now = F.log_softmax(logits[:, self.old_columns] / heat, 1)
-        before = F.log_softmax(old[:, self.old_columns] / heat, 1)
+        kept = torch.tensor(self.old_columns).to(self.device)
+        now, before = (F.log_softmax(each[:, kept] / heat, 1) for each in (logits, old))
         distance = F.kl_div(now, before, reduction="batchmean", log_target=True)
         return F.cross_entropy(logits, columns) + self.method.strength * heat**2 * distance
 

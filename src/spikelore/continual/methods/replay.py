@@ -129,11 +129,11 @@ class MemoryLearner(GradientLearner):
         return self.storage.unpack(rows), labels, extras
 
     def replayed(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Draw stored examples: network inputs (B,H,W), their columns (B,) and extras (B,E)."""
+        """Draw stored examples: network inputs (B,H,W), their columns (B,) and, on the processor, extras (B,E)."""
         stored, labels, extras = self.drawn(count)
         if self.sees_spikes:
             return self.to_input(stored), self.columns(labels), torch.from_numpy(extras)
-        images = torch.from_numpy(stored).float()
+        images = torch.from_numpy(stored).to(self.device).float()
         if not self._stores_spikes:
             images /= 255
         images = self.varied(images)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from spikelore.continual.methods.gradient import GradientLearner
 from spikelore.files import arrays_under
 from spikelore.kernels.lif_scan import Leaky
+from spikelore.networks.devices import array_of
 from spikelore.networks.foreign import put_
 from spikelore.networks.protocol import DenseModule
-from spikelore.networks.readout import check_images
+from spikelore.networks.readout import as_input, check_images
 from spikelore.randomness import generator
 from spikelore.shapes import Images, Labels
 
@@ -117,7 +118,7 @@ class SleepReplayLearner(GradientLearner):
         """Add the images up."""
         del labels, columns, task
         check_images(images, self.input_shape)
-        self.pixels += self.to_input(images).sum(0, dtype=torch.float64).numpy()
+        self.pixels += as_input(images, self.learning.input).sum(0, dtype=torch.float64).numpy()
         self.count += len(images)
 
     def end_task(self, task: int) -> None:
@@ -133,10 +134,10 @@ class SleepReplayLearner(GradientLearner):
         steps = network.config.steps
         mean = self.pixels / np.maximum(self.count, 1)
         dreams = noise(mean, method.sleep_images, method.patch, steps, rng)
-        entering = network.dense_inputs(torch.from_numpy(dreams)[:, :, None]).contiguous().numpy()
+        entering = array_of(network.dense_inputs(torch.from_numpy(dreams)[:, :, None].to(self.device)).contiguous())
         levels = network.dense_layers()
         layers = [
-            (torch.cat([one.weight for one in level]).numpy(), torch.cat([one.bias for one in level]).numpy())
+            (array_of(torch.cat([one.weight for one in level])), array_of(torch.cat([one.bias for one in level])))
             for level in levels
         ]
         sleep_(

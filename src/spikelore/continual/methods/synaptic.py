@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from spikelore.continual.methods.gradient import array_of
 from spikelore.continual.methods.regularisation import HeldWeightsLearner
+from spikelore.networks.devices import array_of
 from spikelore.shapes import Images, Labels
 
 

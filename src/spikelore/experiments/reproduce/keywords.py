@@ -5,7 +5,7 @@ recordings: the published protocol of Dequino et al. 2024 (arXiv 2407.03111) wit
 Beside the rows it leaves what its figures are drawn of: some recordings, and the spikes of each layer over time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from spikelore import plain_yaml
 from spikelore.coding.event_images import EventImages, event_images
 from spikelore.data.events import Events
 from spikelore.experiments import shipped
+from spikelore.experiments.execution import Execution
 from spikelore.experiments.job import Job
 from spikelore.experiments.network_settings import network_class
 from spikelore.experiments.parallel import Cell
@@ -56,8 +57,8 @@ def parts(config: KeywordsExperiment, folder: RunFolder, data_dir: Path | None) 
     return study.parts(config, folder, data_dir, _learn)
 
 
-def _learn(job: Job, datasets: Datasets, loggers: Sequence[str], path: Path) -> dict[str, Any]:
-    return study.learn(job, datasets, loggers, path, partial(_watch_layers, job, datasets))
+def _learn(job: Job, datasets: Datasets, execution: Execution, path: Path) -> dict[str, Any]:
+    return study.learn(job, datasets, execution, path, partial(_watch_layers, job, datasets))
 
 
 def _watch_layers(job: Job, datasets: Datasets, path: Path) -> None:

@@ -211,7 +211,7 @@ def parts(config: ReplayExperiment, folder: RunFolder, data_dir: Path | None) ->
     told(_facts(config.jobs(), datasets).get("notes", ()))
     of = config.execution
     return {
-        name: Cell(run_job, (job, datasets, of.loggers), folder.path / "parts" / name, of.cores)
+        name: Cell(run_job, (job, datasets, of), folder.path / "parts" / name, of.cores)
         for name, job in jobs.items()
         if not finished(job, folder.path / "parts" / name)
     }
@@ -296,7 +296,7 @@ def evaluate(
     for name, part in zip(part_names(parts), parts, strict=True):
         if name not in rows:
             job = part.job.as_computed()
-            found = accuracy_of(job, path / "parts" / name, data, datasets, classes)
+            found = accuracy_of(job, path / "parts" / name, data, datasets, classes, config.execution.device)
             rows[name] = {"learner": name, "data": data or job.data, "accuracy": found}
     return list(rows.values())
 

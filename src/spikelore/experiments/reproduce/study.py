@@ -282,7 +282,7 @@ def check(config: StudyExperiment, data_dir: Path | None) -> None:
             cell.job.load(datasets)
 
 
-Learn = Callable[[Job, Datasets, Sequence[str], Path], dict[str, Any]]
+Learn = Callable[[Job, Datasets, Execution, Path], dict[str, Any]]
 """Runs a cell to its end in its folder and returns its row, as `learn`."""
 
 
@@ -303,9 +303,7 @@ def parts(
     check(config, data_dir)
     datasets, of = Datasets(data_dir), config.execution
     return {
-        cell.folder: Cell(
-            learned_by or learn, (cell.job, datasets, of.loggers), folder.path / "parts" / cell.folder, of.cores
-        )
+        cell.folder: Cell(learned_by or learn, (cell.job, datasets, of), folder.path / "parts" / cell.folder, of.cores)
         for cell in sorted(config.cells(), key=lambda cell: cell.names["seed"])
         if cell.job and not _row_of(cell.job, folder.path / "parts" / cell.folder)
     }
@@ -320,7 +318,7 @@ def _row_of(job: Job, path: Path) -> dict[str, Any] | None:
 
 
 def learn(
-    job: Job, datasets: Datasets, loggers: Sequence[str], path: Path, watched: Callable[[Path], None] | None = None
+    job: Job, datasets: Datasets, execution: Execution, path: Path, watched: Callable[[Path], None] | None = None
 ) -> dict[str, Any]:
     """Run a cell to its end; leave its row, or why it failed, for the table.
 
@@ -329,7 +327,7 @@ def learn(
     Args:
         job: the cell's.
         datasets: where its data are.
-        loggers: that hear of it.
+        execution: how it is run.
         path: its folder.
         watched: looks at the folder while the network that decides is still there; None for nobody.
     """
@@ -341,7 +339,7 @@ def learn(
         write_json_atomic(path / "results.json", row)
         return row
     try:
-        row = run_job(job, datasets, loggers, path)
+        row = run_job(job, datasets, execution, path)
     except Exception as error:
         write_json_atomic(path / _FAILED, {"failed": in_a_line(error)})
         raise

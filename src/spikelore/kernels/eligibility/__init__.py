@@ -25,6 +25,7 @@ steps, so that any loss of the logits will do; inputs are gone through twice.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,22 +42,22 @@ _TOGETHER = 2**19
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A layer's weights and constants.
+    """A layer's weights and constants: arrays, or tensors for the form on any device, `eligibility.torch_any`.
 
     Attributes:
         weights: (H,N).
         bias: (H,).
         connections: (H,H), or None.
-        alpha: what is left of a synaptic current after a step.
-        beta: what is left of a potential.
+        alpha: what is left of a synaptic current after a step, a number, or a tensor ().
+        beta: what is left of a potential, likewise.
         neuron: None for the readout, the last layer, and only for it.
     """
 
-    weights: Floats
-    bias: Floats
-    connections: Floats | None
-    alpha: float
-    beta: float
+    weights: Any
+    bias: Any
+    connections: Any
+    alpha: Any
+    beta: Any
     neuron: Spiking | None
 
     def decays(self, size: int) -> tuple[Floats, Floats]:
@@ -67,7 +68,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """Gradients of a `Layer`.
+    """Gradients of a `Layer`, of its kind.
 
     Attributes:
         weights: (H,N).
@@ -75,9 +76,9 @@ class Gradients:
         connections: (H,H), or None.
     """
 
-    weights: Floats
-    bias: Floats
-    connections: Floats | None
+    weights: Any
+    bias: Any
+    connections: Any
 
 
 class _Running:
@@ -117,11 +118,11 @@ class _Running:
         return recurrent.forward(spikes, None, *decays, None, state=state, backend=self.backend).potentials
 
 
-def _parts(inputs: Floats, layers: Sequence[Layer]) -> list[slice]:
-    """Return the parts of the steps that are gone through at once."""
-    widest = inputs.shape[1] * max(max(layer.weights.shape) for layer in layers)
+def parts(shape: Sequence[int], layers: Sequence[Layer]) -> list[slice]:
+    """Return the parts of the steps of inputs, (T,B,N), that are gone through at once."""
+    widest = shape[1] * max(max(layer.weights.shape) for layer in layers)
     together = max(1, _TOGETHER // widest)
-    return [slice(start, start + together) for start in range(0, len(inputs), together)]
+    return [slice(start, start + together) for start in range(0, shape[0], together)]
 
 
 def outputs(inputs: Floats, layers: Sequence[Layer], *, backend: str = DEFAULT_BACKEND) -> Floats:
@@ -133,7 +134,7 @@ def outputs(inputs: Floats, layers: Sequence[Layer], *, backend: str = DEFAULT_B
         backend: ``numba_cpu``, in float32, or ``reference``.
     """
     running = _Running(layers, inputs.shape[1], backend)
-    return np.concatenate([running.run(inputs[part])[-1][2].potentials for part in _parts(inputs, layers)])
+    return np.concatenate([running.run(inputs[part])[-1][2].potentials for part in parts(inputs.shape, layers)])
 
 
 def gradients(
@@ -155,7 +156,7 @@ def gradients(
     weights = [np.zeros_like(layer.weights) for layer in layers]
     bias = [np.zeros_like(layer.bias) for layer in layers]
     own = [None if layer.connections is None else np.zeros_like(layer.connections) for layer in layers]
-    for part in _parts(inputs, layers):
+    for part in parts(inputs.shape, layers):
         courses = running.run(inputs[part])
         error = carried[part]
         weights[-1] += _product(error, courses[-1][0])
@@ -175,7 +176,7 @@ def gradients(
                 found += _product(error, running.filtered(layer, before, running.own_traces[index]))
             if index:
                 error = error @ layer.weights
-    return [Gradients(*parts) for parts in zip(weights, bias, own, strict=True)]
+    return [Gradients(*each) for each in zip(weights, bias, own, strict=True)]
 
 
 def _product(errors: Floats, entered: Floats) -> Floats:
