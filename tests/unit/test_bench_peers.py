@@ -54,6 +54,12 @@ def programs(monkeypatch, tmp_path):
     return tmp_path
 
 
+def measured(names, folder):
+    kept = []
+    measure.measure(names, rounds=5, threads=1, folder=folder, keep=lambda report: kept.append(json.dumps(report)))
+    return json.loads(kept[-1])
+
+
 def library(name):
     return Library(name.title(), name, {"toy": name})
 
@@ -62,7 +68,7 @@ def test_libraries_are_compared_before_they_are_timed(monkeypatch, programs):
     names = ("same", "other", "broken", "falls", "dies")
     monkeypatch.setattr(measure, "LIBRARIES", {name: library(name) for name in names})
     monkeypatch.setattr(measure, "python_of", lambda name, folder: sys.executable)
-    report = measure.measure(names, rounds=5, threads=1, folder=programs / "build")
+    report = measured(names, programs / "build")
     rows = {row["library"]: row for row in report["rows"]}
     same = rows["Same"]
     assert (same["network"], same["work"], same["results"], same["unit"]) == ("toy", "doubling", "sums equal", "image")
@@ -76,7 +82,7 @@ def test_libraries_are_compared_before_they_are_timed(monkeypatch, programs):
     assert rows["Falls"]["missing"].startswith("IndexError: ")
     assert rows["Dies"]["missing"] == "dies ended with code 3 and gave no answer"
     assert set(report["versions"]) == {"Spikelore", "Same", "Other", "Falls"}
-    told = page(json.loads(json.dumps(report)))
+    told = page(report)
     assert "| toy | doubling | Same | sums equal | " in told
     assert "| Other | toy doubling | its results are not ours: sums 25.0% equal |" in told
 
@@ -96,8 +102,7 @@ def test_what_cannot_be_had_is_a_row_with_a_sentence(monkeypatch, programs):
         return subprocess.CompletedProcess(command, failed, "", "WARNING: slow\nERROR: no absent==1\n" * failed)
 
     monkeypatch.setattr(environments.subprocess, "run", install)
-    rows = measure.measure(list(known), rounds=5, threads=1, folder=programs / "build")["rows"]
-    assert rows == [
+    assert measured(list(known), programs / "build")["rows"] == [
         {"library": "Absent", "missing": "its environment cannot be made: ERROR: no absent==1"},
         {"library": "Named", "missing": "no index carries it; name a checkout of it by NAMED_CHECKOUT=FOLDER"},
         {"library": "Unlike", "missing": "it is something else"},
@@ -147,9 +152,9 @@ def test_gradients_are_told_together():
 
 def test_wrong_questions_are_refused(tmp_path):
     with pytest.raises(InputError, match="nosuch is no library, expected some of spyketorch, spyker,"):
-        measure.measure(["nosuch"], rounds=5, threads=1, folder=tmp_path)
+        measured(["nosuch"], tmp_path)
     with pytest.raises(InputError, match="4 rounds on 1 threads, expected at least 5"):
-        measure.measure(["norse"], rounds=4, threads=1, folder=tmp_path)
+        measure.measure(["norse"], rounds=4, threads=1, folder=tmp_path, keep=print)
 
 
 def test_an_answer_that_does_not_come_is_not_waited_for(monkeypatch, programs):

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from spikelore.bench.peers.libraries import LIBRARIES
 from spikelore.bench.peers.measure import measure
@@ -19,14 +20,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of each (default: 1)")
     parser.add_argument("--out", type=Path, default=Path("build/peers"), help="folder (default: build/peers)")
     given = parser.parse_args()
-    names = given.libraries or list(LIBRARIES)
+    names, folder = given.libraries or list(LIBRARIES), given.out.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(report: dict[str, Any]) -> None:
+        write_json_atomic(folder / "peers.json", report)
+        write_text_atomic(folder / "peers.md", page(report))
+
     try:
-        report = measure(names, rounds=given.rounds, threads=given.threads, folder=given.out.resolve())
+        measure(names, rounds=given.rounds, threads=given.threads, folder=folder, keep=keep)
     except SpikeloreError as error:
         sys.exit(f"spikelore.bench.peers: {error}")
-    write_json_atomic(given.out / "peers.json", report)
-    write_text_atomic(given.out / "peers.md", page(report))
-    print(page(report))
+    print((folder / "peers.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,9 @@ def difference(ours: Arrays, theirs: Arrays) -> tuple[bool, str]:
     return bool(close), ", ".join(told)
 
 
-def measure(names: Sequence[str], *, rounds: int, threads: int, folder: Path) -> dict[str, Any]:
+def measure(
+    names: Sequence[str], *, rounds: int, threads: int, folder: Path, keep: Callable[[dict[str, Any]], None]
+) -> None:
     """Compare libraries with ours.
 
     Args:
@@ -67,10 +69,9 @@ def measure(names: Sequence[str], *, rounds: int, threads: int, folder: Path) ->
         rounds: turns that each takes, after one that does not count; at least 5.
         threads: that each may use.
         folder: for environments and the data of cases.
-
-    Returns:
-        The machine, its limits, versions, and a row for each library and work: times with their spread, or a sentence
-        that says why there are none. Ready for JSON.
+        keep: is given what was found so far after each case: the machine, versions, and a row for each library and
+            work: times with their spread and the machine's limits, or a sentence that says why there are none. Ready
+            for JSON.
 
     Raises:
         InputError: an unknown library, or too few rounds or threads.
@@ -87,13 +88,14 @@ def measure(names: Sequence[str], *, rounds: int, threads: int, folder: Path) ->
     report["rows"] += [
         {"library": LIBRARIES[name].name, "missing": found} for name, found in started.items() if isinstance(found, str)
     ]
+    keep(report)
     ready = {name: found for name, found in started.items() if not isinstance(found, str)}
     for name, make in CASES.items():
         able = {each: found for each, found in ready.items() if name in LIBRARIES[each].programs}
         if able:
             print(f"{name} ...", file=sys.stderr, flush=True)
             _compare(name, make(), able, report, folder / "cases" / name.replace(" ", "-"))
-    return report
+            keep(report)
 
 
 def _machine() -> dict[str, Any]:
