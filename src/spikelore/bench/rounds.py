@@ -1,18 +1,17 @@
 """How long something takes: the best of some rounds."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 _ROUNDS = 3
 
 
-def best_of_rounds(actions: Sequence[Callable[[], Any]]) -> list[float]:
-    """Return each action's best time in seconds, taken turn about, after a round that does not count."""
-    times: list[list[float]] = [[] for _ in actions]
+def best_of_rounds(action: Callable[[], Any]) -> float:
+    """Return the best time in seconds, after a round that does not count."""
+    times = []
     for _ in range(_ROUNDS + 1):
-        for spent, action in zip(times, actions, strict=True):
-            begun = time.perf_counter()
-            action()
-            spent.append(time.perf_counter() - begun)
-    return [min(each[1:]) for each in times]
+        begun = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - begun)
+    return min(times[1:])
