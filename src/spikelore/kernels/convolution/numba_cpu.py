@@ -7,7 +7,7 @@ order: its inputs are listed, and their weights added up in registers.
 import numpy as np
 
 from spikelore.kernels.compiled import compiled, over_cores
-from spikelore.kernels.convolution.events import add_event, pack_weights, sort_events
+from spikelore.kernels.convolution.events import add_event, line_of_zeros, pack_weights, sort_events
 from spikelore.kernels.convolution.grid import grid_bits, threshold_on_grid, to_grid
 from spikelore.kernels.windows import LARGEST_WINDOW, LISTED, TILE, add_two_lists, list_windows_, pack_tiles
 
@@ -15,34 +15,48 @@ from spikelore.kernels.windows import LARGEST_WINDOW, LISTED, TILE, add_two_list
 @over_cores
 @compiled()
 def _first_spike_bins(begin, end, bins, packed, padding, threshold, total_bins, pool, out_height, out_width, out):
+    """Write in which bin pooled neurons first spike: ``out`` (N,F,H',W').
+
+    An image costs the additions of its events, see `add_event`, and a comparison for each neuron and bin with an event.
+    """
     _, channels, height, width = bins.shape
     padded = packed.shape[2] // packed.shape[1]
-    never = np.int8(total_bins)
+    never = np.int32(total_bins)
     _, features, pooled_height, pooled_width = out.shape
     events = np.empty((channels * height * width, 3), np.int16)
     starts = np.empty(total_bins + 1, np.int32)
-    potentials = np.empty((out_height, out_width * padded), np.int32)
-    first = np.empty((pooled_height, pooled_width, padded), np.int8)
+    row_length = out_width * padded
+    potentials = line_of_zeros(out_height * row_length).reshape(out_height, row_length)
+    most, first = line_of_zeros(row_length), line_of_zeros(pooled_height * row_length).reshape(-1, row_length)
     for n in range(begin, end):
-        potentials[:] = 0
-        first[:] = never
+        for y in range(out_height):
+            for at in range(row_length):
+                potentials[y, at] = 0
+        for py in range(pooled_height):
+            for at in range(row_length):
+                first[py, at] = never
         sort_events(bins[n], total_bins, padding, events, starts)
         for t in range(total_bins):
             if starts[t] == starts[t + 1]:
                 continue
             for e in range(starts[t], starts[t + 1]):
                 add_event(potentials, packed, events[e, 0], events[e, 1], events[e, 2], padded)
-            now = np.int8(t)
-            for y in range(pooled_height * pool):
-                for x in range(pooled_width * pool):
-                    here = potentials[y, x * padded : (x + 1) * padded]
-                    spike = first[y // pool, x // pool]
-                    for f in range(padded):
-                        spike[f] = min(spike[f], now if here[f] > threshold else never)
+            now = np.int32(t)
+            for py in range(pooled_height):
+                for at in range(row_length):
+                    most[at] = potentials[py * pool, at]
+                for y in range(py * pool + 1, (py + 1) * pool):
+                    for at in range(row_length):
+                        most[at] = max(most[at], potentials[y, at])
+                for at in range(row_length):
+                    first[py, at] = min(first[py, at], now if most[at] > threshold else never)
         for f in range(features):
-            for y in range(pooled_height):
-                for x in range(pooled_width):
-                    out[n, f, y, x] = first[y, x, f]
+            for py in range(pooled_height):
+                for px in range(pooled_width):
+                    earliest = never
+                    for x in range(px * pool, (px + 1) * pool):
+                        earliest = min(earliest, first[py, x * padded + f])
+                    out[n, f, py, px] = earliest
 
 
 def first_spike_bins(bins, weights, padding, threshold, total_bins, pool):
