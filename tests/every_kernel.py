@@ -201,7 +201,8 @@ KERNELS: dict[str, Callable[[], Answers]] = {
 WITHOUT_VECTORS: dict[str, Callable[[], Answers]] = {
     each.__name__: each for each in (coding, layer, counted, rate_coded, scan)
 }
-"""Those whose fast form has no hand-made vector loop, and so is plain Python where Numba does not compile."""
+"""Those whose fast form is plain Python where Numba does not compile: no hand-made vector loop, or one as short as that
+of `layer`, for which the test has another."""
 
 
 def first_spike_network() -> Answers:
