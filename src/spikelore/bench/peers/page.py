@@ -47,7 +47,7 @@ def page(report: Mapping[str, Any]) -> str:
         f"load average {machine['load']:.1f} when it began.\n"
     )
     timed = [row for row in report["rows"] if "ratio" in row]
-    parts = [_INTRODUCTION, "## Measured", where, _READING.format(rounds=report["rounds"])]
+    parts = [_INTRODUCTION, "## Measured\n", where, _READING.format(rounds=report["rounds"])]
     if timed:
         head = ["network", "work", "library", "results", "ours, ms", "library, ms", "ratio", "share of the limit"]
         parts.append(_table(head, [_row(row) for row in timed]))
