@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from spikelore.networks.checkpoint import load as load
     from spikelore.networks.first_spike import FirstSpikeNetwork as FirstSpikeNetwork
     from spikelore.networks.gradient_learning import GradientLearning as GradientLearning
+    from spikelore.networks.gradient_learning import RecordingAugmentation as RecordingAugmentation
     from spikelore.networks.nir_format import export_nir as export_nir
     from spikelore.networks.nir_format import import_nir as import_nir
     from spikelore.networks.protocol import Cost as Cost
@@ -94,7 +95,7 @@ _WHERE = {
     "metrics.learning_cost": "Energies Work",
     "networks.checkpoint": "load",
     "networks.first_spike": "FirstSpikeNetwork",
-    "networks.gradient_learning": "GradientLearning",
+    "networks.gradient_learning": "GradientLearning RecordingAugmentation",
     "networks.nir_format": "export_nir import_nir",
     "networks.protocol": "Cost Network",
     "networks.rate_lif": "RateLIFNetwork",

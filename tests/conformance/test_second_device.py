@@ -53,7 +53,8 @@ def surrogate(**changes):
 
 
 def recurrent(**changes):
-    learning = sl.GradientLearning(learning_rate=5e-3, readout="mean", averaging=0.98)
+    varied = sl.RecordingAugmentation(shift=0.1, tempo=0.3, thinning=0.2, band=0.2)
+    learning = sl.GradientLearning(learning_rate=5e-3, readout="mean", averaging=0.98, recording_augmentation=varied)
     settings = {"hidden": (12, 8), "units_per_class": 2, "steps": 3, **changes}
     return sl.RecurrentNetwork.for_stream(few(spike_stream), seed=0, learning=learning, **settings)
 

@@ -110,13 +110,13 @@ def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer, tally: Tally | N
         ) from error
     gradients = [each.grad for group in optimiser.param_groups for each in group["params"] if each.grad is not None]
     if not gradients:
+        _finite(float(loss.detach()))
         raise InputError("the loss depends on no weight of the optimiser; make the optimiser of this network's weights")
     if any(each.layout != torch.strided for each in gradients):
         raise InputError("a weight has a sparse gradient, expected dense ones; make its layer with sparse=False")
     reached = torch.nn.utils.get_total_norm(gradients)
     value, norm = torch.stack([loss.detach().reshape(()), reached.to(loss.device)]).cpu().tolist()
-    if not math.isfinite(value):
-        raise SpikeloreError(f"the loss is {value}; no weight was changed: lower the learning rate or check the input")
+    _finite(value)
     if not math.isfinite(norm):
         raise SpikeloreError(
             f"the gradients' norm is {norm}; no weight was changed: lower the learning rate or check the weights"
@@ -135,6 +135,11 @@ def step_(loss: torch.Tensor, optimiser: torch.optim.Optimizer, tally: Tally | N
     if tally is not None:
         tally.add("step")
     return value
+
+
+def _finite(loss: float) -> None:
+    if not math.isfinite(loss):
+        raise SpikeloreError(f"the loss is {loss}; no weight was changed: lower the learning rate or check the input")
 
 
 def epoch_(

@@ -1,7 +1,8 @@
 """How a differentiable network learns and decides; imports no torch, so that reading a configuration stays quick."""
 
-from dataclasses import dataclass
-from typing import Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
 
 from spikelore.errors import InputError, check_fields
 
@@ -10,6 +11,52 @@ Readout = Literal["spikes", "drive", "maximum", "mean", "last", "sum"]
 SPIKE_FROM = 128
 """A pixel of this value or more is a spike."""
 _LARGEST = 1e30
+
+
+@dataclass(frozen=True)
+class RecordingAugmentation:
+    """Random changes of a recording of spikes, drawn anew whenever it is learned from; all 0 for none.
+
+    Places are the units along their axis, such as the channels of a cochlea; of a camera rows and columns, each with
+    draws of its own.
+
+    Attributes:
+        shift: largest shift along the places, as a share of them: another pitch.
+        stretch: largest relative change of distances along the places, about their middle: another vocal tract.
+        delay: largest shift in time, as a share of the steps.
+        tempo: largest relative change of the tempo, below 1.
+        thinning: largest share of the spikes that are dropped one by one: less loud.
+        band: largest share of neighbouring places that fall silent.
+        gap: largest share of successive steps that fall silent.
+
+    Source: shift and stretch after Cramer et al. 2020 (arXiv 1910.07407) and Jaitly & Hinton 2013 (vocal tract length
+    perturbation); bands and gaps after Park et al. 2019 (arXiv 1904.08779).
+    """
+
+    shift: float = 0.0
+    stretch: float = 0.0
+    delay: float = 0.0
+    tempo: float = 0.0
+    thinning: float = 0.0
+    band: float = 0.0
+    gap: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "recording_augmentation.")
+        for name in (one.name for one in fields(self)):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(
+                    f"recording_augmentation.{name} is {getattr(self, name)}, expected a share of 0 or more and below "
+                    "1; 0 turns it off"
+                )
+
+    @property
+    def any(self) -> bool:
+        """Whether a recording is changed at all."""
+        return any(getattr(self, one.name) > 0 for one in fields(self))
+
+
+_AS_IT_IS = RecordingAugmentation()
 
 
 @dataclass(frozen=True)
@@ -24,12 +71,15 @@ class GradientLearning:
             potential over the steps. All but the first are for networks that give their output potentials.
         averaging: decay of the running mean of the weights that decides in place of the last ones; 0 for none. In the
             first steps n it is n / (n + 9), if that is less.
+        recording_augmentation: how methods change recordings that they learn from, new and replayed ones alike, at
+            random; of what a frozen layer makes of them latent replay changes nothing.
     """
 
     learning_rate: float = 1e-3
     input: Input = "grey"
     readout: Readout = "spikes"
     averaging: float = 0.0
+    recording_augmentation: RecordingAugmentation = _AS_IT_IS
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -40,6 +90,12 @@ class GradientLearning:
             )
         if not 0 <= self.averaging < 1:
             raise InputError(f"averaging is {self.averaging}, expected 0 or more and below 1; 0.98 is usual")
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Self:
+        """Return that of a checkpoint, which has plain values."""
+        changes = RecordingAugmentation(**told.get("recording_augmentation", {}))
+        return cls(**{**told, "recording_augmentation": changes})
 
     @classmethod
     def best(cls) -> Self:

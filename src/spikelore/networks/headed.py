@@ -505,7 +505,7 @@ class HeadedNetwork(Taught, Headed):
     def _describe_(self, description: Mapping[str, Any]) -> None:
         """Take over what a checkpoint says beside its tensors; the first format has a decision or none."""
         if "learning" in description:
-            learning = GradientLearning(**description["learning"])
+            learning = GradientLearning.of(description["learning"])
             labels = _labels_of(description)
             self.decision = Decision(**labels, readout=learning.readout, input=learning.input)
             self.among = labels["among"]

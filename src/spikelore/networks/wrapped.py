@@ -307,7 +307,7 @@ class TorchNetwork(Taught):
             )
         with described(path, "torch module"):
             told = settings(metadata, "network")
-            learning = GradientLearning(**told["learning"])
+            learning = GradientLearning.of(told["learning"])
             network = cls(module, told["classes"], told["input_shape"], learning=learning, name=str(told["name"]))
             among = tuple(as_labels(told["among"], what="classes").tolist())
             network.among = Decision(network.classes, among).among

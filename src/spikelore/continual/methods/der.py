@@ -30,7 +30,7 @@ class DarkReplayLearner(ReplayLearner):
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the three terms' sum; the new images' logits are kept for `remember`."""
         del labels, task
-        inputs = self.to_input(images)
+        inputs = self.to_learn(images)
         if not len(self.memory):
             logits = self.logits(inputs)[:, : len(self.classes)]
             self._arrived = logits.detach()

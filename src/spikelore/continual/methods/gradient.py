@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
+from spikelore.continual.method import name_of
+from spikelore.continual.methods.augment import augment_recordings
 from spikelore.continual.storage import blank_input
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import arrays_under
@@ -120,6 +122,11 @@ class GradientLearner:
         self.tally: Tally = getattr(network, "tally", None) or Tally()
         self.classes = classes
         shape: Any = network.input_shape
+        if self.learning.recording_augmentation.any and not self.sees_spikes:
+            raise InputError(
+                f"recording_augmentation changes recordings of spikes, and a {name_of(network)} network takes images; "
+                "leave it out or set augmentation"
+            )
         self.input_shape = tuple(shape) if isinstance(network, SeesSpikes) else _checked_shape(shape)
         self.seed = seed
         self.tasks = tasks
@@ -341,7 +348,7 @@ class GradientLearner:
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the loss of a batch of new images: here the cross entropy of the logits."""
         del labels, task
-        return self.new_images_loss(self.logits(self.to_input(images)), columns)
+        return self.new_images_loss(self.logits(self.to_learn(images)), columns)
 
     def new_images_loss(self, logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """Return the new images' cross entropy, over the outputs that the method's ``loss_over`` says; else over all.
@@ -369,6 +376,12 @@ class GradientLearner:
         if self.sees_spikes:
             return self.network.to_input(images)
         return as_input(images, self.learning.input, self.device)
+
+    def to_learn(self, images: Images) -> torch.Tensor:
+        """Return inputs as `to_input`, recordings changed at random if that is how the network learns."""
+        changes = self.learning.recording_augmentation
+        inputs = self.to_input(images)
+        return augment_recordings(inputs, changes) if changes.any else inputs
 
     @property
     def sees_spikes(self) -> bool:

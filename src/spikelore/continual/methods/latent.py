@@ -117,7 +117,7 @@ class LatentReplayLearner(MemoryLearner):
                 "tasks; set it"
             )
         if not self.frozen:
-            return self.new_images_loss(self.logits(self.to_input(images)), columns)
+            return self.new_images_loss(self.logits(self.to_learn(images)), columns)
         features = self._features(images)
         if not len(self.memory) or self.method.replay_order != "beside":
             return self.new_images_loss(self.logits_of(features), columns)

@@ -15,7 +15,7 @@ class GradientReplayLearner(MemoryLearner):
     def take_step(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> float:
         """Follow the method's gradient, or while nothing is stored the new images' own; return their loss."""
         del labels, task
-        loss = self.new_images_loss(self.logits(self.to_input(images)), columns)
+        loss = self.new_images_loss(self.logits(self.to_learn(images)), columns)
         if not len(self.memory):
             return self.descend(loss)
         inputs, stored_columns, _ = self.replayed(self.method.replay_batch)

@@ -178,7 +178,7 @@ class WithoutForgettingLearner(GradientLearner):
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the cross entropy plus the distance to the old network's softened outputs."""
         del labels, task
-        inputs = self.to_input(images)
+        inputs = self.to_learn(images)
         if not self.old:
             return F.cross_entropy(self.logits(inputs), columns)
         heat = self.method.temperature

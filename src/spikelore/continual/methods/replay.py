@@ -132,7 +132,7 @@ class MemoryLearner(GradientLearner):
         """Draw stored examples: network inputs (B,H,W), their columns (B,) and, on the processor, extras (B,E)."""
         stored, labels, extras = self.drawn(count)
         if self.sees_spikes:
-            return self.to_input(stored), self.columns(labels), torch.from_numpy(extras)
+            return self.to_learn(stored), self.columns(labels), torch.from_numpy(extras)
         images = torch.from_numpy(stored).to(self.device).float()
         if not self._stores_spikes:
             images /= 255
@@ -207,14 +207,15 @@ class ReplayLearner(MemoryLearner):
         super().__init__(method, network, seed=seed, tasks=tasks)
         if self.sees_spikes and method.augmentation.any:
             raise InputError(
-                f"augmentation changes images, and a {network.name} network takes recordings of spikes; leave it out"
+                f"augmentation changes images, and a {network.name} network takes recordings of spikes; leave it out "
+                "or set recording_augmentation"
             )
         self.draws = torch_generator(seed, "learner", "augmentation")
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:
         """Return the cross entropy of the new images plus that of the replayed ones."""
         del labels, task
-        inputs = self.to_input(images)
+        inputs = self.to_learn(images)
         if not len(self.memory):
             return self.new_images_loss(self.logits(inputs), columns)
         stored, stored_columns, _ = self.replayed(self.method.replay_batch)
