@@ -70,7 +70,7 @@ def _reason(row: Mapping[str, Any]) -> list[str]:
 
 
 def _spread(values: Sequence[float]) -> str:
-    middle, least, most = (f"{each:.0f}" if each >= 100 else f"{each:.2g}" for each in values)
+    middle, least, most = (f"{each:.0f}" if each >= 10 else f"{each:.2g}" for each in values)
     return f"{middle} ({least} to {most})"
 
 
