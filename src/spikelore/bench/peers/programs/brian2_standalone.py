@@ -35,6 +35,6 @@ def prepare(case: str, arrays: Arrays, settings: Mapping[str, Any]) -> dict[str,
 
     def run() -> dict[str, np.ndarray]:
         b2.device.run(with_output=False)
-        return simulation.results(float((folder / "seconds").read_text()))
+        return simulation.results(float((folder / "seconds").read_text(encoding="utf-8")))
 
     return {settings["work"]: run}
