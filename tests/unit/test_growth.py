@@ -72,7 +72,7 @@ def test_points_have_the_time_and_memory_of_their_work(monkeypatch):
     def make(images, labels):
         def work():
             now[0] += len(images) ** 2
-            return [np.ones(len(images) << 13)]  # 64 KiB each
+            return [np.ones(len(images) << 16)]  # 512 KiB each, beside which the process' own is little
 
         return {"square": work}
 

@@ -12,6 +12,7 @@ from spikelore.continual.methods import Augmentation, MemorySettings
 from spikelore.data import load, write_idx
 from spikelore.errors import InputError
 from spikelore.experiments import config_file, continual_run, parallel
+from spikelore.experiments.execution import Execution
 from spikelore.experiments.job import Job
 from spikelore.experiments.learner_settings import LearnerSettings
 from spikelore.experiments.reproduce.replay import ReplayExperiment, evaluate
@@ -78,7 +79,7 @@ def stopped_after(images: int, job: Job, path: Path, data: Path, monkeypatch) ->
 
 def run_job(job: Job, path: Path, data: Path | None, tick=None) -> dict:
     with watched(tick):
-        return continual_run.run_job(job, Datasets(data), (), path)
+        return continual_run.run_job(job, Datasets(data), Execution(), path)
 
 
 def accuracy_of(job: Job, path: Path, name: str | None, data: Path | None, classes=()) -> float:

@@ -17,7 +17,7 @@ _MEASURES = {
     "stability_gap": "stability gap", "recency_bias": "recency bias",
 }  # fmt: skip
 _COSTS = ("memory_bytes", "joules_learning", "synops_learning", "synops_per_input", "seconds")
-_MARKERS = "os^Dv<>Pp*Xhd8"
+_MARKERS = "os^Dv<>Pp*Xhd8+x1234|_"
 
 
 def _gathered(runs: Sequence[Run]) -> list[Row]:

@@ -231,6 +231,7 @@ def logarithmic(axes: Axes, values: Sequence[float]) -> None:
     low, high = 0.7 * min(values, default=1), 1.4 * max(values, default=1)
     steps = (1,) if high > 100 * low else (1, 3) if high > 10 * low else (1, 2, 5)
     ticks = [step * 10.0**power for power in range(-9, 16) for step in steps if low <= step * 10.0**power <= high]
+    ticks = ticks[:: 1 + len(ticks) // 6]  # no word over another
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.set_xticks(ticks, [short(tick) for tick in ticks])

@@ -239,9 +239,9 @@ def _gradient_works(done: Mapping[str, Work], count: int) -> dict[str, float]:
 
 CASES: Mapping[str, Callable[[], Case]] = {
     "first-spike": first_spike,
-    "rate-lif training": lambda: rate_lif("training"),
-    "rate-lif testing": lambda: rate_lif("testing"),
     "surrogate": surrogate,
     "recurrent": recurrent,
+    "rate-lif training": lambda: rate_lif("training"),
+    "rate-lif testing": lambda: rate_lif("testing"),
 }
-"""Every case by its name, made when it is asked for."""
+"""Every case by its name, made when it is asked for; last what a library compiles for minutes."""

@@ -101,7 +101,9 @@ def measure(
 def _machine() -> dict[str, Any]:
     names = [
         line.split(":", 1)[1].strip()
-        for line in (Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else "").splitlines()
+        for line in (
+            Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+        ).splitlines()
         if line.startswith("model name")
     ]
     return {

@@ -25,7 +25,7 @@ _WORKS = """## What is done
   the other; they are decided, from coded images on. Spyker has another coding, which is left out.
 - **rate-lif**: the published network, 784 inputs, 30 excitatory and 30 inhibitory neurons, steps of 0.1 ms, after 300
   images. 16 images of 3500 steps, in training 1500 more of silence. Brian2 is given the spikes of the inputs, which we
-  draw within our time, and its time is its own: of the steps, without code generation, compilation and files. Where it
+  draw within our time, and its time is that of the steps, without code generation, compilation and files. Where it
   tests, it simulates 200 more steps an image, so that each begins at rest.
 - **surrogate**: the published network with membranes carried, T = 30, a batch of 128, float32. All libraries convolve
   an image once, not at every step. A training step is forward, backward and Adam.
@@ -47,7 +47,7 @@ def page(report: Mapping[str, Any]) -> str:
         f"load average {machine['load']:.1f} when it began.\n"
     )
     timed = [row for row in report["rows"] if "ratio" in row]
-    parts = [_INTRODUCTION, "## Measured", where, _READING.format(rounds=report["rounds"])]
+    parts = [_INTRODUCTION, "## Measured\n", where, _READING.format(rounds=report["rounds"])]
     if timed:
         head = ["network", "work", "library", "results", "ours, ms", "library, ms", "ratio", "share of the limit"]
         parts.append(_table(head, [_row(row) for row in timed]))
@@ -70,7 +70,7 @@ def _reason(row: Mapping[str, Any]) -> list[str]:
 
 
 def _spread(values: Sequence[float]) -> str:
-    middle, least, most = (f"{each:.0f}" if each >= 100 else f"{each:.2g}" for each in values)
+    middle, least, most = (f"{each:.0f}" if each >= 10 else f"{each:.2g}" for each in values)
     return f"{middle} ({least} to {most})"
 
 

@@ -44,7 +44,7 @@ def _program(name: str):
 def main() -> None:
     """Serve until standard input ends."""
     name, folder = sys.argv[1], Path(sys.argv[2])
-    replies = os.fdopen(os.dup(1), "w")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no reply
 
     def reply(**message) -> None:
