@@ -6,6 +6,8 @@ whole vectors, and weights keep their columns reversed, so that one spike adds o
 ``kernel columns x features`` numbers per kernel row.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -65,31 +67,40 @@ def line_of_zeros(size):
     return room[skipped : skipped + size]
 
 
-@intrinsic
-def _add_run(typing_context, target, at, table, start, length):
-    """Do ``target[at + n] += table[start + n]`` for n in 0 .. length - 1, a multiple of `LANES`; contiguous int32.
+def _make_add_run() -> Callable[..., None]:
+    """Make ``add_run(target, at, table, start, length)``, of contiguous int32; ``length`` is a multiple of `LANES`.
+
+    In a compiled function it does ``target[at + n] += table[start + n]`` for n in 0 .. length - 1.
 
     A loop in Python looks first whether the two overlap, and takes shorter vectors: four times the time.
     """
-    index = types.intp
-    signature = types.void(target, index, table, index, index)
 
-    def generate(context, builder, signature, arguments):
-        _, at, _, start, length = arguments
-        target_data, table_data = (data_of(context, builder, signature, arguments, position) for position in (0, 2))
-        targets, added = builder.gep(target_data, [at]), builder.gep(table_data, [start])
-        vector = ir.VectorType(ir.IntType(32), LANES)
+    @intrinsic
+    def add_run(typing_context, target, at, table, start, length):
+        index = types.intp
+        signature = types.void(target, index, table, index, index)
 
-        def add(n, _):
-            place, other = (lanes_at(builder, builder.gep(each, [n]), 0, vector) for each in (targets, added))
-            total = builder.add(builder.load(place, align=4), builder.load(other, align=4))
-            builder.store(total, place, align=4)
-            return []
+        def generate(context, builder, signature, arguments):
+            _, at, _, start, length = arguments
+            target_data, table_data = (data_of(context, builder, signature, arguments, position) for position in (0, 2))
+            targets, added = builder.gep(target_data, [at]), builder.gep(table_data, [start])
+            vector = ir.VectorType(ir.IntType(32), LANES)
 
-        loop(builder, ir.Constant(ir.IntType(64), 0), length, [], add, stride=LANES)
-        return context.get_dummy_value()
+            def add(n, _):
+                place, other = (lanes_at(builder, builder.gep(each, [n]), 0, vector) for each in (targets, added))
+                total = builder.add(builder.load(place, align=4), builder.load(other, align=4))
+                builder.store(total, place, align=4)
+                return []
 
-    return signature, generate
+            loop(builder, ir.Constant(ir.IntType(64), 0), length, [], add, stride=LANES)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return add_run
+
+
+_add_run = _make_add_run()
 
 
 @compiled(inline="always")

@@ -27,7 +27,8 @@ def _first_spike_bins(begin, end, bins, packed, padding, threshold, total_bins, 
     starts = np.empty(total_bins + 1, np.int32)
     row_length = out_width * padded
     potentials = line_of_zeros(out_height * row_length).reshape(out_height, row_length)
-    most, first = line_of_zeros(row_length), line_of_zeros(pooled_height * row_length).reshape(-1, row_length)
+    most, first = line_of_zeros(row_length), line_of_zeros(pooled_height * row_length)
+    first = first.reshape(pooled_height, row_length)
     for n in range(begin, end):
         for y in range(out_height):
             for at in range(row_length):
@@ -125,5 +126,5 @@ def spikes(spiked, weights, padding, threshold, pool):
     out = np.empty((len(spiked), features, (rows - kernel + 1) // pool, (columns - kernel + 1) // pool), np.bool_)
     bits = grid_bits(weights)
     table, limit = pack_tiles(to_grid(weights, bits)), threshold_on_grid(threshold, bits)
-    _spikes(len(spiked), spiked, table, kernel, padding, limit, pool, out)
+    _spikes(len(spiked), np.ascontiguousarray(spiked), table, kernel, padding, limit, pool, out)
     return out
