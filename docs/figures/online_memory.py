@@ -12,17 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from spikelore.bench import memory
 from spikelore.networks.gradient_learning import GradientLearning
 from spikelore.networks.recurrent import RecurrentConfig, RecurrentNetwork
 from spikelore.report import style
 
 STEPS = (100, 300, 1000, 3000, 10_000)
 WAYS = ("backpropagation", "e-prop")
-
-
-def _kibibytes(of: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(of))
 
 
 def measured(way: str, steps: int) -> float:
@@ -41,10 +37,8 @@ def measured(way: str, steps: int) -> float:
         torch.nn.functional.cross_entropy(logits, labels).backward()
 
     step(signal[:, :10])
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the most so far is what is there now
-    before = _kibibytes("VmRSS")
-    step(signal)
-    return (_kibibytes("VmHWM") - before) * 1024 / 1e6
+    before = memory.held()
+    return (memory.peak(lambda: step(signal)) - before) / 1e6
 
 
 def main() -> None:

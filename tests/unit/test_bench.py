@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from spikelore.bench import first_spike, lif, rounds
+from spikelore.bench import first_spike, lif, rounds, works
 from spikelore.errors import InputError
 from spikelore.experiments.parallel import Cell, run_cells
 
@@ -33,7 +33,7 @@ def test_nothing_is_measured_without_compilation(monkeypatch):
 
 def test_the_best_round_after_the_first_counts(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(rounds.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(works.time, "perf_counter", lambda: now[0])
     spent = iter([0.5, 2.0, 1.0, 4.0])
 
     def action():

@@ -106,13 +106,9 @@ def points(kind: str, axis: Axis, sizes: Sequence[int]) -> list[dict[str, Any]]:
     for size in sizes:
         for name, work in made(kind, axis, size).items():
             taken = memory.peak(work) - before if memory.told() else work()
-            spent = []
-            for _ in range(_REPEATS):
-                begun = clock()
-                work()
-                spent.append(clock() - begun)
+            spent = works.best_seconds(work, _REPEATS, clock)
             row = {"axis": axis.name, "work": f"{kind} {name}", "size": size}
-            found.append({**row, "seconds": min(spent), "bytes": taken if memory.told() else None})
+            found.append({**row, "seconds": spent, "bytes": taken if memory.told() else None})
     return found
 
 

@@ -26,20 +26,29 @@ from spikelore.randomness import generator, torch_generator
 _BATCH = 64
 _CHECKED = 8
 _SHARE = 0.07
-"""Share of units and steps that spike: about 4900 of 70,000."""
 _GRID = 1024.0  # checked weights are multiples of 1/1024: sums are exact, so their order cannot move a spike
-
-_LOUDER = 6.0  # times the initial weights, so that about a tenth of the neurons spikes
+_LOUDER = 6.0
 _CONFIG = RecurrentConfig.published(
     tau_mem_ms=10.0, tau_syn_ms=5.0, readout_tau_mem_ms=10.0, readout_tau_syn_ms=5.0, neuron=Spiking(slope=25.0)
 )
 
 
-def _network(seed: int, backend: str = "numba_cpu") -> RecurrentNetwork:
-    network = RecurrentNetwork(_CONFIG, torch_generator(seed, "bench"), backend=backend)
+def louder_(network: RecurrentNetwork) -> None:
+    """Multiply the initial weights, so that about a tenth of the neurons spikes."""
     with torch.no_grad():
         for layer in linear_layers(network.hidden):
             layer.weight.mul_(_LOUDER)
+
+
+def recordings(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return random spikes, about 4900 of 70,000 units and steps, as in recordings of spoken words."""
+    return (rng.random(shape, np.float32) < _SHARE).astype(np.float32)
+
+
+def _network(seed: int, backend: str = "numba_cpu") -> RecurrentNetwork:
+    network = RecurrentNetwork(_CONFIG, torch_generator(seed, "bench"), backend=backend)
+    louder_(network)
+    with torch.no_grad():
         for parameter in network.parameters():
             if parameter.requires_grad:
                 parameter.copy_((parameter * _GRID).round() / _GRID)
@@ -83,24 +92,23 @@ def _infer(network: RecurrentNetwork, batches: Sequence[torch.Tensor]) -> None:
         network(part)
 
 
-def recurrent(recordings: int, seed: int) -> dict[str, Any]:
+def recurrent(count: int, seed: int) -> dict[str, Any]:
     """Measure a training step and inference on random recordings.
 
     Args:
-        recordings: recordings a measurement, at least a batch of 64.
+        count: recordings a measurement, at least a batch of 64.
         seed: of the networks and recordings.
 
     Raises:
         InputError: too few recordings.
         SpikeloreError: potentials or gradients are not those of the reference.
     """
-    if recordings < _BATCH:
-        raise InputError(f"--images is {recordings}; measure at least {_BATCH}, one batch")
-    count = recordings // _BATCH * _BATCH
+    if count < _BATCH:
+        raise InputError(f"--images is {count}; measure at least {_BATCH}, one batch")
+    count = count // _BATCH * _BATCH
     config, rng = _CONFIG, generator(seed, "bench recordings")
     shape = (config.steps, _BATCH, *config.units)
-    drawn = [(rng.random(shape, np.float32) < _SHARE).astype(np.float32) for _ in range(count // _BATCH)]
-    spikes = [torch.from_numpy(each).transpose(0, 1) for each in drawn]
+    spikes = [torch.from_numpy(recordings(rng, shape)).transpose(0, 1) for _ in range(count // _BATCH)]
     labels = torch.from_numpy(rng.integers(0, config.classes, count))
     checked = _check(seed, spikes[0][:_CHECKED], labels[:_CHECKED])
     network = _network(seed)

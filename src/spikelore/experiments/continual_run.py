@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spikelore.continual.run import Callback, ContinualRun, StoppedError
 from spikelore.errors import InputError, SpikeloreError
-from spikelore.experiments.execution import Execution
+from spikelore.experiments.execution import Execution, place_
 from spikelore.experiments.job import Job, lengthens
 from spikelore.experiments.network_settings import network_class
 from spikelore.experiments.run_folder import RunFolder
@@ -254,10 +254,7 @@ def accuracy_of(
     if row is None:
         raise InputError(f"{path} holds no finished learner; resume its run first")
     network = network_class(job.network).load(path / "checkpoints" / "network.safetensors")
-    if device != "cpu":
-        from spikelore.networks.devices import place_
-
-        place_(network, device)
+    place_(network, device)
     known_classes = tuple(row["classes"])
     if data:
         asked = [(datasets(data).test, known_classes)]

@@ -7,6 +7,7 @@ from typing import Any
 from spikelore.data import load
 from spikelore.errors import InputError
 from spikelore.experiments import config_file
+from spikelore.experiments.execution import place_
 from spikelore.experiments.run_folder import read_as_left
 from spikelore.metrics import accuracy, silence
 from spikelore.networks import checkpoint
@@ -60,10 +61,7 @@ def evaluate(
     rows = []
     for file in files:
         network = checkpoint.load(file)
-        if device != "cpu":
-            from spikelore.networks.devices import place_
-
-            place_(network, device)
+        place_(network, device)
         decisions = network.predict(test.inputs)
         values = {"accuracy": accuracy(decisions, test.labels), "silent": silence(decisions)}
         rows.append({"checkpoint": file.stem, **values})

@@ -35,6 +35,22 @@ class Execution:
             raise InputError(f"execution.cores is {self.cores}, expected at least 1; leave it out for all there are")
 
 
+def place_(network: Any, device: str) -> None:
+    """Move a network that gradients teach to a device as `Execution` names it; one of local rules stays where it is.
+
+    Raises:
+        InputError: torch sees no such device.
+    """
+    if device == "cpu":  # where every network is made, so that those without torch need not load it
+        return
+    from torch import nn
+
+    from spikelore.networks.devices import device_named
+
+    if isinstance(module := getattr(network, "module", None), nn.Module):
+        module.to(device_named(device))
+
+
 class Logger(Protocol):
     """Who is told a run's metrics."""
 

@@ -13,6 +13,7 @@ from spikelore.data.examples import Examples
 from spikelore.data.streams import Stream, Task
 from spikelore.errors import InputError, check_fields
 from spikelore.experiments import network_settings
+from spikelore.experiments.execution import place_
 from spikelore.experiments.learner_settings import LearnerSettings
 from spikelore.experiments.network_settings import OtherNetwork
 from spikelore.experiments.stream_settings import TASKS_IN, Datasets, StreamSettings
@@ -125,7 +126,6 @@ class Job:
             InputError: the stream, network and method do not fit, or there is no such device.
         """
         from spikelore.continual.run import ContinualRun
-        from spikelore.networks.devices import place_
 
         method, learning = self.learner.split(self.memory)
         first = replace(stream, tasks=tuple(map(_with_images, stream.tasks, sizes)))

@@ -1,6 +1,5 @@
 """Cells: independent pieces of work, run in this process, over the processor's cores, or over a cluster by Ray."""
 
-import gc
 import logging
 import os
 import signal
@@ -291,11 +290,8 @@ def _leave_with_parent() -> None:
 def _call(number: int, cell: Cell) -> Any:
     tell = partial(_shares.__setitem__, number)
     tell(_BEGUN)
-    try:
-        with told_to(lambda share: tell(max(share, _BEGUN))):
-            return cell.call(*cell.arguments, cell.folder)
-    finally:
-        gc.collect()  # networks and their methods know each other, and the collector looks seldom
+    with collector.looks_at_the_end(), told_to(lambda share: tell(max(share, _BEGUN))):
+        return cell.call(*cell.arguments, cell.folder)
 
 
 @contextmanager
@@ -317,11 +313,9 @@ def _one_by_one(calls: Sequence[Cell], watch: Watch) -> Iterator[tuple[int, Any]
         watch(shares)
 
     for number, each in enumerate(calls):
-        with told_to(partial(tell, number)):
+        with collector.looks_at_the_end(), told_to(partial(tell, number)):
             outcome = _outcome(each)
         yield number, outcome
-        del outcome
-        gc.collect()
         tell(number, 1.0)
 
 

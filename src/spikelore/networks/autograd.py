@@ -238,7 +238,7 @@ def convolve(
     _check(currents, steps)
     if _elsewhere(currents):
         return autograd_there.convolve(currents, weights, bias, leaky, steps, pool)
-    return _Convolution.apply(currents, weights, bias, leaky, steps, pool, backend)  # type: ignore[return-value]
+    return _Convolution.apply(currents, weights, bias, leaky, steps, pool, backend)
 
 
 def recurrent_layer(
@@ -275,7 +275,7 @@ def recurrent_layer(
     _check(inputs, len(inputs))
     if _elsewhere(inputs):
         return *autograd_there.recurrent_layer(inputs, weights, bias, connections, alpha, beta, neuron), None
-    return _Layer.apply(inputs, weights, bias, connections, alpha, beta, neuron, rows, backend)  # type: ignore[return-value]
+    return _Layer.apply(inputs, weights, bias, connections, alpha, beta, neuron, rows, backend)
 
 
 def online_layers(
@@ -310,4 +310,4 @@ def online_layers(
     ]  # fmt: skip
     if there:
         return autograd_there.online_layers(inputs, layers, parameters)
-    return _Online.apply(inputs, layers, backend, *parameters)  # type: ignore[return-value]
+    return _Online.apply(inputs, layers, backend, *parameters)

@@ -48,7 +48,7 @@ class _Scan(torch.autograd.Function):
 
 def scan(currents: Tensor, leaky: Leaky, steps: int, *, with_potentials: bool) -> tuple[Tensor, Tensor | None]:
     """Return spikes and, if asked for, potentials, (T,M) each, of (T,M) or (1,M) currents."""
-    return _Scan.apply(currents, leaky, steps, with_potentials)  # type: ignore[return-value]
+    return _Scan.apply(currents, leaky, steps, with_potentials)
 
 
 def convolve(currents: Tensor, weights: Tensor, bias: Tensor, leaky: Leaky | None, steps: int, pool: int) -> Tensor:
@@ -103,7 +103,7 @@ def recurrent_layer(
     neuron: Spiking | None,
 ) -> tuple[Tensor | None, Tensor]:
     """Return spikes and potentials as `spikelore.networks.autograd.recurrent_layer` does."""
-    return _Recurrent.apply(F.linear(inputs, weights, bias), connections, alpha, beta, neuron)  # type: ignore[return-value]
+    return _Recurrent.apply(F.linear(inputs, weights, bias), connections, alpha, beta, neuron)
 
 
 class _Online(torch.autograd.Function):
@@ -122,4 +122,4 @@ class _Online(torch.autograd.Function):
 
 def online_layers(inputs: Tensor, layers: Sequence[eligibility.Layer], parameters: Sequence[Tensor | None]) -> Tensor:
     """Return potentials as `spikelore.networks.autograd.online_layers` does, of layers that hold tensors."""
-    return _Online.apply(inputs, layers, *parameters)  # type: ignore[return-value]
+    return _Online.apply(inputs, layers, *parameters)

@@ -18,7 +18,7 @@ def device_named(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # no such name, no support for it, no device
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(
             f"the device is {name!r}, expected one that torch {torch.__version__} sees here ({reason}); choose another "
@@ -30,16 +30,6 @@ def device_named(name: str) -> torch.device:
 def device_of(module: nn.Module) -> torch.device:
     """Return the device of a module's weights; the processor where it has none."""
     return next((each.device for each in module.parameters()), torch.device("cpu"))
-
-
-def place_(network: Any, name: str) -> None:
-    """Move a network that gradients teach to a device by its name; one of local rules stays on the processor.
-
-    Raises:
-        InputError: torch sees no such device.
-    """
-    if name != "cpu" and isinstance(module := getattr(network, "module", None), nn.Module):
-        module.to(device_named(name))
 
 
 def array_of(tensor: torch.Tensor) -> NDArray[Any]:

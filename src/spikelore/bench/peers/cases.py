@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from spikelore.bench.digits import digits
+from spikelore.bench.recurrent import louder_, recordings
 from spikelore.coding.poisson import poisson_spikes, stream_key
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.kernels.recurrent import Spiking
@@ -22,7 +23,6 @@ from spikelore.learning.stdp import StdpConfig, learn_layer
 from spikelore.learning.surrogate_gradient import adam, epoch_
 from spikelore.metrics.learning_cost import Work
 from spikelore.networks.first_spike import FirstSpikeConfig, FirstSpikeNetwork
-from spikelore.networks.heads import linear_layers
 from spikelore.networks.rate_lif import RateLIFConfig, RateLIFNetwork
 from spikelore.networks.recurrent import RecurrentNetwork
 from spikelore.networks.recurrent_config import RecurrentConfig
@@ -183,24 +183,16 @@ def surrogate(count: int = 128) -> Case:
     )
 
 
-_SHARE = 0.07
-"""Share of units and steps that spike: about 4900 of 70,000, as in recordings of spoken words."""
-_LOUDER = 6.0
-"""Times the initial weights, so that about a tenth of the neurons spikes."""
-
-
 def recurrent(count: int = 64) -> Case:
     """Return a batch of random recordings for the network of the published sizes."""
     times = {"tau_mem_ms": 10.0, "tau_syn_ms": 5.0, "readout_tau_mem_ms": 10.0, "readout_tau_syn_ms": 5.0}
     neuron = Spiking(reset="subtract", slope=_SLOPE)
     config = RecurrentConfig.published(neuron=neuron, **times)
     network = RecurrentNetwork(config, torch_generator(_SEED, "peers"))
-    with torch.no_grad():
-        for layer in linear_layers(network.hidden):
-            layer.weight.mul_(_LOUDER)
+    louder_(network)
     weights = _rounded(network)
     rng = generator(_SEED, "peers")
-    spikes = (rng.random((count, config.steps, *config.units), np.float32) < _SHARE).astype(np.float32)
+    spikes = recordings(rng, (count, config.steps, *config.units))
     labels = rng.integers(0, config.classes, count)
     signal, columns = network.encode(torch.from_numpy(spikes)), torch.from_numpy(labels)
     alpha, beta = (float(each[0]) for each in network.readout_times(1))
@@ -234,7 +226,10 @@ def _rounded(network: SurrogateNetwork | RecurrentNetwork) -> dict[str, np.ndarr
 def _gradient_works(done: Mapping[str, Work], count: int) -> dict[str, float]:
     """Return the operations an example of a training step and of an inference; Adam's are a batch's."""
     each = {name: work.synaptic_operations / (count if name == "step" else 1) for name, work in done.items()}
-    return {"training": sum(each.values()), "inference": sum(n for name, n in each.items() if name[:7] == "forward")}
+    return {
+        "training": sum(each.values()),
+        "inference": sum(n for name, n in each.items() if name[:7] == "forward"),
+    }
 
 
 CASES: Mapping[str, Callable[[], Case]] = {

@@ -153,8 +153,7 @@ class StudyExperiment:
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.seeds <= _MOST_SEEDS:
-            raise InputError(f"seeds is {self.seeds}, expected 1 to {_MOST_SEEDS}; choose another number")
+        _check_seeds("seeds", self.seeds)
         if any(budget < 0 for budget in self.budgets):
             raise InputError(f"budgets are {list(self.budgets)}, expected 0 or more bytes each; correct them")
         for what in ("networks", "methods", "streams"):
@@ -201,8 +200,7 @@ class StudyExperiment:
                 parts[what] = named[values[what]]
             own = {name: value for name, value in values.items() if name not in (*parts, "label", "seeds")}
             seeds, label = values.get("seeds", self.seeds), str(values.get("label", values["method"]))
-            if not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS:
-                raise InputError(f"further[{number}].seeds is {seeds!r}, expected 1 to {_MOST_SEEDS}; correct it")
+            _check_seeds(f"further[{number}].seeds", seeds)
             yield from self._seeds(**parts, own=own, label=label, seeds=min(seeds, self.seeds))
 
     def _seeds(
@@ -246,6 +244,11 @@ class StudyCell:
         kept = f"{of['memory_images']}i" if of["memory_images"] else f"{of['memory_bytes']}b"
         text = "-".join(map(str, (of["stream"], of["network"], of["method"], kept, f"seed{of['seed']}")))
         return re.sub(r"[^a-z0-9+-]+", "_", text.lower())
+
+
+def _check_seeds(name: str, seeds: Any) -> None:
+    if not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS:
+        raise InputError(f"{name} is {seeds!r}, expected 1 to {_MOST_SEEDS}; choose another number")
 
 
 def _keeps_examples(method: Mapping[str, Any]) -> bool:

@@ -34,21 +34,34 @@ def slope_at(distance, slope, atan: tl.constexpr):
 
 
 @triton.jit
+def _course(
+    currents, spikes, potentials, place, ours, steps, neurons, beta, threshold,
+    constant: tl.constexpr, to_zero: tl.constexpr, fires: tl.constexpr, keeps: tl.constexpr, block: tl.constexpr,
+):  # fmt: skip
+    """Go through all steps and return where, one step further, the neurons' next values would be."""
+    at = place
+    potential = tl.zeros((block,), tl.float32)
+    for _ in range(steps):
+        current = tl.load(currents + (place if constant else at), ours, 0.0)
+        potential = after_step(potential, current, beta, threshold, to_zero)
+        if fires:
+            tl.store(spikes + at, (potential > threshold).to(tl.float32), ours)
+        if keeps:
+            tl.store(potentials + at, potential, ours)
+        at += neurons
+    return at
+
+
+@triton.jit
 def _forward(
     currents, spikes, potentials, steps, neurons, beta, threshold,
     constant: tl.constexpr, to_zero: tl.constexpr, keeps: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     place = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
-    at = place
-    ours = place < neurons
-    potential = tl.zeros((block,), tl.float32)
-    for _ in range(steps):
-        current = tl.load(currents + (place if constant else at), ours, 0.0)
-        potential = after_step(potential, current, beta, threshold, to_zero)
-        tl.store(spikes + at, (potential > threshold).to(tl.float32), ours)
-        if keeps:
-            tl.store(potentials + at, potential, ours)
-        at += neurons
+    _course(
+        currents, spikes, potentials, place, place < neurons, steps, neurons, beta, threshold,
+        constant, to_zero, True, keeps, block,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -58,14 +71,11 @@ def _backward(
     atan: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     place = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
-    at = place
     ours = place < neurons
-    potential = tl.zeros((block,), tl.float32)
-    for _ in range(steps):
-        current = tl.load(currents + (place if constant else at), ours, 0.0)
-        potential = after_step(potential, current, beta, threshold, to_zero)
-        tl.store(potentials + at, potential, ours)
-        at += neurons
+    at = _course(
+        currents, potentials, potentials, place, ours, steps, neurons, beta, threshold,
+        constant, to_zero, False, True, block,
+    )  # fmt: skip
     gradient = tl.zeros((block,), tl.float32)
     summed = tl.zeros((block,), tl.float32)
     for _ in range(steps):

@@ -40,16 +40,7 @@ class _Surrogate(ConvolutionalLayers):
         self.neurons = torch.nn.ModuleList(_spiking(settings) for _ in range(len(self.convolutions) + 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        states: list[Any] = [None for _ in self.neurons]
-        first = self.pooled(0, images)
-        output = []
-        for _ in range(self.steps):
-            signal, states[0] = self.neurons[0](first, states[0])
-            for index in range(1, len(self.convolutions)):
-                signal, states[index] = self.neurons[index](self.pooled(index, signal), states[index])
-            signal, states[-1] = self.neurons[-1](self.heads[0](signal.flatten(1)), states[-1])
-            output.append(signal)
-        return torch.stack(output)
+        return self.stepwise(images, self.neurons, [None for _ in self.neurons])
 
 
 class _Recurrent(RecurrentLayers):

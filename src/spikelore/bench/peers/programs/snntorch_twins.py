@@ -27,16 +27,8 @@ class _Surrogate(ConvolutionalLayers):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        states = [neuron.reset_mem() for neuron in self.neurons]  # type: ignore[operator]
-        first = self.pooled(0, images)
-        output = []
-        for _ in range(self.steps):
-            signal, states[0] = self.neurons[0](first, states[0])
-            for index in range(1, len(self.convolutions)):
-                signal, states[index] = self.neurons[index](self.pooled(index, signal), states[index])
-            signal, states[-1] = self.neurons[-1](self.heads[0](signal.flatten(1)), states[-1])
-            output.append(signal)
-        return torch.stack(output)
+        neurons: Any = self.neurons
+        return self.stepwise(images, neurons, [neuron.reset_mem() for neuron in neurons])
 
 
 class _Recurrent(RecurrentLayers):
@@ -44,22 +36,23 @@ class _Recurrent(RecurrentLayers):
         super().__init__(arrays, settings)
         self.neurons = torch.nn.ModuleList()
         for layer, own in zip(self.hidden, self.connections, strict=True):
-            neuron = snntorch.RSynaptic(
+            neuron: Any = snntorch.RSynaptic(
                 alpha=settings["alpha"], beta=settings["beta"], linear_features=layer.out_features,
                 threshold=settings["threshold"], reset_mechanism="subtract",
                 spike_grad=surrogate.fast_sigmoid(slope=settings["slope"]),
             )  # fmt: skip
-            neuron.recurrent = own  # type: ignore[assignment]
+            neuron.recurrent = own
             self.neurons.append(neuron)
         self.readout = snntorch.Synaptic(alpha=settings["alpha"], beta=settings["beta"], reset_mechanism="none")
 
     def forward(self, recordings: torch.Tensor) -> torch.Tensor:
-        states: list[Any] = [neuron.reset_mem() for neuron in self.neurons]  # type: ignore[operator]
+        neurons: Any = self.neurons
+        states = [neuron.reset_mem() for neuron in neurons]
         synaptic, potential = self.readout.reset_mem()
         output = []
         for signal in recordings.transpose(0, 1):
             for index, layer in enumerate(self.hidden):
-                states[index] = self.neurons[index](layer(signal), *states[index])
+                states[index] = neurons[index](layer(signal), *states[index])
                 signal = states[index][0]
             _, synaptic, potential = self.readout(self.heads[0](signal), synaptic, potential)
             output.append(potential)

@@ -19,15 +19,15 @@ PACKAGES = ("spikingjelly", "torch")
 
 class _FastSigmoid(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, above: torch.Tensor, slope: float) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, above: torch.Tensor, slope: float) -> torch.Tensor:
         ctx.save_for_backward(above)
         ctx.slope = slope
         return (above > 0).to(above)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         (above,) = ctx.saved_tensors
-        return gradient / (ctx.slope * above.abs() + 1) ** 2, None
+        return gradients[0] / (ctx.slope * above.abs() + 1) ** 2, None
 
 
 def _spiking(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def _spiking(settings: Mapping[str, Any]) -> dict[str, Any]:
     lowered = threshold / settings["beta"]
 
     def spike(above: torch.Tensor) -> torch.Tensor:
-        return _FastSigmoid.apply(above + (lowered - threshold), slope)  # type: ignore[return-value]
+        return _FastSigmoid.apply(above + (lowered - threshold), slope)
 
     return {"v_threshold": lowered, "v_reset": None, "surrogate_function": spike}
 

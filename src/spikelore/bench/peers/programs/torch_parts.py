@@ -26,6 +26,17 @@ class ConvolutionalLayers(nn.Module):
         """Return a convolution's pooled currents."""
         return F.max_pool2d(self.convolutions[index](signal), self.pool)
 
+    def stepwise(self, images: torch.Tensor, neurons: Any, states: list[Any]) -> torch.Tensor:
+        """Return the output spikes (T,B,K) of neurons (one for each layer) that take a step with a state each."""
+        first, output = self.pooled(0, images), []
+        for _ in range(self.steps):
+            signal, states[0] = neurons[0](first, states[0])
+            for index in range(1, len(self.convolutions)):
+                signal, states[index] = neurons[index](self.pooled(index, signal), states[index])
+            signal, states[-1] = neurons[-1](self.heads[0](signal.flatten(1)), states[-1])
+            output.append(signal)
+        return torch.stack(output)
+
 
 class RecurrentLayers(nn.Module):
     """The weights of the recurrent network, times ``scale``: hidden layers, connections within them, a read-out."""
