@@ -70,6 +70,20 @@ def test_convolution_bins_and_spikes(layer, pool):
     assert np.array_equal(ever_fast, fast < total_bins)
 
 
+@pytest.mark.parametrize("pool", [1, 2, 3])
+def test_many_features_and_channels_and_windows_too_large_to_list(pool, monkeypatch):
+    """More than one tile of features, and rows of a window that are listed in parts."""
+    rng = np.random.default_rng(pool)
+    spiked = rng.random((3, 12, 9, 8)) < 0.3
+    weights = rng.random((40, 12, 5, 5), np.float32)
+    common = {"padding": 2, "threshold": 45.0, "pool": pool}
+    slow, fast = both(convolution.spikes, spiked, weights, **common)
+    assert np.array_equal(slow, fast)
+    assert 0.05 < slow.mean() < 0.95
+    monkeypatch.setattr("spikelore.kernels.convolution.numba_cpu.LARGEST_WINDOW", 12 * 13 * 5 - 1)
+    assert np.array_equal(convolution.spikes(spiked, weights, **common), slow)
+
+
 def test_a_convolution_by_hand():
     bins = np.array([[[[0, 2], [1, 3]]]], np.int8)
     weights = np.ones((1, 1, 2, 2), np.float32)

@@ -4,7 +4,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 LANES = 16
-"""float32 in one vector."""
+"""float32 or int32 in one vector."""
 
 
 def data_of(context, builder, signature, arguments, position):
@@ -21,7 +21,7 @@ def lanes_at(builder, pointer, n, vector):
 def row_at(builder, table, row, stride, vectors):
     """Return the pointers to the vectors of a table's row, an entry of a uint16 list; rows are ``stride`` apart."""
     start = builder.gep(table, [builder.mul(builder.zext(row, ir.IntType(64)), stride)])
-    kind = ir.VectorType(ir.FloatType(), LANES)
+    kind = ir.VectorType(table.type.pointee, LANES)
     return [lanes_at(builder, start, n, kind) for n in range(vectors)]
 
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.errors import InputError, shown
 from spikelore.kernels import DEFAULT_BACKEND
-from spikelore.kernels.lif_convolution import LARGEST_WINDOW
 from spikelore.kernels.lif_scan import Leaky
+from spikelore.kernels.windows import LARGEST_WINDOW
 from spikelore.metrics.learning_cost import Tally, Work
 from spikelore.networks.autograd import convolve, scan, scan_with_potentials
 from spikelore.networks.foreign import kind_of

@@ -7,6 +7,10 @@ whose potential exceeds the threshold:
 
 Weights are rounded to a fine grid first (see `grid`), so that potentials are exact and equal ones are equal.
 Max pooling of cumulative waves lets the earliest spike of a window through.
+
+An image with E spikes takes at most E K^2 F additions, fewer at the edges. For bins each of them reads a weight and a
+potential and writes the potential, 12 bytes, and each bin with a spike compares the F H' W' potentials once. For
+whether neurons ever spike each reads a weight, 4 bytes, and W' H K C comparisons list the inputs before.
 """
 
 import numpy as np

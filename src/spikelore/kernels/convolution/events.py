@@ -6,19 +6,23 @@ whole vectors, and weights keep their columns reversed, so that one spike adds o
 ``kernel columns x features`` numbers per kernel row.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
+from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled
-
-LANES = 16
-"""Features are padded to a multiple of this many int32 (one 512-bit vector)."""
+from spikelore.kernels.vector import LANES, data_of, lanes_at, loop
 
 
 def pack_weights(weights: np.ndarray) -> np.ndarray:
-    """(F,C,K,K) int32 -> contiguous (C,K,K*Fp), columns reversed and features padded with zeros to Fp."""
+    """(F,C,K,K) int32 -> contiguous (C,K,K*Fp), columns reversed and features padded with zeros to whole vectors."""
     features, channels, rows, columns = weights.shape
     padded = -(-features // LANES) * LANES
-    packed = np.zeros((channels, rows, columns, padded), np.int32)
+    packed = memory.zeros((channels, rows, columns, padded), np.int32)
     packed[..., :features] = weights[..., ::-1].transpose(1, 2, 3, 0)
     return packed.reshape(channels, rows, columns * padded)
 
@@ -55,22 +59,65 @@ def sort_events(bins, total_bins, padding, events, starts):
                     events[n, 2] = x + padding
 
 
+@compiled()
+def line_of_zeros(size):
+    """Return ``size`` int32 that begin where a cache line does."""
+    room = np.zeros(size + LANES, np.int32)
+    skipped = -room.ctypes.data % 64 // 4
+    return room[skipped : skipped + size]
+
+
+def _make_add_run() -> Callable[..., None]:
+    """Make ``add_run(target, at, table, start, length)``, of contiguous int32; ``length`` is a multiple of `LANES`.
+
+    In a compiled function it does ``target[at + n] += table[start + n]`` for n in 0 .. length - 1.
+
+    A loop in Python looks first whether the two overlap, and takes shorter vectors: four times the time.
+    """
+
+    @intrinsic
+    def add_run(typing_context, target, at, table, start, length):
+        index = types.intp
+        signature = types.void(target, index, table, index, index)
+
+        def generate(context, builder, signature, arguments):
+            _, at, _, start, length = arguments
+            target_data, table_data = (data_of(context, builder, signature, arguments, position) for position in (0, 2))
+            targets, added = builder.gep(target_data, [at]), builder.gep(table_data, [start])
+            vector = ir.VectorType(ir.IntType(32), LANES)
+
+            def add(n, _):
+                place, other = (lanes_at(builder, builder.gep(each, [n]), 0, vector) for each in (targets, added))
+                total = builder.add(builder.load(place, align=4), builder.load(other, align=4))
+                builder.store(total, place, align=4)
+                return []
+
+            loop(builder, ir.Constant(ir.IntType(64), 0), length, [], add, stride=LANES)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return add_run
+
+
+_add_run = _make_add_run()
+
+
 @compiled(inline="always")
 def add_event(potentials, packed, channel, row, column, padded_features):
-    """Add the synapses of one input spike to ``potentials`` (Ho, Wo*Fp)."""
+    """Add the synapses of one input spike to ``potentials`` (Ho, Wo*Fp).
+
+    At most K*K*Fp additions, each of which reads a weight and a potential and writes a potential, 12 bytes: the
+    processor's stores, one vector a cycle, are the limit.
+    """
     out_height = potentials.shape[0]
     out_width = potentials.shape[1] // padded_features
     kernel = packed.shape[1]
-    first = column - kernel + 1
+    first = np.int64(column) - kernel + 1
     low = max(0, -first)
     high = min(kernel, out_width - first)
-    if high <= low:
-        return
     length = (high - low) * padded_features
-    for i in range(kernel):
-        out_row = row - i
-        if 0 <= out_row < out_height:
-            target = potentials[out_row, (first + low) * padded_features : (first + low) * padded_features + length]
-            source = packed[channel, i, low * padded_features : low * padded_features + length]
-            for n in range(length):
-                target[n] += source[n]
+    for i in range(max(0, np.int64(row) - out_height + 1), min(kernel, np.int64(row) + 1)):
+        at = ((row - i) * out_width + first + low) * padded_features
+        start = ((np.int64(channel) * kernel + i) * kernel + low) * padded_features
+        _add_run(potentials, at, packed, start, length)

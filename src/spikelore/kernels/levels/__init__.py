@@ -1,4 +1,7 @@
-"""Counting at which of evenly spaced levels each element of an array is: the nearest one, the end ones beyond them."""
+"""Counting at which of evenly spaced levels each element of an array is: the nearest one, the end ones beyond them.
+
+A value takes 4 operations, 4 bytes read, and 2 bytes of its count read and written.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

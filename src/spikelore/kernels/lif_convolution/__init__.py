@@ -8,6 +8,11 @@ Forward, with the neurons of `lif_scan`:
 without padding, rows and columns that fill no pool left out; on a tie the first place in row order wins.
 Backward, the gradient of P goes to the winning place alone, from there to the weights of the inputs that
 spiked and, through the surrogate's slope, to the currents.
+
+An image with E spikes in all steps takes at most E K^2 F additions, a weight read for each, 4 bytes, beside the 3 T H
+W C operations of the neurons and the comparisons that list spikes, K T H W C at most. The way back takes the last two
+again, as many additions to the gradients of weights, 8 bytes read and written each, and T H' W' F K^2 C multiply-adds
+for the gradients of spikes, which are not sparse, a weight read for each.
 """
 
 import numpy as np
@@ -17,9 +22,10 @@ from spikelore.errors import InputError
 from spikelore.kernels import DEFAULT_BACKEND, select
 from spikelore.kernels.lif_convolution import numba_cpu, reference
 from spikelore.kernels.lif_scan import Leaky
+from spikelore.kernels.windows import LARGEST_WINDOW
 
-LARGEST_WINDOW = 2**16
-"""Most inputs, rows of the map x kernel columns x channels, and most features: both are listed in 16 bits."""
+_MOST_FEATURES = 2**16
+"""They are listed in 16 bits."""
 _LARGEST_POOL = 16  # its places are kept in 8 bits
 
 _BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
@@ -51,8 +57,8 @@ def forward(
         (T,B,H',W',F) float32 and uint8, the place in row order inside the pool.
 
     Raises:
-        InputError: a kernel and pool larger than the map, a pool of side over 16, or more inputs in a window, or
-            more features, than `LARGEST_WINDOW`.
+        InputError: a kernel and pool larger than the map, a pool of side over 16, or more inputs in a window than
+            `LARGEST_WINDOW`, or more features than 65536.
     """
     _check(currents, weights, pool)
     return select(_BACKENDS, backend).forward(currents, weights, bias, leaky, steps, pool)
@@ -98,5 +104,5 @@ def _check(currents: NDArray[np.float32], weights: NDArray[np.float32], pool: in
             f"rows x kernel x channels is {rows} x {kernel} x {channels} inputs; at most {LARGEST_WINDOW} fit, use "
             "a smaller kernel or map, or fewer channels"
         )
-    if features > LARGEST_WINDOW:
-        raise InputError(f"the layer has {features} features; at most {LARGEST_WINDOW} fit")
+    if features > _MOST_FEATURES:
+        raise InputError(f"the layer has {features} features; at most {_MOST_FEATURES} fit")

@@ -11,43 +11,15 @@ from numpy.typing import NDArray
 
 from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled, over_cores
-from spikelore.kernels.lif_convolution.vector import (
-    make_add_two_lists,
-    make_append_above,
-    make_append_won,
-    make_scatter_won,
-    make_weigh_rows,
-)
+from spikelore.kernels.lif_convolution.vector import make_append_won, make_scatter_won, make_weigh_rows
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.kernels.lif_scan.numba_cpu import add_, carry_back_, clear_, constants, copy_, slopes_, step_
 from spikelore.kernels.vector import LANES
+from spikelore.kernels.windows import LISTED, TILE, add_two_lists, list_windows_, pack_tiles
 
-_TILE = 2 * LANES  # features handled together
 _RUN = 4 * LANES  # inputs of a kernel row that get gradients together
-_LISTED = 2 * LANES  # potentials that are looked at together; so many past the last are read, and list places written
-_add_two_lists, _scatter_won = make_add_two_lists(_TILE // LANES), make_scatter_won(_TILE // LANES)
-_weigh_rows, _append_above = make_weigh_rows(_RUN // LANES), make_append_above(_LISTED // LANES)
+_scatter_won, _weigh_rows = make_scatter_won(TILE // LANES), make_weigh_rows(_RUN // LANES)
 _append_won = make_append_won()
-
-
-@compiled()
-def _list_windows_(potentials, threshold, channels, kernel, events, count, bounds):
-    """Append the spikes of each window, ``kernel`` columns of the map with all its rows, and return the new count.
-
-    An entry is row x (inputs in a window's row) + place in that row; entries of a window ascend. Rows y .. y2-1 of
-    window x have the places bounds[x, y] .. bounds[x, y2] - 1 of the list. ``events`` and ``potentials`` are
-    ``_LISTED`` longer than what is used.
-    """
-    windows, rows = bounds.shape[0], bounds.shape[1] - 1
-    columns, run = windows + kernel - 1, kernel * channels
-    for x in range(windows):
-        for y in range(rows):
-            bounds[x, y] = count
-            for c in range(0, run, _LISTED):
-                start = (y * columns + x) * channels + c
-                count = _append_above(events, count, potentials, start, run - c, threshold, y * run + c)
-        bounds[x, rows] = count
-    return count
 
 
 @over_cores
@@ -56,25 +28,25 @@ def _forward(begin, end, jobs, currents, shape, neuron, table, start, kernel, po
     rows, columns, channels = shape
     size, run, windows = rows * columns * channels, kernel * channels, columns - kernel + 1
     steps, images, pooled_rows, pooled_columns, features = pooled.shape
-    flat, tile_size = table.ravel(), kernel * run * _TILE
+    flat, tile_size = table.ravel(), kernel * run * TILE
     constant = len(currents) == 1
     for job in range(begin, end):
-        states = np.empty((2, size + _LISTED), np.float32)
-        events = np.empty(steps * windows * rows * run + _LISTED, np.uint16)
+        states = np.empty((2, size + LISTED), np.float32)
+        events = np.empty(steps * windows * rows * run + LISTED, np.uint16)
         bounds = np.empty((steps, windows, rows + 1), np.int64)
-        sums = np.empty((2, _TILE), np.float32)
+        sums = np.empty((2, TILE), np.float32)
         flat_sums = sums.ravel()
-        best = np.empty(_TILE, np.float32)
-        which = np.empty(_TILE, np.int32)
+        best = np.empty(TILE, np.float32)
+        which = np.empty(TILE, np.int32)
         for image in range(job * images // jobs, (job + 1) * images // jobs):
             clear_(states[1])
             count = 0
             for t in range(steps):
                 before, after = states[1 - (t & 1)], states[t & 1]
                 step_(before[:size], currents[0 if constant else t, image], neuron, after[:size])
-                count = _list_windows_(after, neuron.threshold, channels, kernel, events, count, bounds[t])
+                count = list_windows_(after, neuron.threshold, channels, kernel, events, count, bounds[t])
             for tile in range(len(table)):
-                used = min(_TILE, features - tile * _TILE)
+                used = min(TILE, features - tile * TILE)
                 for t in range(steps):
                     for py in range(pooled_rows):
                         for px in range(pooled_columns):
@@ -82,21 +54,21 @@ def _forward(begin, end, jobs, currents, shape, neuron, table, start, kernel, po
                                 y, x = py * pool + inside // pool, px * pool + inside % pool
                                 y2, x2 = py * pool + (inside + 1) // pool, px * pool + (inside + 1) % pool
                                 both = inside + 1 < pool * pool
-                                _add_two_lists(
-                                    flat_sums, start, tile * _TILE, flat, _TILE, events,
-                                    tile * tile_size - y * run * _TILE,
+                                add_two_lists(
+                                    flat_sums, start, tile * TILE, flat, TILE, events,
+                                    tile * tile_size - y * run * TILE,
                                     bounds[t, x, y], bounds[t, x, y + kernel],
-                                    tile * tile_size - y2 * run * _TILE,
+                                    tile * tile_size - y2 * run * TILE,
                                     bounds[t, x2, y2] if both else 0, bounds[t, x2, y2 + kernel] if both else 0,
                                 )  # fmt: skip
                                 for place in range(inside, inside + 1 + both):
-                                    for n in range(_TILE):
+                                    for n in range(TILE):
                                         better = place == 0 or sums[place - inside, n] > best[n]
                                         best[n] = sums[place - inside, n] if better else best[n]
                                         which[n] = place if better else which[n]
                             for n in range(used):
-                                pooled[t, image, py, px, tile * _TILE + n] = best[n]
-                                winners[t, image, py, px, tile * _TILE + n] = which[n]
+                                pooled[t, image, py, px, tile * TILE + n] = best[n]
+                                winners[t, image, py, px, tile * TILE + n] = which[n]
 
 
 @over_cores
@@ -115,8 +87,8 @@ def _backward(
     summed = constant and steps > 1
     jobs, tiles, table_size = table_gradients.shape
     for job in range(begin, end):
-        potentials = np.zeros((steps + 1, size + _LISTED), np.float32)
-        events = np.empty(steps * windows * rows * run + _LISTED, np.uint16)
+        potentials = np.zeros((steps + 1, size + LISTED), np.float32)
+        events = np.empty(steps * windows * rows * run + LISTED, np.uint16)
         bounds = np.empty((steps, windows, rows + 1), np.int64)
         lists = np.empty(used_rows * used_columns * most, np.uint16)
         factors = np.empty(used_rows * used_columns * most, np.float32)
@@ -134,7 +106,7 @@ def _backward(
             for t in range(steps):
                 here = potentials[t + 1]
                 step_(potentials[t, :size], currents[0 if constant else t, image], neuron, here[:size])
-                count = _list_windows_(here, neuron.threshold, channels, kernel, events, count, bounds[t])
+                count = list_windows_(here, neuron.threshold, channels, kernel, events, count, bounds[t])
                 for y in range(pooled_rows):
                     for x in range(pooled_columns):
                         for n in range(features):
@@ -146,8 +118,8 @@ def _backward(
                         for x in range(used_columns):
                             cell = (t * pooled_rows + y // pool) * pooled_columns + x // pool
                             _scatter_won(
-                                flat_received, flat_won, cell * padded_features + tile * _TILE,
-                                y % pool * pool + x % pool, target, tile * table_size - y * run * _TILE, _TILE,
+                                flat_received, flat_won, cell * padded_features + tile * TILE,
+                                y % pool * pool + x % pool, target, tile * table_size - y * run * TILE, TILE,
                                 events, bounds[t, x, y], bounds[t, x, y + kernel],
                             )  # fmt: skip
             clear_(after)
@@ -205,14 +177,10 @@ def forward(
     """Return pooled currents and winners, (T,B,H',W',F); see the package's `forward`."""
     given, images, rows, columns, channels = currents.shape
     features, _, kernel, _ = weights.shape
-    inputs, padded = kernel * kernel * channels, _padded(features, _TILE)
-    by_feature = np.zeros((padded, inputs), np.float32)
-    by_feature[:features] = weights.transpose(0, 2, 3, 1).reshape(features, inputs)
-    table = memory.empty((padded // _TILE, inputs, _TILE))
-    table[:] = by_feature.reshape(-1, _TILE, inputs).transpose(0, 2, 1)
+    table = pack_tiles(weights)
     shape = (steps, images, (rows - kernel + 1) // pool, (columns - kernel + 1) // pool, features)
     pooled, winners = memory.empty(shape), memory.empty(shape, np.uint8)
-    start = np.zeros(padded, np.float32)
+    start = np.zeros(len(table) * TILE, np.float32)
     product = rows == columns == kernel  # gets its bias last, a map first: another order would move kept results
     if not product:
         start[:features] = bias
@@ -238,16 +206,16 @@ def backward(
     given, images, rows, columns, channels = currents.shape
     features, _, kernel, _ = weights.shape
     run = kernel * channels
-    runs = memory.zeros((_padded(features, _TILE), kernel, _padded(run, _RUN)))
+    runs = memory.zeros((_padded(features, TILE), kernel, _padded(run, _RUN)))
     runs[:features, :, :run] = weights.transpose(0, 2, 3, 1).reshape(features, kernel, run)
-    jobs, tiles = _jobs(images), len(runs) // _TILE
-    table_gradients = memory.zeros((jobs, tiles, kernel * run * _TILE))
+    jobs, tiles = _jobs(images), len(runs) // TILE
+    table_gradients = memory.zeros((jobs, tiles, kernel * run * TILE))
     current_gradients = memory.empty((given, images, rows * columns * channels))
     _backward(
         jobs, gradients, winners, currents.reshape(given, images, -1), (rows, columns, channels), constants(leaky),
         runs, kernel, pool, table_gradients, current_gradients,
     )  # fmt: skip
-    by_feature = table_gradients.sum(axis=0).reshape(tiles, -1, _TILE).transpose(0, 2, 1).reshape(tiles * _TILE, -1)
+    by_feature = table_gradients.sum(axis=0).reshape(tiles, -1, TILE).transpose(0, 2, 1).reshape(tiles * TILE, -1)
     weight_gradients = by_feature[:features].reshape(features, kernel, kernel, channels).transpose(0, 3, 1, 2)
     bias_gradients = gradients.reshape(-1, features).sum(axis=0)
     return current_gradients.reshape(currents.shape), np.ascontiguousarray(weight_gradients), bias_gradients

@@ -18,6 +18,10 @@ A_pre and A_post decay exponentially. STDP: lr_post = 1; all-LTD: lr_post = -1, 
 another class loses the weights that made it fire. Each neuron has a plasticity p, 1 if not said otherwise, that
 scales lr_pre, lr_post and the exponent of the decay: with 0 its weights stay bit for bit while it fires and inhibits.
 
+For n neurons of each kind a step takes 21 n operations in float64 and 2 n comparisons, 3 n more where the threshold
+moves, and reads and writes five states, 80 n bytes in the nearest cache. An input spike adds n weights, 8 n bytes, and
+where they learn changes each once for each output spike since its last one; an inhibitory spike takes n additions.
+
 Sources: Diehl and Cook 2015 (doi 10.3389/fncom.2015.00099); Antonov and Sukhov 2024 ("Weight regularization
 in spiking neural networks", Neuroinformatics) for the supervised rule; order inside a step as in Brian2.
 """

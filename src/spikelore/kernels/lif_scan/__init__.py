@@ -14,6 +14,11 @@ replaced by the surrogate's slope g(U - threshold):
 with r[t] = 1 for ``subtract`` and 1 - S[t] for ``zero``. Source: Zenke & Ganguli 2018 (doi
 10.1162/neco_a_01086) for the fast sigmoid, Fang et al. 2021 (arXiv 2007.05785) for atan; conventions as in
 snnTorch's ``Leaky`` (Eshraghian et al. 2023, doi 10.1109/JPROC.2023.3308088).
+
+For M neurons the way forward takes 3 T M operations and T M comparisons, reads 4 T M bytes of currents, or 4 M where
+they are the same at every step, and writes 4 T M of spikes. The way back takes the 3 T M again and some 9 T M more
+for slopes and sums, reads the currents and 4 T M bytes of gradients, and writes gradients of the size of the
+currents.
 """
 
 import numpy as np

@@ -1,4 +1,9 @@
-"""Rank-order coding: filter responses of an image, locally normalised, become bins of equal spike count."""
+"""Rank-order coding: filter responses of an image, locally normalised, become bins of equal spike count.
+
+With P pixels that are not 0, a filter of side S takes at most P S^2 multiply-adds, 12 bytes read and written each in
+the nearest cache; its normalisation 4 additions and a division a place; bins three passes over the places above
+threshold.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

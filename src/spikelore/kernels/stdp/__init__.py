@@ -12,6 +12,9 @@ For each image in turn:
        w <- clip(w + rate (w - lower) (upper - w), lower, upper),    without (...)(...) if not ``stabilizer``.
 
 After the first image all weights are clipped to the bounds, as SpykeTorch does.
+
+An image takes the additions of `convolution` for bins, up to the bin of its last winner; in each of these bins the
+potentials of places where none has fired are compared once; and each winner moves C K^2 weights.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
 import numpy as np
 
 from spikelore.kernels.compiled import compiled
-from spikelore.kernels.convolution.events import add_event, pack_weights, sort_events
+from spikelore.kernels.convolution.events import add_event, line_of_zeros, pack_weights, sort_events
 from spikelore.kernels.convolution.grid import grid_bits, threshold_on_grid, to_grid
 
 
@@ -21,7 +21,7 @@ def _train(
     out_width = width + 2 * padding - kernel + 1
     events = np.empty((channels * height * width, 3), np.int16)
     starts = np.empty(total_bins + 1, np.int32)
-    potentials = np.zeros((out_height, out_width * padded), np.int32)
+    potentials = line_of_zeros(out_height * out_width * padded).reshape(out_height, out_width * padded)
     fired = np.zeros((out_height, out_width), np.bool_)
     candidates = np.empty((out_height * out_width, 3), np.int32)
     strength = np.empty(out_height * out_width, np.int32)

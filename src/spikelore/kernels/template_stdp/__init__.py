@@ -12,6 +12,9 @@ opposite, r = the rate:
     w_u <- clip(w_u - r (x - w_u), 0, 1).
 
 The fixed point of the first line is the probability that the input spikes where the unit wins.
+
+An image takes the additions of `reward_stdp` for all units that are scored, those of a unit that moves once more to
+find its place, and a multiply-add for each of its C K^2 weights.
 """
 
 from collections.abc import Iterator
