@@ -5,6 +5,7 @@ import pytest
 
 from spikelore.data import Examples, available, check, class_counts, load, read_idx, write_idx
 from spikelore.data.download import SOURCES, STEMS
+from spikelore.data.streams import split_stream
 from spikelore.errors import InputError, SpikeloreError
 
 SHAPE = (5, 7)
@@ -54,6 +55,18 @@ def test_the_data_folder_is_the_argument_then_the_environment_then_the_cache(
     write_folder(tmp_path / "argument" / "mnist", value=3)
     assert load("mnist", tmp_path / "argument").train.inputs[0, 0, -1] == 3
     assert load("mnist", tmp_path / "empty").train.inputs[0, 0, -1] == 1
+
+
+def test_the_data_folder_is_a_path_or_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_folder(tmp_path / "mine" / "marks")
+    for folder in (tmp_path / "mine", str(tmp_path / "mine"), "~/mine"):
+        assert len(load("marks", folder).train) == 12
+        assert len(split_stream("marks", [(0, 1), (2,)], data_dir=folder).tasks) == 2
+        assert [info.name for info in available(folder) if info.where == "folder"] == ["marks"]
+        assert read_idx(f"{tmp_path}/mine/marks/{STEMS[1]}.gz").shape == (12,)
+    with pytest.raises(InputError, match="path is empty"):
+        load("marks", "")
 
 
 def test_a_folder_wins_over_what_is_shipped(tmp_path: Path):

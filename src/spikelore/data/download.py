@@ -119,10 +119,10 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("spikelore")).expanduser()
 
 
-def data_folder(data_dir: Path | None) -> Path:
+def data_folder(data_dir: Path | str | None) -> Path:
     """Return ``data_dir``, else the folder in ``SPIKELORE_DATA``, else the user's cache folder."""
     if data_dir is not None:
-        return data_dir
+        return user_path(data_dir)
     named = os.environ.get("SPIKELORE_DATA")
     return user_path(named) if named else cache_folder()
 
@@ -204,7 +204,7 @@ def is_published(name: str, paths: Sequence[Path]) -> bool:
 
 def fetch(
     name: str,
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     base_url: str | None = None,
     *,
     tries: int = 3,

@@ -128,7 +128,7 @@ def _too_large(path: Path, unpacked: int) -> InputError:
     )
 
 
-def read_idx(path: Path) -> np.ndarray:
+def read_idx(path: Path | str) -> np.ndarray:
     """Read an IDX file, plain or gzip, as a writable array in the machine's byte order.
 
     Memory stays within what the file really holds, whatever its header claims.
@@ -147,7 +147,8 @@ def read_idx(path: Path) -> np.ndarray:
         ...     read_idx(Path(folder) / "labels.gz").tolist()
         [3, 1, 4]
     """
-    with _content(Path(path)) as (file, most):
+    path = Path(path)
+    with _content(path) as (file, most):
         header = _read_header(path, file)
         values = np.empty(min(header.data_bytes, most), np.uint8)
         read, more = 0, 1
@@ -168,7 +169,7 @@ def read_idx(path: Path) -> np.ndarray:
     return array if header.dtype.isnative else array.byteswap(inplace=True).view(header.dtype.newbyteorder("="))
 
 
-def write_idx(path: Path, array: np.ndarray) -> None:
+def write_idx(path: Path | str, array: np.ndarray) -> None:
     """Write ``array`` as an IDX file, gzip if the name ends in ``.gz``; the same array, the same bytes.
 
     Args:

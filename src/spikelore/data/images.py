@@ -82,7 +82,7 @@ def import_images(
     source: Path | str,
     name: str | None = None,
     *,
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     size: int | tuple[int, int] | None = None,
     invert: Invert | None = None,
     test_share: float | None = None,

@@ -90,7 +90,7 @@ class CheckResult:
     notes: tuple[str, ...] = ()
 
 
-def load(name: str, data_dir: Path | None = None, *, download: bool = False) -> Dataset:
+def load(name: str, data_dir: Path | str | None = None, *, download: bool = False) -> Dataset:
     """Load the dataset ``name``.
 
     It is looked for as a folder in the data folder, then as a folder in the user's cache, each with four files as
@@ -156,7 +156,7 @@ def load(name: str, data_dir: Path | None = None, *, download: bool = False) -> 
     return Dataset(name, train, test, classes, f"folder {place}", tuple(names.get(one, str(one)) for one in classes))
 
 
-def available(data_dir: Path | None = None) -> list[DatasetInfo]:
+def available(data_dir: Path | str | None = None) -> list[DatasetInfo]:
     """List what `load` can load, and what it could after a fetch; reads nothing but file headers."""
     infos: dict[str, DatasetInfo] = {}
     for where, folder in _folders(data_dir):
@@ -180,7 +180,9 @@ def available(data_dir: Path | None = None) -> list[DatasetInfo]:
     return list(infos.values())
 
 
-def check(data_dir: Path | None = None, look: Callable[[Dataset], Iterable[str]] = lambda _: ()) -> list[CheckResult]:
+def check(
+    data_dir: Path | str | None = None, look: Callable[[Dataset], Iterable[str]] = lambda _: ()
+) -> list[CheckResult]:
     """Read every dataset in the data folder and in the cache and tell which are sound.
 
     Checked: the four files' structure, that images, labels, train and test set fit together, that no class
@@ -194,7 +196,7 @@ def check(data_dir: Path | None = None, look: Callable[[Dataset], Iterable[str]]
     return [_check_folder(where, folder, look) for where, folder in _folders(data_dir)]
 
 
-def almost(data_dir: Path | None = None) -> list[tuple[str, str]]:
+def almost(data_dir: Path | str | None = None) -> list[tuple[str, str]]:
     """Return name and sentence of what lies where datasets do and is none yet, but could be made one."""
     found = []
     root = data_folder(data_dir)
@@ -249,7 +251,7 @@ def _has_image(folder: Path) -> bool:
     return any(file.name.lower().endswith(_IMAGE_SUFFIXES) for one in inside for file in one.iterdir())
 
 
-def _folders(data_dir: Path | None) -> Iterator[tuple[Where, Path]]:
+def _folders(data_dir: Path | str | None) -> Iterator[tuple[Where, Path]]:
     """Yield each sub-folder with at least one file of a dataset: those of the data folder, then of the cache."""
     return ((where, folder) for where, folder in _subfolders(data_dir) if _holds_files(folder))
 
@@ -266,7 +268,7 @@ def _places(folder: Path) -> list[Path]:
     return [folder, folder / "raw", folder / folder.name]
 
 
-def _subfolders(data_dir: Path | None) -> Iterator[tuple[Where, Path]]:
+def _subfolders(data_dir: Path | str | None) -> Iterator[tuple[Where, Path]]:
     cache, data = cache_folder(), data_folder(data_dir)
     roots: list[tuple[Where, Path]] = [("cache", cache)]
     if data.resolve() != cache.resolve():
@@ -286,7 +288,7 @@ def _subfolders(data_dir: Path | None) -> Iterator[tuple[Where, Path]]:
                 yield where, folder
 
 
-def _locate(name: str, data_dir: Path | None) -> Path | None:
+def _locate(name: str, data_dir: Path | str | None) -> Path | None:
     """Return the folder that ``name`` is read from: its own, else that of the dataset it is a part of."""
     folders = [folder for _, folder in _subfolders(data_dir)]
     for stored in filter(None, (name, DERIVED_FROM.get(name))):

@@ -158,7 +158,7 @@ def split_stream(
     scenario: Scenario = "class-incremental",
     validation_share: float = 0.1,
     seed: int = 0,
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
 ) -> Stream:
     """Return the stream of a named dataset whose tasks are groups of its classes.
 
@@ -269,7 +269,7 @@ def group_stream(
     *,
     validation_share: float = 0.1,
     seed: int = 0,
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
 ) -> Stream:
     """Return the domain-incremental stream of a named dataset whose tasks are groups of its speakers.
 
