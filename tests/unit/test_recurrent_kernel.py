@@ -100,7 +100,7 @@ def test_the_definition_has_autograds_gradients(name, connected):
 
 @pytest.mark.parametrize("connected", [True, False])
 @pytest.mark.parametrize("name", NEURONS)
-@pytest.mark.parametrize("size", [1, 37])
+@pytest.mark.parametrize("size", [1, 37, 70])
 def test_the_compiled_form_equals_the_definition(name, connected, size):
     neuron = NEURONS[name]
     currents, weights, alpha, beta, gradients = drawn(np.float32, size=size, examples=7, seed=1)
@@ -192,16 +192,35 @@ def test_constants_without_sense_are_refused(change, message):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
-def test_sums_over_spikes_are_the_dense_products(backend, share):
+@pytest.mark.parametrize(("count", "units", "neurons"), [(130, 21, 13), (0, 5, 70), (300, 270, 64), (513, 17, 101)])
+def test_sums_over_spikes_are_the_dense_products(backend, share, count, units, neurons):
     rng = np.random.default_rng(0)
-    spikes = (rng.random((130, 21)) < share).astype(np.float32)
-    weights, bias = rng.integers(-8, 8, (13, 21)) / 8, rng.integers(-8, 8, 13) / 8  # sums are exact
-    gradients = (rng.integers(-8, 8, (130, 13)) / 8).astype(np.float32)
+    spikes = (rng.random((count, units)) < share).astype(np.float32)
+    weights, bias = rng.integers(-8, 8, (neurons, units)) / 8, rng.integers(-8, 8, neurons) / 8  # sums are exact
+    gradients = (rng.integers(-8, 8, (count, neurons)) / 8).astype(np.float32)
     rows = spike_linear.rows_of(spikes, backend=backend)
     assert len(rows.units) == spikes.sum()
     found = spike_linear.forward(rows, weights.astype(np.float32), bias.astype(np.float32), backend=backend)
     np.testing.assert_array_equal(found, spikes @ weights.T + bias)
     np.testing.assert_array_equal(spike_linear.weight_gradients(rows, gradients, backend=backend), gradients.T @ spikes)
+
+
+def test_gradients_of_weights_are_added_row_after_row():
+    rng = np.random.default_rng(0)
+    spikes, gradients = rng.random((600, 9)) < 0.2, rng.normal(size=(600, 70)).astype(np.float32)
+    wanted = np.zeros((9, 70), np.float32)
+    for row, gradient in zip(spikes, gradients, strict=True):
+        wanted[row] += gradient
+    np.testing.assert_array_equal(spike_linear.weight_gradients(spike_linear.rows_of(spikes), gradients), wanted.T)
+
+
+@pytest.mark.parametrize("type_", [np.bool_, np.uint8, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize("units", [1, 16, 50])
+def test_spikes_of_any_type_are_listed(type_, units):
+    spikes = (np.random.default_rng(0).random((7, units)) < 0.3).astype(type_)
+    rows, wanted = spike_linear.rows_of(spikes), spike_linear.rows_of(spikes, backend="reference")
+    np.testing.assert_array_equal(rows.starts, wanted.starts)
+    np.testing.assert_array_equal(rows.units, wanted.units)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -83,7 +83,7 @@ def count_true(builder, truths):
     return builder.zext(builder.ctpop(bits), ir.IntType(64))
 
 
-def numbered(builder, first, lanes):
-    """Return the vector first, first + 1, ... modulo 2^16."""
-    kind = ir.VectorType(ir.IntType(16), lanes)
+def numbered(builder, first, lanes, bits=16):
+    """Return the vector first, first + 1, ... modulo 2^bits."""
+    kind = ir.VectorType(ir.IntType(bits), lanes)
     return builder.add(ir.Constant(kind, list(range(lanes))), spread(builder, builder.trunc(first, kind.element), kind))

@@ -7,11 +7,12 @@ from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled, over_cores
 from spikelore.kernels.lif_scan.numba_cpu import Constants, add_, clear_, copy_, slopes_
 from spikelore.kernels.recurrent.model import Spiking
-from spikelore.kernels.spike_linear.numba_cpu import add_rows_
+from spikelore.kernels.row_sums import TOGETHER, add_products_
+from spikelore.kernels.spike_linear.numba_cpu import add_rows_, list_
+from spikelore.kernels.vector import LANES
 
 _SMALLEST = np.float32(1e-17)
 """Errors below are 0: what is made of them, such as squares in Adam, is denormal and takes ten times as long."""
-_TOGETHER = 4  # examples that go back side by side, each row of weights read once for all of them
 _NONE = np.empty((0, 0), np.float32)
 _NO_STEPS = np.empty((0, 0, 0), np.float32)
 
@@ -52,22 +53,12 @@ def neurons_step_(current, beta, neuron, silent_steps, silent, before, potential
         silent[n] = silent_steps if spikes else (waits if waits > zero else zero)
 
 
-@compiled()
-def list_(spike, units):
-    """List the units that spike and return how many."""
-    count = 0
-    for n in range(len(spike)):
-        units[count] = n
-        count += spike[n] > 0
-    return count
-
-
 @over_cores
 @compiled(error_model="numpy")
 def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, state, spikes, potentials, synaptic):
     steps, _, size = currents.shape
     current, potential, earlier = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    received, silent, units = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size + 1, np.int32)
+    received, silent, units = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size + LANES, np.int32)
     for example in range(begin, end):
         if len(state):
             copy_(state[0, example], current)
@@ -107,27 +98,6 @@ def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, sta
 
 
 @compiled()
-def add_products_(factors, table, totals):
-    """Add ``factors`` (G,K) times a table (K,H) to ``totals`` (G,H), four rows of the table at a time."""
-    count = len(table)
-    k = 0
-    while k + 4 <= count:
-        first, second, third, fourth = table[k], table[k + 1], table[k + 2], table[k + 3]
-        for g in range(len(totals)):
-            total = totals[g]
-            a, b, c, d = factors[g, k], factors[g, k + 1], factors[g, k + 2], factors[g, k + 3]
-            for h in range(len(total)):
-                total[h] += (a * first[h] + b * second[h]) + (c * third[h] + d * fourth[h])
-        k += 4
-    while k < count:
-        for g in range(len(totals)):
-            total, a, one = totals[g], factors[g, k], table[k]
-            for h in range(len(total)):
-                total[h] += a * one[h]
-        k += 1
-
-
-@compiled()
 def _silence(spikes, t, example, silent_steps, at_potential):
     """Empty the gradients of neurons that are silent at step t."""
     for earlier in range(max(0, t - silent_steps), t):
@@ -143,14 +113,14 @@ def _backward(
     silent_steps, gradients, to_alpha, to_beta,
 ):  # fmt: skip
     steps, examples, size = gradients.shape
-    states = np.empty((_TOGETHER, size), np.float32)
-    received = np.empty((_TOGETHER, size), np.float32)
+    states = np.empty((TOGETHER, size), np.float32)
+    received = np.empty((TOGETHER, size), np.float32)
     slopes, taken = np.empty(size, np.float32), np.empty(size, np.float32)
     none, zero = np.zeros(size, np.float32), np.float32(0)
     spiking, learned = len(spikes) > 0, len(synaptic) > 0
     for job in range(begin, end):
-        first = job * _TOGETHER
-        together = min(examples, first + _TOGETHER) - first
+        first = job * TOGETHER
+        together = min(examples, first + TOGETHER) - first
         for g in range(together):
             clear_(states[g])
         if learned:
@@ -158,12 +128,12 @@ def _backward(
             clear_(to_beta[job])
         for t in range(steps - 1, -1, -1):
             if spiking:
-                for g in range(together):
-                    copied, source = received[g], spike_gradients[t, first + g]
-                    for n in range(size):
-                        copied[n] = source[n]
+                given = spike_gradients[t, first : first + together]
                 if len(recurrent) and t + 1 < steps:
-                    add_products_(gradients[t + 1, first : first + together], recurrent, received[:together])
+                    add_products_(gradients[t + 1, first : first + together], recurrent, given, received[:together])
+                else:
+                    for g in range(together):
+                        copy_(given[g], received[g])
             for g in range(together):
                 example = first + g
                 state = states[g]
@@ -236,7 +206,7 @@ def backward(
     neuron: Spiking | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32] | None]:
     """Return the gradients of currents, alpha and beta; see the package's `backward`."""
-    jobs = -(-potentials.shape[1] // _TOGETHER)
+    jobs = -(-potentials.shape[1] // TOGETHER)
     gradients = memory.empty(potentials.shape)
     parts = (_NONE, _NONE) if synaptic is None else [np.empty((jobs, len(alpha)), np.float32) for _ in range(2)]
     if spikes is not None and spike_gradients is None:

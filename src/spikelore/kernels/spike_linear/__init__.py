@@ -5,8 +5,9 @@ For R rows of spikes X (R,N), 0 or 1, such as all steps and examples of a batch:
     I[r] = bias + sum over n with X[r,n] = 1 of w[:,n],      dL/dw[:,n] = sum over r with X[r,n] = 1 of dL/dI[r]
 
 With E spikes each is E H additions and reads 4 E H bytes, nearly all from a near cache, where the dense product
-multiplies R N H times. Forward, the fast form adds four rows of weights first and their sum then; backward, it adds
-row after row. Neither the number of threads nor other rows change that order.
+multiplies R N H times. Forward, the fast form adds four rows of weights first and their sum then; backward, it lists
+the rows of each unit, 8 E bytes more, and adds row after row. Neither the number of threads nor other rows change that
+order.
 """
 
 import numpy as np

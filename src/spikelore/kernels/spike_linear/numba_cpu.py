@@ -1,14 +1,53 @@
 """Products of spikes and weights on the processor: an addition of a row of weights a spike, rows over the cores."""
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled, over_cores
+from spikelore.kernels.row_sums import LISTED_TILE, add_listed
 from spikelore.kernels.spike_linear.model import SpikeRows
+from spikelore.kernels.vector import LANES, compress, count_true, data_of, numbered
 
 _ROWS = 64  # of a job
-_LANES = 32  # neurons of a job of gradients
+_UNITS = 128  # of a job of gradients
+_BLOCK = 256  # rows of gradients that a near cache holds, of a tile
+
+
+@intrinsic
+def _append_spiking(typing_context, target, count, values, at):
+    """List which of 16 values from ``at`` on are not 0 and return the new count; over as many entries is written."""
+    index = types.intp
+    signature = index(target, index, values, index)
+
+    def generate(context, builder, signature, arguments):
+        _, count, _, at = arguments
+        target_data, value_data = (data_of(context, builder, signature, arguments, position) for position in (0, 2))
+        vector = ir.VectorType(value_data.type.pointee, LANES)
+        seen = builder.load(builder.bitcast(builder.gep(value_data, [at]), vector.as_pointer()), align=1)
+        differs = builder.icmp_unsigned if isinstance(vector.element, ir.IntType) else builder.fcmp_unordered
+        spiking = differs("!=", seen, ir.Constant(vector, None))
+        place = numbered(builder, at, LANES, bits=32)
+        listed = builder.bitcast(builder.gep(target_data, [count]), place.type.as_pointer())
+        builder.store(compress(builder, place, spiking), listed, align=4)
+        return builder.add(count, count_true(builder, spiking))
+
+    return signature, generate
+
+
+@compiled()
+def list_(spikes, units):
+    """List the units that spike, in ascending order, and return how many; ``units`` (N+16,) is int32."""
+    count, whole = 0, len(spikes) // LANES * LANES
+    for n in range(0, whole, LANES):
+        count = _append_spiking(units, count, spikes, n)
+    for n in range(whole, len(spikes)):
+        units[count] = n
+        count += spikes[n] != 0
+    return count
 
 
 @over_cores
@@ -26,12 +65,9 @@ def _count(begin, end, inputs, counts):
 @over_cores
 @compiled()
 def _list(begin, end, inputs, starts, units):
-    found = np.empty(inputs.shape[1] + 1, np.int32)
+    found = np.empty(inputs.shape[1] + LANES, np.int32)
     for row in range(begin * _ROWS, min(len(inputs), end * _ROWS)):
-        one, count = inputs[row], 0
-        for n in range(len(one)):  # without a branch, which a processor could not foresee
-            found[count] = n
-            count += one[n] != 0
+        count = list_(inputs[row], found)
         first = starts[row]
         for n in range(count):
             units[first + n] = found[n]
@@ -63,27 +99,37 @@ def _forward(begin, end, starts, units, table, bias, currents):
         add_rows_(table, units, starts[row], starts[row + 1], total)
 
 
+@compiled()
+def _turn_(starts, units, size, begins, listed):
+    """List the rows of each unit, ascending, block after block: ``listed[begins[n]:begins[n+1]]``, n = block N + unit."""
+    begins[:] = 0
+    for row in range(len(starts) - 1):
+        block = row // _BLOCK * size
+        for e in range(starts[row], starts[row + 1]):
+            begins[block + units[e] + 2] += 1
+    for n in range(1, len(begins)):
+        begins[n] += begins[n - 1]
+    for row in range(len(starts) - 1):
+        block = row // _BLOCK * size
+        for e in range(starts[row], starts[row + 1]):
+            n = block + units[e] + 1
+            listed[begins[n]] = row
+            begins[n] += 1
+
+
 @over_cores
 @compiled()
-def _weight_gradients(begin, end, starts, units, gradients, found):
-    """Add each row's gradients to those of the units that spike in it, ``_LANES`` neurons a job."""
-    one = np.empty(_LANES, np.float32)
+def _weight_gradients(begin, end, begins, listed, gradients, found):
+    """Sum up the gradients of each unit's rows, tile after tile of the neurons; a job is ``_UNITS`` units."""
+    units, width = found.shape
+    none = np.zeros(width, np.float32)
     for job in range(begin, end):
-        totals, first = found[job], job * _LANES
-        width = min(_LANES, gradients.shape[1] - first)
-        for unit in range(len(totals)):
-            total = totals[unit]
-            for h in range(_LANES):
-                total[h] = 0
-        for h in range(_LANES):
-            one[h] = 0
-        for row in range(len(gradients)):
-            for h in range(width):
-                one[h] = gradients[row, first + h]
-            for n in range(starts[row], starts[row + 1]):
-                total = totals[units[n]]
-                for h in range(_LANES):
-                    total[h] += one[h]
+        for tile in range(0, width, LISTED_TILE):
+            at = min(tile, width - LISTED_TILE)
+            for n in range(0, len(begins) - 2, units):
+                for unit in range(job * _UNITS, min(units, (job + 1) * _UNITS)):
+                    total, first, last = found[unit], begins[n + unit], begins[n + unit + 1]
+                    add_listed(total, total if n else none, at, gradients, width, listed, first, last)
 
 
 def _jobs(count: int, size: int) -> int:
@@ -116,7 +162,11 @@ def forward(rows: SpikeRows, weights: NDArray[np.float32], bias: NDArray[np.floa
 def weight_gradients(rows: SpikeRows, gradients: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return dL/dw, (H,N); see the package's `weight_gradients`."""
     neurons = gradients.shape[1]
-    jobs = _jobs(neurons, _LANES)
-    found = memory.empty((jobs, rows.size, _LANES))
-    _weight_gradients(jobs, rows.starts, rows.units, gradients, found)
-    return np.ascontiguousarray(found.transpose(0, 2, 1).reshape(jobs * _LANES, rows.size)[:neurons])
+    if neurons < LISTED_TILE:
+        gradients = np.pad(gradients, ((0, 0), (0, LISTED_TILE - neurons)))
+    begins = np.empty(_jobs(max(1, len(gradients)), _BLOCK) * rows.size + 2, np.int64)
+    listed = np.empty(len(rows.units), np.int32)
+    _turn_(rows.starts, rows.units, rows.size, begins, listed)
+    found = memory.empty((rows.size, gradients.shape[1]))
+    _weight_gradients(_jobs(rows.size, _UNITS), begins, listed, gradients, found)
+    return np.ascontiguousarray(found[:, :neurons].T)
