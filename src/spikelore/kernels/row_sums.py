@@ -8,10 +8,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 from spikelore.kernels.compiled import compiled
-from spikelore.kernels.vector import LANES, data_of, lanes_at, loop, spread
+from spikelore.kernels.vector import LANES, data_of, in_vectors, lanes_at, loop, spread
 
 _LISTED, _PRODUCTS = 4, 2  # vectors of a tile
 LISTED_TILE = _LISTED * LANES
@@ -37,7 +36,7 @@ def _store(builder: Any, values: list[Any], pointer: Any) -> None:
         builder.store(value, lanes_at(builder, pointer, n, _vector), align=4)
 
 
-@intrinsic
+@in_vectors
 def add_listed(typing_context, totals, start, at, table, width, rows, first, last):
     """Set totals[n] = start[n] + sum over e in first .. last-1 of table[rows[e] * width + n], n in at .. at+63.
 
@@ -66,7 +65,7 @@ def add_listed(typing_context, totals, start, at, table, width, rows, first, las
     return signature, generate
 
 
-@intrinsic
+@in_vectors
 def _add_products_tile(typing_context, totals, start, at, factors, table):
     """Do what `add_products_` does for ``TOGETHER`` rows and 32 lanes, at .. at+31."""
     signature = types.void(totals, start, types.intp, factors, table)

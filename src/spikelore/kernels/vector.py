@@ -1,10 +1,19 @@
 """Pieces of hand-made vector loops, written in the compiler's own vectors."""
 
+from collections.abc import Callable
+from typing import Any
+
 from llvmlite import ir
 from numba.core import cgutils
+from numba.extending import intrinsic
 
 LANES = 16
 """float32 or int32 in one vector."""
+
+
+def in_vectors(typed: Callable[..., Any]) -> Callable[..., Any]:
+    """Make an intrinsic of what numba gives types to; compiled code calls it without the first parameter."""
+    return intrinsic(typed)
 
 
 def data_of(context, builder, signature, arguments, position):

@@ -3,21 +3,20 @@
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled, over_cores
 from spikelore.kernels.row_sums import LISTED_TILE, add_listed
 from spikelore.kernels.spike_linear.model import SpikeRows
-from spikelore.kernels.vector import LANES, compress, count_true, data_of, numbered
+from spikelore.kernels.vector import LANES, compress, count_true, data_of, in_vectors, numbered
 
 _ROWS = 64  # of a job
 _UNITS = 128  # of a job of gradients
 _BLOCK = 256  # rows of gradients that a near cache holds, of a tile
 
 
-@intrinsic
+@in_vectors
 def _append_spiking(typing_context, target, count, values, at):
     """List which of 16 values from ``at`` on are not 0 and return the new count; over as many entries is written."""
     index = types.intp
@@ -101,7 +100,7 @@ def _forward(begin, end, starts, units, table, bias, currents):
 
 @compiled()
 def _turn_(starts, units, size, begins, listed):
-    """List the rows of each unit, ascending, block after block: ``listed[begins[n]:begins[n+1]]``, n = block N + unit."""
+    """List each unit's rows of each block, ascending: ``listed[begins[n]:begins[n+1]]``, n = block N + unit."""
     begins[:] = 0
     for row in range(len(starts) - 1):
         block = row // _BLOCK * size
