@@ -93,7 +93,7 @@ def as_image_shape(shape: Sequence[int]) -> tuple[int, int]:
     if len(shape) != 2:
         raise InputError(
             f"inputs are recordings of units of shape {tuple(shape)}, expected images for this network; take a network "
-            "of recordings, or make images of a camera's with stream.events_as.coding counts (in a script, "
+            "of recordings, or make images of them with stream.events_as.coding counts (in a script, "
             "spikelore.coding.event_images)"
         )
     return shape[0], shape[1]

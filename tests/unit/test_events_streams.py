@@ -147,12 +147,15 @@ def test_one_speaker_left_out_is_tested_alone():
         (lambda: leave_out(spoken(), 9), r"speaker 9 cannot be left out of \[0, 1, 2, 3\] in spoken; choose one"),
         (lambda: StreamSettings(kind="grouped"), "all classes in each task, expected the scenario domain-incremental"),
         (lambda: StreamSettings(kind="grouped", scenario="domain-incremental", groups=()), "empty, expected the"),
-        (lambda: event_images(spoken().train.inputs, EventImages()), r"units of shape \(40,\), expected \(channels,"),
+        (lambda: event_images(spoken().train.inputs, EventImages(crop=20)), r"of 40 channels have .*crop 20, expected"),
+        (lambda: event_images(spoken().train.inputs, EventImages(polarity="on")), r"have events_as.polarity 'on' and"),
         (lambda: event_images(CAMERA, EventImages("none")), "events_as.coding is none, expected counts or time"),
         (lambda: event_images(CAMERA, EventImages(pool=3)), r"of 4 x 4 less 0 at each border are 4 x 4, expected"),
         (lambda: event_images(CAMERA, EventImages(crop=2)), r"less 2 at each border are 0 x 0, expected"),
         (lambda: event_images(ONE, EventImages(polarity="on")), r"have 1 channels, expected 2 for events_as.polarity"),
-        (lambda: EventImages(tau_ms=0.0), r"events_as.tau_ms is 0.0, expected more than 0; 50 is usual"),
+        (lambda: EventImages(tau_ms=0.0), r"events_as.tau_ms is 0.0, expected 0.001 to 1e\+06; 50 is usual"),
+        (lambda: EventImages(bin_ms=1e-9), r"events_as.bin_ms is 1e-09, expected 0.001 to 1e\+06; 20 is usual"),
+        (lambda: EventImages(columns=0), r"events_as.columns is 0, expected"),
         (lambda: EventImages("sum"), r"events_as.coding is 'sum', expected one of none, counts, time surface"),
     ],
 )  # fmt: skip
@@ -208,6 +211,33 @@ def test_images_are_cropped_and_pooled():
     cropped = event_images(CAMERA, EventImages("counts", crop=1))
     assert np.argwhere(cropped[0]).tolist() == [[0, 0]]
     assert np.argwhere(cropped[2]).tolist() == [[1, 1]]
+
+
+CHANNELS = Events.of_recordings(
+    [([0, 5_000, 29_999, 30_000, 30_000, 95_000], [0, 2, 1, 4, 6, 1]), ([], [])], (7,)
+)  # fmt: skip
+
+
+def test_channels_are_rows_and_bins_columns():
+    images = event_images(CHANNELS, EventImages("counts", columns=3, bin_ms=30.0))
+    assert images.shape == (2, 7, 3)
+    assert not images[1].any()
+    assert np.argwhere(images[0]).tolist() == [[0, 0], [1, 0], [2, 0], [4, 1], [6, 1]]  # none after the last bin
+    assert images[0].max() == 255
+    pooled = event_images(CHANNELS, EventImages("counts", pool=3, columns=4, bin_ms=30.0))
+    assert pooled.shape == (2, 3, 4)
+    assert [pooled[0, row, column] > 0 for row, column in ((0, 0), (1, 1), (2, 1), (0, 3))] == [True] * 4
+    assert pooled[0, 0, 0] > pooled[0, 1, 1]
+    cropped = event_images(CHANNELS, EventImages("counts", crop=2, pool=2, columns=3, bin_ms=30.0))
+    assert np.argwhere(cropped[0]).tolist() == [[0, 0], [1, 1]]
+
+
+def test_time_surfaces_of_channels_are_those_at_the_end_of_each_bin():
+    image = event_images(CHANNELS, EventImages("time surface", tau_ms=20.0, columns=3, bin_ms=30.0))[0]
+    ages = {0: [30, 60, 90], 1: [0.001, 30.001, 60.001], 4: [None, 30, 60]}
+    for row, times in ages.items():
+        assert image[row].tolist() == [0 if age is None else round(255 * np.exp(-age / 20)) for age in times]
+    assert not image[[3, 5]].any()
 
 
 def test_a_dataset_of_a_camera_becomes_one_of_images():

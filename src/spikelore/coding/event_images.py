@@ -1,4 +1,4 @@
-"""Recordings of a camera's events to grey images, so that networks of images take them."""
+"""Recordings of spikes to grey images, so that networks of images take them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from spikelore.shapes import Images
 
 _FULL_QUANTILE = 0.99
 """Share of a recording's pixels with events that are at most as bright as 255."""
+_SHORTEST_MS, _LONGEST_MS = 0.001, 1e6
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,17 @@ class EventImages:
     last event and t_end that of the recording's, 0 without one (Lagorce et al. 2017, HOTS, doi
     10.1109/TPAMI.2016.2574707, their surface at the end, without their features). Rounded to whole grey levels.
 
+    A camera's image has the camera's rows and columns. Of channels, such as a cochlea's, it has a row a channel and a
+    column a bin: the counts of each bin, or the surface at each bin's end.
+
     Attributes:
         coding: one of these, or ``none``: recordings stay what they are.
         tau_ms: decay of a time surface.
         polarity: events of which polarity count, the first (``off``), the second (``on``) or ``both`` as one.
-        crop: pixels that are left out at each border.
-        pool: side of the square blocks of pixels that are one pixel of the image.
+        crop: a camera's pixels that are left out at each border; the channels that are left out at either end.
+        pool: side of the square blocks of pixels that are one pixel of the image; how many channels are one row.
+        columns: bins of a recording of channels; what comes after the last one is left out.
+        bin_ms: length of such a bin.
     """
 
     coding: Literal["none", "counts", "time surface"] = "counts"
@@ -38,20 +44,27 @@ class EventImages:
     polarity: Literal["both", "off", "on"] = "both"
     crop: int = 0
     pool: int = 1
+    columns: int = 28
+    bin_ms: float = 20.0
 
     def __post_init__(self) -> None:
         check_fields(self, "events_as.")
         check_whole("events_as.crop", self.crop)
         check_whole("events_as.pool", self.pool, 1)
-        if self.tau_ms <= 0:
-            raise InputError(f"events_as.tau_ms is {self.tau_ms}, expected more than 0; 50 is usual")
+        check_whole("events_as.columns", self.columns, 1)
+        for name, usual in {"tau_ms": 50, "bin_ms": 20}.items():
+            if not _SHORTEST_MS <= getattr(self, name) <= _LONGEST_MS:
+                raise InputError(
+                    f"events_as.{name} is {getattr(self, name)}, expected {_SHORTEST_MS} to {_LONGEST_MS:g}; "
+                    f"{usual} is usual"
+                )
 
 
 def image_dataset(dataset: Dataset, config: EventImages) -> Dataset:
     """Return a dataset whose recordings are images; one of images, or with the coding ``none``, as it is.
 
     Raises:
-        InputError: the recordings are none of a camera, or cannot be cropped or pooled so.
+        InputError: the recordings cannot be cropped or pooled so.
     """
     if config.coding == "none" or not isinstance(dataset.train.inputs, Events):
         return dataset
@@ -65,14 +78,14 @@ def image_dataset(dataset: Dataset, config: EventImages) -> Dataset:
 
 
 def event_images(events: Events, config: EventImages) -> Images:
-    """Return recordings of a camera as images, (N, (H - 2 crop) / pool, (W - 2 crop) / pool) uint8.
+    """Return recordings as images, uint8: (N, (H - 2 crop) / pool, (W - 2 crop) / pool), or (N, rows, columns).
 
     Args:
-        events: recordings with units (C,H,W).
+        events: recordings with units (C,H,W) of a camera, or (C,) of channels.
         config: how.
 
     Raises:
-        InputError: other units, the coding ``none``, or an image that cannot be cropped or pooled so.
+        InputError: the coding ``none``, or an image that cannot be cropped or pooled so.
 
     Example:
         >>> from spikelore.coding.event_images import EventImages, event_images
@@ -82,8 +95,12 @@ def event_images(events: Events, config: EventImages) -> Images:
         [[[128, 255], [0, 0]]]
         >>> event_images(one, EventImages("time surface")).tolist()
         [[[35, 255], [0, 0]]]
+        >>> two = Events([0, 50_000, 51_000], [0, 1, 1], [0, 3], (2,))
+        >>> event_images(two, EventImages("counts", columns=3, bin_ms=30.0)).tolist()
+        [[[128, 0, 0], [0, 255, 0]]]
     """
     height, width = _size(events, config)
+    ends = round(1000 * config.bin_ms) * (1 + np.arange(width)) if len(events.unit_shape) == 1 else None
     images = np.zeros((len(events), height, width), np.uint8)
     for image, (times, pixels) in zip(images, _kept(events, config, height, width), strict=True):
         if not len(times):
@@ -91,12 +108,14 @@ def event_images(events: Events, config: EventImages) -> Images:
         if config.coding == "counts":
             counts = np.bincount(pixels, minlength=height * width)
             full = np.quantile(counts[counts > 0], _FULL_QUANTILE)
-            values = np.minimum(counts / full, 1.0)
+            values = np.minimum(counts / full, 1.0).reshape(height, width)
         else:
             last = np.full(height * width, -np.inf)
             last[pixels] = times  # of several at one place the last one is assigned last: times ascend
-            values = np.exp((last - times[-1]) / (1000 * config.tau_ms))
-        image.reshape(-1)[:] = np.rint(255 * values)
+            last = last.reshape(height, width)
+            ago = times[-1] - last if ends is None else ends - np.maximum.accumulate(last, axis=1)
+            values = np.exp(-ago / (1000 * config.tau_ms))
+        image[:] = np.rint(255 * values)
     return images
 
 
@@ -104,11 +123,14 @@ def _size(events: Events, config: EventImages) -> tuple[int, int]:
     """Return rows and columns of the images."""
     if config.coding == "none":
         raise InputError("events_as.coding is none, expected counts or time surface; choose one")
-    if len(events.unit_shape) != 3:
-        raise InputError(
-            f"recordings have units of shape {events.unit_shape}, expected (channels, rows, columns) of a camera; "
-            "networks of images do not take these"
-        )
+    if len(events.unit_shape) == 1:
+        kept = events.unit_shape[0] - 2 * config.crop
+        if config.polarity != "both" or kept < 1:
+            raise InputError(
+                f"recordings of {events.unit_shape[0]} channels have events_as.polarity {config.polarity!r} and "
+                f"events_as.crop {config.crop}, expected 'both' and some channels that are left; correct them"
+            )
+        return -(-kept // config.pool), config.columns
     channels, *sides = events.unit_shape
     if config.polarity != "both" and channels != 2:
         raise InputError(f"recordings have {channels} channels, expected 2 for events_as.polarity; choose both")
@@ -125,13 +147,20 @@ def _kept(
     events: Events, config: EventImages, height: int, width: int
 ) -> Iterator[tuple[NDArray[np.integer], NDArray[np.int64]]]:
     """Yield times and pixels of each recording's events that count."""
-    _, rows, columns = events.unit_shape
+    camera, bin_us = len(events.unit_shape) == 3, round(1000 * config.bin_ms)
+    rows, columns = events.unit_shape[1:] if camera else (events.unit_shape[0], config.columns)
     for first, last in zip(events.offsets[:-1].tolist(), events.offsets[1:].tolist(), strict=True):
         units, times = events.units[first:last].astype(np.int64), events.times_us[first:last]
-        channel, place = np.divmod(units, rows * columns)
-        row, column = np.divmod(place, columns)
-        row, column = (row - config.crop) // config.pool, (column - config.crop) // config.pool
-        kept = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        if config.polarity != "both":
-            kept &= channel == int(config.polarity == "on")
+        if camera:
+            channel, place = np.divmod(units, rows * columns)
+            row, column = np.divmod(place, columns)
+            kept = (column >= config.crop) & (column < columns - config.crop)
+            column = (column - config.crop) // config.pool
+            if config.polarity != "both":
+                kept &= channel == int(config.polarity == "on")
+        else:
+            row, column = units, times // bin_us
+            kept = column < columns
+        kept &= (row >= config.crop) & (row < rows - config.crop)
+        row = (row - config.crop) // config.pool
         yield times[kept], (row * width + column)[kept]

@@ -75,7 +75,7 @@ class StreamSettings:
         scenario: see `spikelore.data.streams`.
         blur: width of the mixed zones at the boundaries of a task-free stream, in tasks.
         validation_share: share of each task's training images that is held out.
-        events_as: how recordings of a camera become images, for networks of images.
+        events_as: how recordings become images, for networks of images.
         recordings: what else becomes of recordings; see
             `spikelore.experiments.recordings_settings.RecordingsSettings`.
     """
