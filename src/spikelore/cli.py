@@ -6,6 +6,7 @@ What a command works with is imported where it begins to work: help loads the st
 import argparse
 import os
 import re
+import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -615,9 +616,18 @@ def _fault(error: Exception, command: str) -> str:
     )
 
 
+class _Terminated(KeyboardInterrupt):
+    """A scheduler, or who else sends SIGTERM, wants the process to end."""
+
+
+def _terminate(*_: Any) -> None:
+    raise _Terminated
+
+
 def main() -> None:
-    """Run the command; one line on stderr and exit code 1 or 2 when it fails."""
+    """Run the command; one line on stderr and exit code 1 or 2 when it fails, 130 or 143 when it is told to stop."""
     collector.looks_seldom()
+    before = signal.signal(signal.SIGTERM, _terminate)
     words = sys.argv[1:]
     command = words[0] if words else ""
     if sys.stdout is None or sys.stderr is None:  # closed by who started this, as by >&-
@@ -632,14 +642,17 @@ def main() -> None:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stdout = None
         code = 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         remedy = "; go on with the same command and --resume" if command in _RESUMABLE else ""
-        _say(f"interrupted{remedy}")
-        code = 130
+        told = isinstance(stop, _Terminated)
+        _say(f"{'terminated' if told else 'interrupted'}{remedy}")
+        code = 143 if told else 130
     except Exception as error:
         if "--debug" in words:
             raise
         ours = isinstance(error, SpikeloreError)
         _say(str(error) if ours else _fault(error, command))
         code = error.exit_code if ours else 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.exit(code)

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -278,6 +280,18 @@ def test_what_nobody_foresaw_is_one_line_of_advice_that_fits(typed, monkeypatch,
 
     monkeypatch.setattr(cli, "_dispatch", fail)
     assert typed(command, "x") == (code, "", f"spikelore: {says}\n")
+
+
+def test_a_schedulers_signal_ends_a_command_as_an_interrupt_does(typed, monkeypatch):
+    def terminated(words):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cli, "_dispatch", terminated)
+    says = "spikelore: terminated; go on with the same command and --resume\n"
+    assert typed("run", "x") == (143, "", says)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_debug_shows_where_it_failed(monkeypatch):
