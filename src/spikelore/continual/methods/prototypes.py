@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, get_blas_funcs
 
 from spikelore.continual.methods.local import LocalLearner
 from spikelore.continual.storage import checked_inputs
@@ -124,7 +124,9 @@ class Discriminant(Prototypes):
     def learn(self, features: _Floats, labels: Labels) -> None:
         """Add whole-numbered features (N,D) of inputs of these classes."""
         super().learn(features, labels)
-        self.products += features.T @ features
+        columns = np.asfortranarray(features.T, np.float64)
+        gemm: Any = get_blas_funcs("gemm", (columns,))
+        self.products = gemm(1.0, columns, columns, beta=1.0, c=self.products.T, trans_b=True, overwrite_c=True).T
 
     def covariance(self) -> _Floats:
         """Return S."""
