@@ -59,6 +59,11 @@ class EventImages:
                     f"{usual} is usual"
                 )
 
+    @property
+    def bin_us(self) -> int:
+        """Length of a bin in microseconds."""
+        return round(1000 * self.bin_ms)
+
 
 def image_dataset(dataset: Dataset, config: EventImages) -> Dataset:
     """Return a dataset whose recordings are images; one of images, or with the coding ``none``, as it is.
@@ -100,9 +105,9 @@ def event_images(events: Events, config: EventImages) -> Images:
         [[[128, 0, 0], [0, 255, 0]]]
     """
     height, width = _size(events, config)
-    ends = round(1000 * config.bin_ms) * (1 + np.arange(width)) if len(events.unit_shape) == 1 else None
+    ends = config.bin_us * (1 + np.arange(width)) if len(events.unit_shape) == 1 else None
     images = np.zeros((len(events), height, width), np.uint8)
-    for image, (times, pixels) in zip(images, _kept(events, config, height, width), strict=True):
+    for image, (times, pixels) in zip(images, _kept(events, config, width), strict=True):
         if not len(times):
             continue
         if config.coding == "counts":
@@ -143,11 +148,9 @@ def _size(events: Events, config: EventImages) -> tuple[int, int]:
     return height // config.pool, width // config.pool
 
 
-def _kept(
-    events: Events, config: EventImages, height: int, width: int
-) -> Iterator[tuple[NDArray[np.integer], NDArray[np.int64]]]:
+def _kept(events: Events, config: EventImages, width: int) -> Iterator[tuple[NDArray[np.integer], NDArray[np.int64]]]:
     """Yield times and pixels of each recording's events that count."""
-    camera, bin_us = len(events.unit_shape) == 3, round(1000 * config.bin_ms)
+    camera = len(events.unit_shape) == 3
     rows, columns = events.unit_shape[1:] if camera else (events.unit_shape[0], config.columns)
     for first, last in zip(events.offsets[:-1].tolist(), events.offsets[1:].tolist(), strict=True):
         units, times = events.units[first:last].astype(np.int64), events.times_us[first:last]
@@ -159,7 +162,7 @@ def _kept(
             if config.polarity != "both":
                 kept &= channel == int(config.polarity == "on")
         else:
-            row, column = units, times // bin_us
+            row, column = units, times // config.bin_us
             kept = column < columns
         kept &= (row >= config.crop) & (row < rows - config.crop)
         row = (row - config.crop) // config.pool

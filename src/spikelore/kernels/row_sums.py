@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from spikelore.kernels.compiled import compiled
-from spikelore.kernels.vector import LANES, data_of, in_vectors, lanes_at, loop, spread
+from spikelore.kernels.vector import LANES, adding, data_of, in_vectors, lanes_at, loop, spread
 
 _LISTED, _PRODUCTS = 4, 2  # vectors of a tile
 LISTED_TILE = _LISTED * LANES
@@ -51,13 +51,7 @@ def add_listed(typing_context, totals, start, at, table, width, rows, first, las
             data_of(context, builder, signature, arguments, position) for position in (0, 1, 3, 5)
         )
         _, _, at, _, width, _, first, last = arguments
-        columns = builder.gep(table_data, [at])
-
-        def add(e, sums):
-            listed = builder.load(builder.gep(row_data, [e]))
-            begin = builder.mul(builder.sext(listed, _number), width)
-            return _added(builder, sums, _loaded(builder, builder.gep(columns, [begin]), _LISTED))
-
+        add = adding(builder, builder.gep(table_data, [at]), row_data, width, _LISTED)
         begun = _loaded(builder, builder.gep(start_data, [at]), _LISTED)
         _store(builder, loop(builder, first, last, begun, add), builder.gep(total_data, [at]))
         return context.get_dummy_value()

@@ -28,10 +28,20 @@ def lanes_at(builder, pointer, n, vector):
 
 
 def row_at(builder, table, row, stride, vectors):
-    """Return the pointers to the vectors of a table's row, an entry of a uint16 list; rows are ``stride`` apart."""
+    """Return the pointers to the vectors of a table's row, an entry of a list; rows are ``stride`` apart."""
     start = builder.gep(table, [builder.mul(builder.zext(row, ir.IntType(64)), stride)])
     kind = ir.VectorType(table.type.pointee, LANES)
     return [lanes_at(builder, start, n, kind) for n in range(vectors)]
+
+
+def adding(builder, table, rows, stride, vectors):
+    """Return what `loop` visits to add the rows of a table, which ``rows`` names one after the other."""
+
+    def visit(e, sums):
+        run = row_at(builder, table, builder.load(builder.gep(rows, [e])), stride, vectors)
+        return [builder.fadd(total, builder.load(each, align=4)) for total, each in zip(sums, run, strict=True)]
+
+    return visit
 
 
 def loop(builder, first, last, carried, visit, stride=1):

@@ -101,7 +101,6 @@ def _forward(begin, end, starts, units, table, bias, currents):
 @compiled()
 def _turn_(starts, units, size, begins, listed):
     """List each unit's rows of each block, ascending: ``listed[begins[n]:begins[n+1]]``, n = block N + unit."""
-    begins[:] = 0
     for row in range(len(starts) - 1):
         block = row // _BLOCK * size
         for e in range(starts[row], starts[row + 1]):
@@ -163,7 +162,7 @@ def weight_gradients(rows: SpikeRows, gradients: NDArray[np.float32]) -> NDArray
     neurons = gradients.shape[1]
     if neurons < LISTED_TILE:
         gradients = np.pad(gradients, ((0, 0), (0, LISTED_TILE - neurons)))
-    begins = np.empty(_jobs(max(1, len(gradients)), _BLOCK) * rows.size + 2, np.int64)
+    begins = np.zeros(_jobs(max(1, len(gradients)), _BLOCK) * rows.size + 2, np.int64)
     listed = np.empty(len(rows.units), np.int32)
     _turn_(rows.starts, rows.units, rows.size, begins, listed)
     found = memory.empty((rows.size, gradients.shape[1]))
