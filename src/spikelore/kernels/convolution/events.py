@@ -6,16 +6,13 @@ whole vectors, and weights keep their columns reversed, so that one spike adds o
 ``kernel columns x features`` numbers per kernel row.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled
-from spikelore.kernels.vector import LANES, data_of, lanes_at, loop
+from spikelore.kernels.vector import LANES, data_of, in_vectors, lanes_at, loop
 
 
 def pack_weights(weights: np.ndarray) -> np.ndarray:
@@ -67,40 +64,31 @@ def line_of_zeros(size):
     return room[skipped : skipped + size]
 
 
-def _make_add_run() -> Callable[..., None]:
-    """Make ``add_run(target, at, table, start, length)``, of contiguous int32; ``length`` is a multiple of `LANES`.
-
-    In a compiled function it does ``target[at + n] += table[start + n]`` for n in 0 .. length - 1.
+@in_vectors
+def _add_run(typing_context, target, at, table, start, length):
+    """Do ``target[at + n] += table[start + n]`` for n in 0 .. length - 1, of contiguous int32; of whole vectors.
 
     A loop in Python looks first whether the two overlap, and takes shorter vectors: four times the time.
     """
+    index = types.intp
+    signature = types.void(target, index, table, index, index)
 
-    @intrinsic
-    def add_run(typing_context, target, at, table, start, length):
-        index = types.intp
-        signature = types.void(target, index, table, index, index)
+    def generate(context, builder, signature, arguments):
+        _, at, _, start, length = arguments
+        target_data, table_data = (data_of(context, builder, signature, arguments, position) for position in (0, 2))
+        targets, added = builder.gep(target_data, [at]), builder.gep(table_data, [start])
+        vector = ir.VectorType(ir.IntType(32), LANES)
 
-        def generate(context, builder, signature, arguments):
-            _, at, _, start, length = arguments
-            target_data, table_data = (data_of(context, builder, signature, arguments, position) for position in (0, 2))
-            targets, added = builder.gep(target_data, [at]), builder.gep(table_data, [start])
-            vector = ir.VectorType(ir.IntType(32), LANES)
+        def add(n, _):
+            place, other = (lanes_at(builder, builder.gep(each, [n]), 0, vector) for each in (targets, added))
+            total = builder.add(builder.load(place, align=4), builder.load(other, align=4))
+            builder.store(total, place, align=4)
+            return []
 
-            def add(n, _):
-                place, other = (lanes_at(builder, builder.gep(each, [n]), 0, vector) for each in (targets, added))
-                total = builder.add(builder.load(place, align=4), builder.load(other, align=4))
-                builder.store(total, place, align=4)
-                return []
+        loop(builder, ir.Constant(ir.IntType(64), 0), length, [], add, stride=LANES)
+        return context.get_dummy_value()
 
-            loop(builder, ir.Constant(ir.IntType(64), 0), length, [], add, stride=LANES)
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return add_run
-
-
-_add_run = _make_add_run()
+    return signature, generate
 
 
 @compiled(inline="always")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled, over_cores
-from spikelore.kernels.lif_convolution.vector import make_append_won, make_scatter_won, make_weigh_rows
+from spikelore.kernels.lif_convolution.vector import append_won, make_scatter_won, make_weigh_rows
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.kernels.lif_scan.numba_cpu import add_, carry_back_, clear_, constants, copy_, slopes_, step_
 from spikelore.kernels.vector import LANES
@@ -19,7 +19,6 @@ from spikelore.kernels.windows import LISTED, TILE, add_two_lists, list_windows_
 
 _RUN = 4 * LANES  # inputs of a kernel row that get gradients together
 _scatter_won, _weigh_rows = make_scatter_won(TILE // LANES), make_weigh_rows(_RUN // LANES)
-_append_won = make_append_won()
 
 
 @over_cores
@@ -133,7 +132,7 @@ def _backward(
                         first = last = (y * used_columns + x) * most
                         for n in range(0, padded_features, LANES):
                             at = cell * padded_features + n
-                            last = _append_won(flat_received, flat_won, at, place, lists, factors, last, n)
+                            last = append_won(flat_received, flat_won, at, place, lists, factors, last, n)
                         lists[last] = 0
                         factors[last] = 0
                         counts[y, x] = (last - first + 1) & ~1

@@ -13,6 +13,7 @@ from spikelore.kernels.vector import (
     count_true,
     data_of,
     four_entries,
+    in_vectors,
     lanes_at,
     loop,
     numbered,
@@ -138,30 +139,26 @@ def make_weigh_rows(vectors: int) -> Callable[..., None]:
     return weigh_rows
 
 
-def make_append_won() -> Callable[..., int]:
-    """Make ``append_won(gradients, winners, at, place, lists, factors, count, first)``: list what a place won.
+@in_vectors
+def append_won(typing_context, gradients, winners, at, place, lists, factors, count, first):
+    """List what a place won.
 
     It writes first + n for every n < 16 with winners[at + n] = place to lists[count], lists[count + 1] ... in
     ascending order, gradients[at + n] to the same places of ``factors``, and returns the new count. It writes
     over 16 entries of both from ``count`` on; ``place`` is at most 255. ``gradients`` and ``factors`` are contiguous
     float32, ``winners`` uint8, ``lists`` uint16.
     """
+    index = types.intp
+    signature = index(gradients, winners, index, index, lists, factors, index, index)
 
-    @intrinsic
-    def append_won(typing_context, gradients, winners, at, place, lists, factors, count, first):
-        index = types.intp
-        signature = index(gradients, winners, index, index, lists, factors, index, index)
+    def generate(context, builder, signature, arguments):
+        at, count, first = (arguments[position] for position in (2, 6, 7))
+        list_data, factor_data = (data_of(context, builder, signature, arguments, position) for position in (4, 5))
+        won, gradients = _won(context, builder, signature, arguments, at)
+        numbers = numbered(builder, first, LANES)
+        for data, values, align in ((list_data, numbers, 2), (factor_data, gradients, 4)):
+            target = builder.bitcast(builder.gep(data, [count]), values.type.as_pointer())
+            builder.store(compress(builder, values, won), target, align=align)
+        return builder.add(count, count_true(builder, won))
 
-        def generate(context, builder, signature, arguments):
-            at, count, first = (arguments[position] for position in (2, 6, 7))
-            list_data, factor_data = (data_of(context, builder, signature, arguments, position) for position in (4, 5))
-            won, gradients = _won(context, builder, signature, arguments, at)
-            numbers = numbered(builder, first, LANES)
-            for data, values, align in ((list_data, numbers, 2), (factor_data, gradients, 4)):
-                target = builder.bitcast(builder.gep(data, [count]), values.type.as_pointer())
-                builder.store(compress(builder, values, won), target, align=align)
-            return builder.add(count, count_true(builder, won))
-
-        return signature, generate
-
-    return append_won
+    return signature, generate
