@@ -149,7 +149,7 @@ def recurrent_layers() -> Answers:
     inputs = (rng.random((12, 5, 20), np.float32) < 0.3).astype(np.float32)
     weights, own, readout = numbers(rng, 9, 20), numbers(rng, 9, 9) / 4, numbers(rng, 3, 9)
     bias, decays = numbers(rng, 9), np.full((2, 9), 0.75, np.float32)
-    rows = spike_linear.rows_of(inputs.reshape(-1, 20))
+    rows = spike_linear.rows_of(inputs)
     currents = spike_linear.forward(rows, weights, bias).reshape(12, 5, 9)
     found: Answers = {"currents": currents}
     for neuron in (RECURRENT, replace(RECURRENT, reset="subtract", surrogate="atan")):

@@ -198,7 +198,7 @@ def test_sums_over_spikes_are_the_dense_products(backend, share, count, units, n
     spikes = (rng.random((count, units)) < share).astype(np.float32)
     weights, bias = rng.integers(-8, 8, (neurons, units)) / 8, rng.integers(-8, 8, neurons) / 8  # sums are exact
     gradients = (rng.integers(-8, 8, (count, neurons)) / 8).astype(np.float32)
-    rows = spike_linear.rows_of(spikes, backend=backend)
+    rows = spike_linear.rows_of(spikes[None], backend=backend)
     assert len(rows.units) == spikes.sum()
     found = spike_linear.forward(rows, weights.astype(np.float32), bias.astype(np.float32), backend=backend)
     np.testing.assert_array_equal(found, spikes @ weights.T + bias)
@@ -211,14 +211,20 @@ def test_gradients_of_weights_are_added_row_after_row():
     wanted = np.zeros((9, 70), np.float32)
     for row, gradient in zip(spikes, gradients, strict=True):
         wanted[row] += gradient
-    np.testing.assert_array_equal(spike_linear.weight_gradients(spike_linear.rows_of(spikes), gradients), wanted.T)
+    np.testing.assert_array_equal(
+        spike_linear.weight_gradients(spike_linear.rows_of(spikes[None]), gradients), wanted.T
+    )
 
 
 @pytest.mark.parametrize("type_", [np.bool_, np.uint8, np.int64, np.float32, np.float64])
 @pytest.mark.parametrize("units", [1, 16, 50])
-def test_spikes_of_any_type_are_listed(type_, units):
-    spikes = (np.random.default_rng(0).random((7, units)) < 0.3).astype(type_)
-    rows, wanted = spike_linear.rows_of(spikes), spike_linear.rows_of(spikes, backend="reference")
+@pytest.mark.parametrize(
+    "laid_out",
+    [np.asarray, lambda spikes: np.asfortranarray(spikes), lambda spikes: spikes.swapaxes(0, 1).copy().swapaxes(0, 1)],
+)
+def test_spikes_of_any_type_and_layout_are_listed_step_by_step(type_, units, laid_out):
+    spikes = (np.random.default_rng(0).random((40, 3, units)) < 0.3).astype(type_)
+    rows, wanted = spike_linear.rows_of(laid_out(spikes)), spike_linear.rows_of(spikes, backend="reference")
     np.testing.assert_array_equal(rows.starts, wanted.starts)
     np.testing.assert_array_equal(rows.units, wanted.units)
 
@@ -226,7 +232,7 @@ def test_spikes_of_any_type_are_listed(type_, units):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_is_no_spike_is_refused(backend):
     with pytest.raises(InputError, match=r"^inputs hold 0.5, expected spikes, 0 or 1; "):
-        spike_linear.rows_of(np.array([[0, 1], [0.5, 1]], np.float32), backend=backend)
+        spike_linear.rows_of(np.array([[[0, 1], [0.5, 1]]], np.float32), backend=backend)
 
 
 def layers_gradients(share, backend, seed=0):
@@ -239,9 +245,8 @@ def layers_gradients(share, backend, seed=0):
     tensors = inputs, weights, bias, own, alpha, beta
     spikes, potentials, rows = recurrent_layer(*tensors, Spiking(slope=5.0), backend=backend)
     assert len(rows.units) == spikes.sum() > 0
-    again, _, _ = recurrent_layer(
-        *tensors, Spiking(slope=5.0), spike_linear.rows_of(inputs.detach().numpy().reshape(-1, 30)), backend=backend
-    )
+    listed = spike_linear.rows_of(inputs.detach().numpy())
+    again, _, _ = recurrent_layer(*tensors, Spiking(slope=5.0), listed, backend=backend)
     assert torch.equal(spikes, again)
     signs = torch.tensor(rng.normal(size=(20, 5, 11)).astype(np.float32))
     ((spikes + 0.1 * potentials) * signs).sum().backward()

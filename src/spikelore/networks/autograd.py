@@ -105,13 +105,12 @@ class _Layer(torch.autograd.Function):
         rows: SpikeRows | None,
         backend: str,
     ) -> Any:
-        steps, examples, units = inputs.shape
         if rows is None:
-            rows = spike_linear.rows_of(_array(inputs).reshape(-1, units), backend=backend)
+            rows = spike_linear.rows_of(inputs.detach().float().numpy(), backend=backend)
         currents = spike_linear.forward(rows, _array(weights), _array(bias), backend=backend)
         constants = None if connections is None else _array(connections), _array(alpha), _array(beta), neuron
         learned = ctx.needs_input_grad[4] or ctx.needs_input_grad[5]
-        shape = steps, examples, len(weights)
+        shape = *inputs.shape[:2], len(weights)
         course = recurrent.forward(currents.reshape(shape), *constants, with_synaptic=learned, backend=backend)
         ctx.save_for_backward(weights, inputs)
         ctx.kept = rows, course, constants, backend

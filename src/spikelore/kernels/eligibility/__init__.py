@@ -99,7 +99,7 @@ class _Running:
         """Return what enters each layer in a part of the steps, its own spikes a step before, and its course."""
         found = []
         for layer, state in zip(self.layers, self.states, strict=True):
-            rows = spike_linear.rows_of(np.ascontiguousarray(spikes).reshape(-1, spikes.shape[2]), backend=self.backend)
+            rows = spike_linear.rows_of(spikes, backend=self.backend)
             currents = spike_linear.forward(rows, layer.weights, layer.bias, backend=self.backend)
             currents = currents.reshape(*spikes.shape[:2], -1)
             last = state[2].copy()

@@ -99,8 +99,7 @@ def forward(
     """
     used = select(_BACKENDS, backend)
     spikes, potentials, synaptic = used.forward(currents, recurrent, alpha, beta, neuron, with_synaptic, state)
-    flat = None if spikes is None else spikes.reshape(-1, spikes.shape[2])
-    rows = None if flat is None else spike_linear.rows_of(flat, backend=backend)
+    rows = None if spikes is None else spike_linear.rows_of(spikes, backend=backend)
     return Course(spikes, potentials, synaptic, rows)
 
 

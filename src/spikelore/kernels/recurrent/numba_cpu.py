@@ -14,7 +14,6 @@ from spikelore.kernels.vector import LANES
 _SMALLEST = np.float32(1e-17)
 """Errors below are 0: what is made of them, such as squares in Adam, is denormal and takes ten times as long."""
 _NONE = np.empty((0, 0), np.float32)
-_NO_STEPS = np.empty((0, 0, 0), np.float32)
 
 
 def constants(neuron: Spiking) -> Constants:
@@ -53,55 +52,73 @@ def neurons_step_(current, beta, neuron, silent_steps, silent, before, potential
         silent[n] = silent_steps if spikes else (waits if waits > zero else zero)
 
 
+@compiled()
+def _for_all(constants):
+    """Return the constants of ``TOGETHER`` examples' neurons, one example after the other."""
+    size = len(constants)
+    found = np.empty(TOGETHER * size, np.float32)
+    for n in range(len(found)):
+        found[n] = constants[n % size]
+    return found
+
+
 @over_cores
 @compiled(error_model="numpy")
 def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, state, spikes, potentials, synaptic):
-    steps, _, size = currents.shape
-    current, potential, earlier = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    received, silent, units = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size + LANES, np.int32)
-    for example in range(begin, end):
+    size = len(alpha)
+    steps, wide = len(currents), TOGETHER * size
+    alphas, betas, received = _for_all(alpha), _for_all(beta), np.empty(size, np.float32)
+    states = np.empty((4, wide), np.float32)
+    units, counts = np.empty((TOGETHER, size + LANES), np.int32), np.zeros(TOGETHER, np.int64)
+    for job in range(begin, end):
+        first = job * wide
+        last = min(currents.shape[1], first + wide)
+        together = (last - first) // size
+        current, potential, earlier, silent = (
+            states[0, : last - first], states[1, : last - first], states[2, : last - first], states[3, : last - first]
+        )  # fmt: skip
         if len(state):
-            copy_(state[0, example], current)
-            copy_(state[1, example], potential)
-            copy_(state[2, example], earlier)
-            copy_(state[3, example], silent)
+            copy_(state[0, first:last], current)
+            copy_(state[1, first:last], potential)
+            copy_(state[2, first:last], earlier)
+            copy_(state[3, first:last], silent)
         else:
             clear_(current)
             clear_(potential)
             clear_(earlier)
             clear_(silent)
-        count = list_(earlier, units) if len(table) else 0
+        for g in range(together if len(table) else 0):
+            counts[g] = list_(earlier[g * size : (g + 1) * size], units[g])
         for t in range(steps):
-            decay_(alpha, currents[t, example], current)
-            if count:
-                clear_(received)
-                add_rows_(table, units, 0, count, received)
-                add_(received, current)
+            decay_(alphas, currents[t, first:last], current)
+            for g in range(together if len(table) else 0):
+                if counts[g]:
+                    clear_(received)
+                    add_rows_(table, units[g], 0, counts[g], received)
+                    add_(received, current[g * size : (g + 1) * size])
             if len(spikes):
-                before = spikes[t - 1, example] if t else earlier
-                neurons_step_(current, beta, neuron, silent_steps, silent, before, potential, spikes[t, example])
-                if len(table):
-                    count = list_(spikes[t, example], units)
+                before, now = spikes[t - 1, first:last] if t else earlier, spikes[t, first:last]
+                neurons_step_(current, betas, neuron, silent_steps, silent, before, potential, now)
+                for g in range(together if len(table) else 0):
+                    counts[g] = list_(now[g * size : (g + 1) * size], units[g])
             else:
-                decay_(beta, current, potential)
-            for n in range(size):
-                potentials[t, example, n] = potential[n]
+                decay_(betas, current, potential)
+            copy_(potential, potentials[t, first:last])
             if len(synaptic):
-                for n in range(size):
-                    synaptic[t, example, n] = current[n]
+                copy_(current, synaptic[t, first:last])
         if len(state):
-            copy_(current, state[0, example])
-            copy_(potential, state[1, example])
-            copy_(silent, state[3, example])
+            copy_(current, state[0, first:last])
+            copy_(potential, state[1, first:last])
+            copy_(silent, state[3, first:last])
             if len(spikes):
-                copy_(spikes[steps - 1, example], state[2, example])
+                copy_(spikes[steps - 1, first:last], state[2, first:last])
 
 
 @compiled()
-def _silence(spikes, t, example, silent_steps, at_potential):
-    """Empty the gradients of neurons that are silent at step t."""
+def _silence(spikes, t, first, silent_steps, at_potential):
+    """Empty the gradients of neurons, from the ``first`` on, that are silent at step t."""
     for earlier in range(max(0, t - silent_steps), t):
-        spike = spikes[earlier, example]
+        spike = spikes[earlier, first : first + len(at_potential)]
         for n in range(len(at_potential)):
             at_potential[n] = at_potential[n] if spike[n] == 0 else np.float32(0)
 
@@ -112,57 +129,52 @@ def _backward(
     begin, end, spike_gradients, potential_gradients, spikes, potentials, synaptic, recurrent, alpha, beta, neuron,
     silent_steps, gradients, to_alpha, to_beta,
 ):  # fmt: skip
-    steps, examples, size = gradients.shape
-    states = np.empty((TOGETHER, size), np.float32)
-    received = np.empty((TOGETHER, size), np.float32)
-    slopes, taken = np.empty(size, np.float32), np.empty(size, np.float32)
-    none, zero = np.zeros(size, np.float32), np.float32(0)
+    size = len(alpha)
+    steps, wide = len(gradients), TOGETHER * size
+    alphas, betas, none, zero = _for_all(alpha), _for_all(beta), np.zeros(wide, np.float32), np.float32(0)
+    parts = np.empty((4, wide), np.float32)
     spiking, learned = len(spikes) > 0, len(synaptic) > 0
     for job in range(begin, end):
-        first = job * TOGETHER
-        together = min(examples, first + TOGETHER) - first
-        for g in range(together):
-            clear_(states[g])
+        first = job * wide
+        last = min(gradients.shape[1], first + wide)
+        count = last - first
+        state, received, slopes, taken = parts[0, :count], parts[1, :count], parts[2, :count], parts[3, :count]
+        shape = count // size, size
+        clear_(state)
         if learned:
             clear_(to_alpha[job])
             clear_(to_beta[job])
         for t in range(steps - 1, -1, -1):
+            after = gradients[t + 1, first:last] if t + 1 < steps else none[:count]
+            for n in range(count):
+                state[n] = betas[n] * state[n]
             if spiking:
-                given = spike_gradients[t, first : first + together]
+                given = spike_gradients[t, first:last]
                 if len(recurrent) and t + 1 < steps:
-                    add_products_(gradients[t + 1, first : first + together], recurrent, given, received[:together])
+                    add_products_(after.reshape(shape), recurrent, given.reshape(shape), received.reshape(shape))
                 else:
-                    for g in range(together):
-                        copy_(given[g], received[g])
-            for g in range(together):
-                example = first + g
-                state = states[g]
-                after = gradients[t + 1, example] if t + 1 < steps else none
-                for n in range(size):
-                    state[n] = beta[n] * state[n]
-                if spiking:
-                    slopes_(potentials[t, example], neuron, slopes)
+                    copy_(given, received)
+                slopes_(potentials[t, first:last], neuron, slopes)
+                for n in range(count):
+                    received[n] *= slopes[n]
+                _silence(spikes, t, first, silent_steps, received)
+                add_(received, state)
+            if len(potential_gradients):
+                add_(potential_gradients[t, first:last], state)
+            copy_(state, taken)
+            if spiking:
+                _silence(spikes, t, first, silent_steps, taken)
+                if neuron.to_zero:
+                    copy_(taken, state)
+            now = gradients[t, first:last]
+            for n in range(count):
+                error = taken[n] + alphas[n] * after[n]
+                now[n] = error if abs(error) > _SMALLEST else zero
+            if learned and t:
+                for begun in range(0, count, size):
                     for n in range(size):
-                        received[g, n] *= slopes[n]
-                    _silence(spikes, t, example, silent_steps, received[g])
-                    add_(received[g], state)
-                if len(potential_gradients):
-                    add_(potential_gradients[t, example], state)
-                for n in range(size):
-                    taken[n] = state[n]
-                if spiking:
-                    _silence(spikes, t, example, silent_steps, taken)
-                    if neuron.to_zero:
-                        for n in range(size):
-                            state[n] = taken[n]
-                now = gradients[t, example]
-                for n in range(size):
-                    error = taken[n] + alpha[n] * after[n]
-                    now[n] = error if abs(error) > _SMALLEST else zero
-                if learned and t:
-                    for n in range(size):
-                        to_alpha[job, n] += now[n] * synaptic[t - 1, example, n]
-                        to_beta[job, n] += state[n] * potentials[t - 1, example, n]
+                        to_alpha[job, n] += now[begun + n] * synaptic[t - 1, first + begun + n]
+                        to_beta[job, n] += state[begun + n] * potentials[t - 1, first + begun + n]
 
 
 def forward(
@@ -179,17 +191,17 @@ def forward(
     potentials = memory.empty(currents.shape)
     synaptic = memory.empty(currents.shape) if with_synaptic else None
     _forward(
-        currents.shape[1],
-        currents,
+        -(-currents.shape[1] // TOGETHER),
+        _flat(currents),
         _NONE if recurrent is None else np.ascontiguousarray(recurrent.T),
         alpha,
         beta,
         _INTEGRATES if neuron is None else constants(neuron),
         np.float32(0 if neuron is None else neuron.silent_steps),
-        _given(state),
-        _given(spikes),
-        potentials,
-        _given(synaptic),
+        _flat(state),
+        _flat(spikes),
+        _flat(potentials),
+        _flat(synaptic),
     )
     return spikes, potentials, synaptic
 
@@ -213,17 +225,17 @@ def backward(
         spike_gradients = np.zeros_like(spikes)
     _backward(
         jobs,
-        _given(spike_gradients),
-        _given(potential_gradients),
-        _given(spikes),
-        potentials,
-        _given(synaptic),
+        _flat(spike_gradients),
+        _flat(potential_gradients),
+        _flat(spikes),
+        _flat(potentials),
+        _flat(synaptic),
         _NONE if recurrent is None else recurrent,
         alpha,
         beta,
         _INTEGRATES if neuron is None else constants(neuron),
         0 if neuron is None else neuron.silent_steps,
-        gradients,
+        _flat(gradients),
         *parts,
     )
     if synaptic is None:
@@ -231,5 +243,6 @@ def backward(
     return gradients, parts[0].sum(axis=0), parts[1].sum(axis=0)
 
 
-def _given(array: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    return _NO_STEPS if array is None else array
+def _flat(array: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Return the memory of an array (T,B,H) as (T,B H), or an empty one."""
+    return _NONE if array is None else array.reshape(len(array), -1)

@@ -24,10 +24,10 @@ _BACKENDS = {"reference": reference, "numba_cpu": numba_cpu}
 
 
 def rows_of(inputs: NDArray, *, backend: str = DEFAULT_BACKEND) -> SpikeRows:
-    """Return which units of each row spike.
+    """Return which units of each row spike, a row for each step and example: all examples of a step, then the next.
 
     Args:
-        inputs: (R,N) of 0 and 1, contiguous, of any type.
+        inputs: (T,B,N) of 0 and 1, of any type; nothing is copied if it or its view (B,T,N) is contiguous.
         backend: ``numba_cpu`` or ``reference``.
 
     Raises:

@@ -51,25 +51,31 @@ def list_(spikes, units):
 
 @over_cores
 @compiled()
-def _count(begin, end, inputs, counts):
-    """Count the spikes of each row; -1 where a value is neither 0 nor 1."""
-    for row in range(begin * _ROWS, min(len(inputs), end * _ROWS)):
-        one, found, ones = inputs[row], 0, 0
-        for n in range(len(one)):
-            found += one[n] != 0
-            ones += one[n] == 1
-        counts[row] = found if found == ones else -1
+def _list(begin, end, inputs, examples, step, example, counts, listed):
+    """List the units of a job's rows, one row after the other in ``listed[job]``, and count each row's.
+
+    The rows are those of all examples at one step, then at the next; from one step to the next it is ``step`` rows of
+    the inputs, from an example to the next ``example``. -1 is counted where a value is neither 0 nor 1.
+    """
+    for job in range(begin, end):
+        found = 0
+        for row in range(job * _ROWS, min(len(inputs), (job + 1) * _ROWS)):
+            one, spikes, ones = inputs[row // examples * step + row % examples * example], 0, 0
+            for n in range(len(one)):
+                spikes += one[n] != 0
+                ones += one[n] == 1
+            counts[row] = spikes if spikes == ones else -1
+            found += list_(one, listed[job, found:])
 
 
 @over_cores
 @compiled()
-def _list(begin, end, inputs, starts, units):
-    found = np.empty(inputs.shape[1] + LANES, np.int32)
-    for row in range(begin * _ROWS, min(len(inputs), end * _ROWS)):
-        count = list_(inputs[row], found)
-        first = starts[row]
-        for n in range(count):
-            units[first + n] = found[n]
+def _join(begin, end, starts, listed, units):
+    """Write what each job has listed behind what the job before it has."""
+    for job in range(begin, end):
+        first, last = starts[job * _ROWS], starts[min(len(starts) - 1, (job + 1) * _ROWS)]
+        for n in range(last - first):
+            units[first + n] = listed[job, n]
 
 
 @compiled()
@@ -135,17 +141,21 @@ def _jobs(count: int, size: int) -> int:
 
 
 def rows_of(inputs: NDArray) -> SpikeRows | None:
-    """Return which units of each row spike; None where a value is neither 0 nor 1."""
-    counts = np.empty(len(inputs), np.int64)
-    jobs = _jobs(len(inputs), _ROWS)
-    _count(jobs, inputs, counts)
+    """Return which units of each row spike; None where a value is neither 0 nor 1; see the package's `rows_of`."""
+    steps, examples, size = inputs.shape
+    examples_first = inputs.transpose(1, 0, 2)
+    turned = examples_first.flags.c_contiguous and not inputs.flags.c_contiguous
+    flat = (examples_first if turned else np.ascontiguousarray(inputs)).reshape(-1, size)
+    jobs = _jobs(len(flat), _ROWS)
+    counts, listed = np.empty(len(flat), np.int64), memory.empty((jobs, _ROWS * size + LANES), np.int32)
+    _list(jobs, flat, examples, *((1, steps) if turned else (examples, 1)), counts, listed)
     if len(counts) and counts.min() < 0:
         return None
-    starts = np.zeros(len(inputs) + 1, np.int64)
+    starts = np.zeros(len(flat) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
     units = memory.empty((int(starts[-1]),), np.int32)
-    _list(jobs, inputs, starts, units)
-    return SpikeRows(starts, units, inputs.shape[1])
+    _join(jobs, starts, listed, units)
+    return SpikeRows(starts, units, size)
 
 
 def forward(rows: SpikeRows, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,10 +10,11 @@ def rows_of(inputs: NDArray) -> SpikeRows | None:
     """Return which units of each row spike; None where a value is neither 0 nor 1."""
     if not ((inputs == 0) | (inputs == 1)).all():
         return None
-    rows, units = np.nonzero(inputs)
-    starts = np.zeros(len(inputs) + 1, np.int64)
-    np.cumsum(np.bincount(rows, minlength=len(inputs)), out=starts[1:])
-    return SpikeRows(starts, units.astype(np.int32), inputs.shape[1])
+    flat = inputs.reshape(-1, inputs.shape[2])
+    rows, units = np.nonzero(flat)
+    starts = np.zeros(len(flat) + 1, np.int64)
+    np.cumsum(np.bincount(rows, minlength=len(flat)), out=starts[1:])
+    return SpikeRows(starts, units.astype(np.int32), flat.shape[1])
 
 
 def _dense(rows: SpikeRows, kind: np.dtype) -> NDArray:
