@@ -530,6 +530,18 @@ def test_steps_that_are_alike_count_as_many_times_as_there_are_steps():
 # Augmentation -------------------------------------------------------------------------------------------------------
 
 
+def test_a_band_of_rows_is_dark():
+    images = torch.ones(200, 20, 6)
+    changed = augment(images, Augmentation(band=0.5), torch.Generator().manual_seed(0))
+    dark = changed.lt(0.5)
+    assert torch.equal(dark.all(2), dark.any(2))  # whole rows
+    count = dark.all(2).sum(1)
+    assert 0 <= count.min() < 3
+    assert 8 < count.max() <= 10
+    starts = dark.all(2).int().diff(dim=1).gt(0).sum(1) + dark[:, 0, 0]
+    assert starts.max() == 1  # neighbours
+
+
 def test_no_augmentation_gives_the_image_back_and_a_shift_moves_it():
     images = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
@@ -583,6 +595,7 @@ def test_settings_that_make_no_sense_are_refused(changes, sentence):
     ("make", "sentence"),
     [
         (lambda: Augmentation(shift=-1), r"augmentation\.shift is -1"),
+        (lambda: Augmentation(band=1.5), r"augmentation\.band is 1\.5, expected a share, 0 to 1; 0\.5 is usual"),
         (lambda: MemorySettings(images=9, policy="best"), "memory.policy is 'best', expected one of reservoir"),  # type: ignore[arg-type]
         (lambda: MemorySettings(images=9, storage="zip"), "memory.storage is 'zip'"),  # type: ignore[arg-type]
     ],

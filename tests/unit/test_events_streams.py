@@ -15,6 +15,7 @@ from spikelore.coding.rank_order import RankOrderConfig, encode
 from spikelore.data import Dataset, Events, Examples, check, fetch, load
 from spikelore.data import streams as streams_module
 from spikelore.data.event_sources import EVENT_SOURCES, EventSource
+from spikelore.data.nmnist import saccades
 from spikelore.data.streams import group_stream, group_tasks, leave_out, split_stream, split_tasks
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.stream_settings import Datasets, StreamSettings
@@ -148,15 +149,17 @@ def test_one_speaker_left_out_is_tested_alone():
         (lambda: StreamSettings(kind="grouped"), "all classes in each task, expected the scenario domain-incremental"),
         (lambda: StreamSettings(kind="grouped", scenario="domain-incremental", groups=()), "empty, expected the"),
         (lambda: event_images(spoken().train.inputs, EventImages(crop=20)), r"of 40 channels have .*crop 20, expected"),
-        (lambda: event_images(spoken().train.inputs, EventImages(polarity="on")), r"have events_as.polarity 'on' and"),
+        (lambda: event_images(spoken().train.inputs, EventImages(polarity="on")), r"events_as.polarity 'on', steady F"),
         (lambda: event_images(CAMERA, EventImages("none")), "events_as.coding is none, expected counts or time"),
         (lambda: event_images(CAMERA, EventImages(pool=3)), r"of 4 x 4 less 0 at each border are 4 x 4, expected"),
         (lambda: event_images(CAMERA, EventImages(crop=2)), r"less 2 at each border are 0 x 0, expected"),
         (lambda: event_images(ONE, EventImages(polarity="on")), r"have 1 channels, expected 2 for events_as.polarity"),
         (lambda: EventImages(tau_ms=0.0), r"events_as.tau_ms is 0.0, expected 0.001 to 1e\+06; 50 is usual"),
         (lambda: EventImages(bin_ms=1e-9), r"events_as.bin_ms is 1e-09, expected 0.001 to 1e\+06; 20 is usual"),
+        (lambda: event_images(CAMERA, EventImages("contrast")), r"is contrast, and a camera has no channels; choose"),
+        (lambda: event_images(CHANNELS, EventImages(steady=True)), r"of 7 channels have .*steady True and crop 0, exp"),
         (lambda: EventImages(columns=0), r"events_as.columns is 0, expected"),
-        (lambda: EventImages("sum"), r"events_as.coding is 'sum', expected one of none, counts, time surface"),
+        (lambda: EventImages("sum"), r"events_as.coding is 'sum', expected one of none, counts, contrast, time"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked_of_speakers_and_images_gets_a_sentence(asked, says):
@@ -238,6 +241,56 @@ def test_time_surfaces_of_channels_are_those_at_the_end_of_each_bin():
     for row, times in ages.items():
         assert image[row].tolist() == [0 if age is None else round(255 * np.exp(-age / 20)) for age in times]
     assert not image[[3, 5]].any()
+
+
+def test_bins_of_the_whole_recording_see_neither_delay_nor_tempo():
+    times, units = np.array([0, 9, 10, 35, 60, 99]) * 1000, [0, 2, 1, 4, 6, 1]
+    said = [(times, units), (times + 70_000, units), (times * 3, units), (times[:1], units[:1]), ([], [])]
+    images = event_images(Events.of_recordings(said, (7,)), EventImages("counts", columns=4, bin_ms=5.0, whole=True))
+    assert np.argwhere(images[0]).tolist() == [[0, 0], [1, 0], [1, 3], [2, 0], [4, 1], [6, 2]]
+    np.testing.assert_array_equal(images[1], images[0])
+    np.testing.assert_array_equal(images[2], images[0])
+    assert np.argwhere(images[3]).tolist() == [[0, 0]]
+    assert not images[4].any()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_contrast_is_what_a_channel_has_above_its_mean(whole):
+    rng = np.random.default_rng(0)
+    times, units = np.sort(rng.integers(0, 100_000, 300)), rng.integers(0, 6, 300)
+    times[times // 20_000 == 2] = 70_000  # a bin without events
+    config = EventImages("contrast", pool=2, columns=5, bin_ms=20.0, whole=whole)
+    image = event_images(Events.of_recordings([(np.sort(times), units)], (6,)), config)[0]
+    first, length = (int(times.min()), (int(times.max() - times.min()) + 1) / 5) if whole else (0, 20_000)
+    loud = np.zeros((3, 5))
+    for time, unit in zip(times, units, strict=True):
+        loud[unit // 2, int((time - first) / length)] += 1
+    heard = [column for column in range(5) if loud[:, column].any()]
+    loud = np.log(1 + loud * 20_000 / length)
+    above = np.zeros((3, 5))
+    for column in heard:
+        above[:, column] = np.maximum(0, loud[:, column] - loud[:, heard].mean(1))
+    wanted = np.rint(255 * np.minimum(1, above / np.quantile(above[above > 0], 0.99)))
+    np.testing.assert_array_equal(image, wanted)
+    assert not whole or len(heard) == 5 or not image[:, 2].any()
+
+
+def test_channels_of_one_loudness_have_no_contrast():
+    even = Events.of_recordings([([0, 0, 20_000, 20_000], [0, 1, 0, 1])], (2,))
+    assert not event_images(even, EventImages("contrast", columns=2)).any()
+
+
+def test_the_motion_of_the_camera_is_taken_off():
+    times = np.array([0, 52_500, 105_000, 157_500, 210_000, 262_500, 315_000, 400_000])
+    down, right = saccades(times)
+    assert (down + 3.5).tolist() == [0, 3.5, 7, 3.5, 0, 0, 0, 0]
+    assert (right + 3.5).tolist() == [0, 1.75, 3.5, 5.25, 7, 3.5, 0, 0]
+    places = (10 + np.rint(down)) * 34 + 20 + np.rint(right)
+    seen = Events.of_recordings([(times, places.astype(int)), ([105_000], [0])], (2, 34, 34))
+    steady, moved = (event_images(seen, EventImages(steady=on, crop=3)) for on in (True, False))
+    assert np.argwhere(steady[0]).tolist() == [[7, 17]]
+    assert len(np.argwhere(moved[0])) > 1
+    assert not steady[1].any()  # it leaves the image
 
 
 def test_a_dataset_of_a_camera_becomes_one_of_images():

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikelore.data.examples import Examples
 from spikelore.data.recordings import ANOTHER_COPY, Gathering
@@ -22,6 +23,7 @@ from spikelore.files import open_regular
 UNITS = (2, 34, 34)
 """Polarities, rows and columns of the published set, and of a folder that tells no other."""
 EVENT_BYTES = 5
+_SACCADE_US = 105_000
 _SUFFIX = ".bin"
 
 
@@ -61,6 +63,22 @@ def read_nmnist(place: Path, unit_shape: tuple[int, ...] = UNITS) -> tuple[Examp
             gathering.add(times, units, f"recording {member.name}")
         found = Examples(gathering.finished(), np.array([labels[one.folder] for one in members]))
     return found, {label: folder for folder, label in labels.items()}
+
+
+def saccades(times_us: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how many rows and columns the image has moved from its middle place at each time, (E,) each.
+
+    The camera that looked at the digits moved in three saccades of 105 ms, so that the image goes from (0,0) by (7,3.5)
+    and (0,7) back to (0,0), rows and columns, along straight lines; its middle place is (3.5,3.5). Later it stays.
+
+    Args:
+        times_us: (E,) since the recording's begin.
+
+    Source: Orchard et al. 2015, as their own program takes the motion off.
+    """
+    at = np.arange(4) * _SACCADE_US
+    row, column = (np.interp(times_us, at, path) - 3.5 for path in ((0.0, 7.0, 0.0, 0.0), (0.0, 3.5, 7.0, 0.0)))
+    return row, column
 
 
 def count_nmnist(place: Path) -> int:

@@ -12,13 +12,14 @@ _GRID = 7
 
 
 def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) -> torch.Tensor:
-    """Return images changed at random: rotated, scaled, sheared, shifted and displaced.
+    """Return images changed at random: rotated, scaled, sheared, shifted and displaced, some of their rows dark.
 
     Interpolation is bilinear, the outside 0.
 
-    All amounts but the elastic one are uniform between minus and plus the largest; angles and shears are those of
+    All amounts but the last two are uniform between minus and plus the largest; angles and shears are those of
     pixels, also where an image is not square. The elastic displacement is
-    normal at 7x7 places, with bicubic interpolation between them (a coarse form of Simard et al. 2003).
+    normal at 7x7 places, with bicubic interpolation between them (a coarse form of Simard et al. 2003). The dark rows
+    are a band of uniform width anywhere (Park et al. 2019, arXiv 1904.08779).
 
     Args:
         images: (B,H,W) float, on any device.
@@ -45,7 +46,16 @@ def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) 
         coarse = torch.randn(count, 2, _GRID, _GRID, generator=generator) * by.elastic * pixel
         smooth = F.interpolate(coarse.to(images.device), size=(rows, columns), mode="bicubic", align_corners=True)
         grid = grid + smooth.permute(0, 2, 3, 1)
-    return F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)
+    changed = F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)
+    return changed * ~_along(changed, 1, _band(rows, by.band, count, generator)) if by.band else changed
+
+
+def _band(size: int, share: float, count: int, generator: torch.Generator | None) -> torch.Tensor:
+    """Return which of ``size`` neighbouring places are taken away, (count,size): at most that share of them."""
+    width = torch.rand(count, 1, generator=generator) * share * size
+    first = torch.rand(count, 1, generator=generator) * (size - width)
+    place = torch.arange(size)
+    return (place >= first) & (place < first + width)
 
 
 def augment_recordings(
@@ -72,12 +82,6 @@ def augment_recordings(
         away = torch.arange(size) - about
         return (about + away * (1 + uniform(-scale, scale)) + uniform(-shift, shift) * size).round().long()
 
-    def silent(size: int, share: float) -> torch.Tensor:
-        width = uniform(0, share) * size
-        first = uniform(0, 1) * (size - width)
-        place = torch.arange(size)
-        return (place >= first) & (place < first + width)
-
     if by.tempo or by.delay:
         spikes = _taken(spikes, 1, sources(steps, 0, by.tempo, by.delay))
     if by.stretch or by.shift:
@@ -87,8 +91,8 @@ def augment_recordings(
         dropped = uniform(0, by.thinning).view(-1, *[1] * (spikes.dim() - 1))
         spikes = spikes * (torch.rand(spikes.shape, generator=generator) >= dropped).to(spikes.device)
     for axis, size in places.items() if by.band else ():
-        spikes = spikes * ~_along(spikes, axis, silent(size, by.band))
-    return spikes * ~_along(spikes, 1, silent(steps, by.gap)) if by.gap else spikes
+        spikes = spikes * ~_along(spikes, axis, _band(size, by.band, len(spikes), generator))
+    return spikes * ~_along(spikes, 1, _band(steps, by.gap, len(spikes), generator)) if by.gap else spikes
 
 
 def _along(spikes: torch.Tensor, axis: int, each: torch.Tensor) -> torch.Tensor:

@@ -117,6 +117,7 @@ class Augmentation:
         shear: largest shear.
         shift: largest shift along each axis, pixels.
         elastic: standard deviation of a smooth random displacement of each point, pixels.
+        band: largest share of neighbouring rows that are dark, such as the channels of a recording.
     """
 
     rotation: float = 0.0
@@ -124,11 +125,14 @@ class Augmentation:
     shear: float = 0.0
     shift: float = 0.0
     elastic: float = 0.0
+    band: float = 0.0
 
     def __post_init__(self) -> None:
         for name in (one.name for one in fields(self)):
             if not getattr(self, name) >= 0:
                 raise InputError(f"augmentation.{name} is {getattr(self, name)}, expected 0 or more; 0 turns it off")
+        if not self.band <= 1:
+            raise InputError(f"augmentation.band is {self.band}, expected a share, 0 to 1; 0.5 is usual")
 
     @property
     def any(self) -> bool:
