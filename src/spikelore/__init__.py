@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spikelore.continual.method import Method as Method
     from spikelore.continual.method import why_not as why_not
-    from spikelore.continual.methods import Augmentation as Augmentation
     from spikelore.continual.methods import DarkReplay as DarkReplay
     from spikelore.continual.methods import ElasticWeightConsolidation as ElasticWeightConsolidation
     from spikelore.continual.methods import GDumb as GDumb
@@ -66,6 +65,7 @@ if TYPE_CHECKING:
     from spikelore.metrics.learning_cost import Work as Work
     from spikelore.networks.checkpoint import load as load
     from spikelore.networks.first_spike import FirstSpikeNetwork as FirstSpikeNetwork
+    from spikelore.networks.gradient_learning import Augmentation as Augmentation
     from spikelore.networks.gradient_learning import GradientLearning as GradientLearning
     from spikelore.networks.gradient_learning import RecordingAugmentation as RecordingAugmentation
     from spikelore.networks.nir_format import export_nir as export_nir
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "continual.method": "Method why_not",
-    "continual.methods": "Augmentation DarkReplay ElasticWeightConsolidation GDumb GradientReplay HebbianProjection "
+    "continual.methods": "DarkReplay ElasticWeightConsolidation GDumb GradientReplay HebbianProjection "
     "Joint LatentReplay LearningWithoutForgetting Naive NearestPrototype NearestSubspace PublishedReplay Replay "
     "SleepReplay StreamingDiscriminant SynapticIntelligence",
     "continual.methods.around": "DecayOnce Fusion FusionThenReplay OnlineDecay Protection Pruning WeightDecay",
@@ -95,7 +95,7 @@ _WHERE = {
     "metrics.learning_cost": "Energies Work",
     "networks.checkpoint": "load",
     "networks.first_spike": "FirstSpikeNetwork",
-    "networks.gradient_learning": "GradientLearning RecordingAugmentation",
+    "networks.gradient_learning": "Augmentation GradientLearning RecordingAugmentation",
     "networks.nir_format": "export_nir import_nir",
     "networks.protocol": "Cost Network",
     "networks.rate_lif": "RateLIFNetwork",

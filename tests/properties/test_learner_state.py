@@ -10,8 +10,9 @@ from torch import nn
 
 from methods_by_name import create, settings_of
 from spikelore.continual.memory import POLICIES
-from spikelore.continual.methods import METHODS, Augmentation, MemorySettings, NearestPrototype
+from spikelore.continual.methods import METHODS, MemorySettings, NearestPrototype
 from spikelore.kernels.lif_scan import Leaky
+from spikelore.networks.gradient_learning import Augmentation
 from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork
 from spikelore.randomness import torch_generator
 

@@ -169,11 +169,33 @@ def test_a_checkpoint_keeps_them(tmp_path):
     assert sl.load(tmp_path / "network.safetensors").learning == network.learning
 
 
-def test_images_have_no_such_changes():
-    network = sl.SurrogateNetwork.for_stream(
-        sl.split_stream("digits-sample", [(0, 1)]), learning=sl.GradientLearning(recording_augmentation=CHANGES)
-    )
+def of_images(learning: sl.GradientLearning) -> sl.SurrogateNetwork:
+    return sl.SurrogateNetwork.for_stream(sl.split_stream("digits-sample", [(0, 1)]), learning=learning)
+
+
+def test_images_have_no_such_changes_nor_recordings_those_of_images():
+    network = of_images(sl.GradientLearning(recording_augmentation=CHANGES))
     with pytest.raises(
         InputError, match="recording_augmentation changes recordings of spikes, and a surrogate network"
     ):
         sl.Naive().start(network)
+    network, _ = learner(sl.Naive())
+    network.learning = sl.GradientLearning(readout="mean", image_augmentation=sl.Augmentation(band=0.5))
+    with pytest.raises(InputError, match="image_augmentation changes images, and a recurrent network takes"):
+        sl.Naive().start(network)
+
+
+def test_all_images_that_are_learned_change_where_the_network_says_so():
+    images = np.full((6, 28, 28), 255, np.uint8)
+    for changes in (sl.Augmentation(), sl.Augmentation(band=0.9)):
+        network = of_images(sl.GradientLearning(image_augmentation=changes))
+        method = sl.Replay(sl.Memory(images=12)).start(network, tasks=1)
+        given, shown = method.to_input(images), method.to_learn(images)
+        assert torch.equal(given, torch.ones_like(given))
+        assert bool(shown.lt(0.5).any()) == changes.any
+
+
+def test_a_network_of_images_keeps_how_it_changes_them(tmp_path):
+    network = of_images(sl.GradientLearning(image_augmentation=sl.Augmentation(band=0.9, elastic=0.5)))
+    network.save(tmp_path / "network.safetensors")
+    assert sl.load(tmp_path / "network.safetensors").learning == network.learning

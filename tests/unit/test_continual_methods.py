@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from methods_by_name import create, settings_of, wrapped
-from spikelore.continual.methods import FAULTS, METHODS, Augmentation, GradientReplay, MemorySettings
+from spikelore.continual.methods import FAULTS, METHODS, GradientReplay, MemorySettings
 from spikelore.continual.methods.augment import augment
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.experiments.learner_settings import LearnerSettings
 from spikelore.kernels.lif_scan import Leaky
-from spikelore.networks.gradient_learning import GradientLearning, RecordingAugmentation
+from spikelore.networks.gradient_learning import Augmentation, GradientLearning, RecordingAugmentation
 from spikelore.networks.surrogate import SurrogateConfig, SurrogateNetwork
 from spikelore.randomness import torch_generator
 
@@ -633,7 +633,7 @@ def test_no_setting_that_a_method_does_not_use_can_be_given(kind):
         "balanced_replay": False, "loss_over": "seen", "augmentation": Augmentation(shift=1), "rehearsal_steps": 3,
         "faults": (FAULTS[0],), "grow_heads": True, "readout": "drive", "input": "spikes", "averaging": 0.5,
         "options": {"size": 3}, "hebbian_rate": 0.5, "replay_order": "after",
-        "recording_augmentation": RecordingAugmentation(shift=0.1),
+        "image_augmentation": Augmentation(band=0.3), "recording_augmentation": RecordingAugmentation(shift=0.1),
     }  # fmt: skip
     memory = MEMORY if "memory" in kind.__dataclass_fields__ else MemorySettings()
     whole = LearnerSettings(kind.name, **({"rehearsal_steps": 2} if "rehearsal_steps" in used else {}))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikelore.continual.methods import Augmentation, MemorySettings
+from spikelore.continual.methods import MemorySettings
 from spikelore.data import load, write_idx
 from spikelore.errors import InputError
 from spikelore.experiments import config_file, continual_run, parallel
@@ -21,6 +21,7 @@ from spikelore.experiments.typed import changed
 from spikelore.files import load_tensors
 from spikelore.kernels.lif_scan import Leaky
 from spikelore.networks import checkpoint as checkpoint_file
+from spikelore.networks.gradient_learning import Augmentation
 from spikelore.networks.surrogate_config import SurrogateConfig
 from watching import left, watched
 

@@ -5,19 +5,19 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from spikelore.continual.method import Method
-from spikelore.continual.methods import METHODS, Augmentation, DarkReplay, Fault, LatentReplay, MemorySettings
+from spikelore.continual.methods import METHODS, DarkReplay, Fault, LatentReplay, MemorySettings
 from spikelore.continual.methods.settings import ReplayOrder
 from spikelore.errors import InputError, check_fields
 from spikelore.experiments import typed
 from spikelore.experiments.own import own_class
-from spikelore.networks.gradient_learning import GradientLearning, Readout, RecordingAugmentation
+from spikelore.networks.gradient_learning import Augmentation, GradientLearning, Readout, RecordingAugmentation
 
 _CALLED = {"balanced_replay": "balanced"}
 """What a setting is called in a method, where that differs."""
 
 _UNUSED_LEARNING = {
     "gdumb": ("learning_rate", "averaging"),
-    "published replay": ("readout", "input", "recording_augmentation"),
+    "published replay": ("readout", "input", "image_augmentation", "recording_augmentation"),
 }
 """How a network learns, as far as a method does not use it."""
 
@@ -44,13 +44,15 @@ class LearnerSettings:
             for new ones only of the classes among them, so that they do not push the old classes' outputs down
             (ER-ACE, Caccia et al. 2022, arXiv 2104.05025).
         input: ``grey`` pixels, or ``spikes``: 1 where a pixel is 128 or more, for new, replayed and test images.
-        augmentation: of replayed images, and of GDumb's; recordings of spikes have ``recording_augmentation``.
+        augmentation: of replayed images alone, and of GDumb's.
         readout: ``spikes`` are the logits' only source (their count over the steps); ``drive`` adds the membrane
             potential that is left over the threshold; ``maximum``, ``mean``, ``last`` and ``sum`` are those of the
             potential over the steps. All but the first are for networks that give their output potentials.
         averaging: decay of the running mean of the weights that decides in place of the last ones; 0 for none. In the
             first steps n it is n / (n + 9), if that is less.
-        recording_augmentation: of recordings of spikes, new and replayed ones alike; see
+        image_augmentation: of images, new and replayed ones alike; see
+            `spikelore.networks.gradient_learning.Augmentation`.
+        recording_augmentation: of recordings of spikes, likewise; see
             `spikelore.networks.gradient_learning.RecordingAugmentation`.
         rehearsal_steps: steps on the memory alone, for each class seen, that a copy of the network takes before it is
             asked; GDumb's only learning, from fresh weights.
@@ -98,6 +100,7 @@ class LearnerSettings:
     augmentation: Augmentation = field(default_factory=Augmentation)
     readout: Readout = "spikes"
     averaging: float = 0.0
+    image_augmentation: Augmentation = field(default_factory=Augmentation)
     recording_augmentation: RecordingAugmentation = field(default_factory=RecordingAugmentation)
     rehearsal_steps: int = 0
     rehearsal_learning_rate: float = 1e-3

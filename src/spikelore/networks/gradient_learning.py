@@ -14,6 +14,39 @@ _LARGEST = 1e30
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """Random changes of an image, each drawn anew whenever it is shown; all 0 for none.
+
+    Attributes:
+        rotation: largest rotation either way, degrees.
+        scale: largest relative change of the size of each axis.
+        shear: largest shear.
+        shift: largest shift along each axis, pixels.
+        elastic: standard deviation of a smooth random displacement of each point, pixels.
+        band: largest share of neighbouring rows that are dark, such as the channels of a recording.
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    shift: float = 0.0
+    elastic: float = 0.0
+    band: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in (one.name for one in fields(self)):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"augmentation.{name} is {getattr(self, name)}, expected 0 or more; 0 turns it off")
+        if not self.band <= 1:
+            raise InputError(f"augmentation.band is {self.band}, expected a share, 0 to 1; 0.5 is usual")
+
+    @property
+    def any(self) -> bool:
+        """Whether an image is changed at all."""
+        return any(getattr(self, one.name) > 0 for one in fields(self))
+
+
+@dataclass(frozen=True)
 class RecordingAugmentation:
     """Random changes of a recording of spikes, drawn anew whenever it is learned from; all 0 for none.
 
@@ -56,6 +89,7 @@ class RecordingAugmentation:
         return any(getattr(self, one.name) > 0 for one in fields(self))
 
 
+_IMAGES_AS_THEY_ARE = Augmentation()
 _AS_IT_IS = RecordingAugmentation()
 
 
@@ -71,14 +105,17 @@ class GradientLearning:
             potential over the steps. All but the first are for networks that give their output potentials.
         averaging: decay of the running mean of the weights that decides in place of the last ones; 0 for none. In the
             first steps n it is n / (n + 9), if that is less.
-        recording_augmentation: how methods change recordings that they learn from, new and replayed ones alike, at
-            random; of what a frozen layer makes of them latent replay changes nothing.
+        image_augmentation: how methods change images that they learn from, new and replayed ones alike, at random;
+            methods with replay change stored ones besides by their own ``augmentation``.
+        recording_augmentation: how methods change recordings that they learn from, likewise; of what a frozen layer
+            makes of either latent replay changes nothing.
     """
 
     learning_rate: float = 1e-3
     input: Input = "grey"
     readout: Readout = "spikes"
     averaging: float = 0.0
+    image_augmentation: Augmentation = _IMAGES_AS_THEY_ARE
     recording_augmentation: RecordingAugmentation = _AS_IT_IS
 
     def __post_init__(self) -> None:
@@ -94,8 +131,8 @@ class GradientLearning:
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Self:
         """Return that of a checkpoint, which has plain values."""
-        changes = RecordingAugmentation(**told.get("recording_augmentation", {}))
-        return cls(**{**told, "recording_augmentation": changes})
+        kinds = {"image_augmentation": Augmentation, "recording_augmentation": RecordingAugmentation}
+        return cls(**{**told, **{name: kind(**told.get(name, {})) for name, kind in kinds.items()}})
 
     @classmethod
     def best(cls) -> Self:

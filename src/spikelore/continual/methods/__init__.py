@@ -6,7 +6,6 @@ Importing this package imports no torch; starting a method does.
 from spikelore.continual.methods.settings import (
     FAULTS,
     METHODS,
-    Augmentation,
     DarkReplay,
     ElasticWeightConsolidation,
     Fault,
@@ -30,7 +29,6 @@ from spikelore.continual.methods.settings import (
 __all__ = [
     "FAULTS",
     "METHODS",
-    "Augmentation",
     "DarkReplay",
     "ElasticWeightConsolidation",
     "Fault",

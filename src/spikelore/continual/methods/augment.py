@@ -5,13 +5,12 @@ import math
 import torch
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
-from spikelore.continual.methods.settings import Augmentation
-from spikelore.networks.gradient_learning import RecordingAugmentation
+from spikelore.networks.gradient_learning import Augmentation, RecordingAugmentation
 
 _GRID = 7
 
 
-def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) -> torch.Tensor:
+def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator | None = None) -> torch.Tensor:
     """Return images changed at random: rotated, scaled, sheared, shifted and displaced, some of their rows dark.
 
     Interpolation is bilinear, the outside 0.
@@ -24,7 +23,7 @@ def augment(images: torch.Tensor, by: Augmentation, generator: torch.Generator) 
     Args:
         images: (B,H,W) float, on any device.
         by: how much.
-        generator: of every draw, on the processor.
+        generator: of every draw, on the processor; torch's global one if not given.
     """
     count, rows, columns = images.shape
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the field's name
 
 from spikelore.continual.method import name_of
-from spikelore.continual.methods.augment import augment_recordings
+from spikelore.continual.methods.augment import augment, augment_recordings
 from spikelore.continual.storage import blank_input
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import arrays_under
@@ -125,7 +125,12 @@ class GradientLearner:
         if self.learning.recording_augmentation.any and not self.sees_spikes:
             raise InputError(
                 f"recording_augmentation changes recordings of spikes, and a {name_of(network)} network takes images; "
-                "leave it out or set augmentation"
+                "leave it out or set image_augmentation"
+            )
+        if self.learning.image_augmentation.any and self.sees_spikes:
+            raise InputError(
+                f"image_augmentation changes images, and a {name_of(network)} network takes recordings of spikes; "
+                "leave it out or set recording_augmentation"
             )
         self.input_shape = tuple(shape) if isinstance(network, SeesSpikes) else _checked_shape(shape)
         self.seed = seed
@@ -378,9 +383,11 @@ class GradientLearner:
         return as_input(images, self.learning.input, self.device)
 
     def to_learn(self, images: Images) -> torch.Tensor:
-        """Return inputs as `to_input`, recordings changed at random if that is how the network learns."""
-        changes = self.learning.recording_augmentation
+        """Return inputs as `to_input`, changed at random if that is how the network learns."""
         inputs = self.to_input(images)
+        if self.learning.image_augmentation.any:
+            return augment(inputs, self.learning.image_augmentation)
+        changes = self.learning.recording_augmentation
         return augment_recordings(inputs, changes) if changes.any else inputs
 
     @property

@@ -15,6 +15,7 @@ from spikelore.continual.memory import Budget, Policy
 from spikelore.continual.method import Method, cannot, name_of
 from spikelore.continual.storage import Form
 from spikelore.errors import InputError, check_fields, check_whole
+from spikelore.networks.gradient_learning import Augmentation
 from spikelore.networks.protocol import Differentiable, Features
 
 if TYPE_CHECKING:
@@ -105,39 +106,6 @@ class MemorySettings:
     def budget(self) -> Budget:
         """Return the budget; InputError if none or both are given."""
         return Budget(self.images, self.bytes)
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes of an image, each drawn anew whenever it is shown; all 0 for none.
-
-    Attributes:
-        rotation: largest rotation either way, degrees.
-        scale: largest relative change of the size of each axis.
-        shear: largest shear.
-        shift: largest shift along each axis, pixels.
-        elastic: standard deviation of a smooth random displacement of each point, pixels.
-        band: largest share of neighbouring rows that are dark, such as the channels of a recording.
-    """
-
-    rotation: float = 0.0
-    scale: float = 0.0
-    shear: float = 0.0
-    shift: float = 0.0
-    elastic: float = 0.0
-    band: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in (one.name for one in fields(self)):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"augmentation.{name} is {getattr(self, name)}, expected 0 or more; 0 turns it off")
-        if not self.band <= 1:
-            raise InputError(f"augmentation.band is {self.band}, expected a share, 0 to 1; 0.5 is usual")
-
-    @property
-    def any(self) -> bool:
-        """Whether an image is changed at all."""
-        return any(getattr(self, one.name) > 0 for one in fields(self))
 
 
 @dataclass(frozen=True, kw_only=True)
