@@ -185,14 +185,20 @@ def test_images_have_no_such_changes_nor_recordings_those_of_images():
         sl.Naive().start(network)
 
 
-def test_all_images_that_are_learned_change_where_the_network_says_so():
-    images = np.full((6, 28, 28), 255, np.uint8)
-    for changes in (sl.Augmentation(), sl.Augmentation(band=0.9)):
-        network = of_images(sl.GradientLearning(image_augmentation=changes))
-        method = sl.Replay(sl.Memory(images=12)).start(network, tasks=1)
-        given, shown = method.to_input(images), method.to_learn(images)
-        assert torch.equal(given, torch.ones_like(given))
-        assert bool(shown.lt(0.5).any()) == changes.any
+@pytest.mark.parametrize("form", ["raw", "spikes"])
+@pytest.mark.parametrize("changes", [sl.Augmentation(), sl.Augmentation(band=0.9)])
+def test_new_and_replayed_images_change_where_the_network_says_so(form, changes):
+    images, labels = np.full((6, 28, 28), 255, np.uint8), np.array([0, 1, 0, 1, 0, 1])
+    network = of_images(sl.GradientLearning(image_augmentation=changes, input="grey" if form == "raw" else "spikes"))
+    learner = sl.Replay(sl.Memory(images=12, storage=form)).start(network, tasks=1)
+    learner.begin_task(0, (0, 1))
+    learner.begin_epoch(0)
+    learner.learn(images, labels, task=0)
+    given, shown, (stored, _, _) = learner.to_input(images), learner.to_learn(images), learner.replayed(6)
+    assert torch.equal(given, torch.ones_like(given))
+    for each in (shown, stored):
+        assert bool(each.lt(0.5).any()) == changes.any
+        assert form == "raw" or set(each.unique().tolist()) <= {0, 1}
 
 
 def test_a_network_of_images_keeps_how_it_changes_them(tmp_path):

@@ -384,11 +384,19 @@ class GradientLearner:
 
     def to_learn(self, images: Images) -> torch.Tensor:
         """Return inputs as `to_input`, changed at random if that is how the network learns."""
-        inputs = self.to_input(images)
-        if self.learning.image_augmentation.any:
-            return augment(inputs, self.learning.image_augmentation)
+        if not self.sees_spikes:
+            self.check_inputs(images)
+            return self.changed(as_input(images, "grey", self.device))
         changes = self.learning.recording_augmentation
+        inputs = self.to_input(images)
         return augment_recordings(inputs, changes) if changes.any else inputs
+
+    def changed(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images (B,H,W), 0..1, changed at random if that is how the network learns, and as it sees them."""
+        changes = self.learning.image_augmentation
+        if changes.any:
+            images = augment(images, changes)
+        return (images > 0.5).float() if self.learning.input == "spikes" else images
 
     @property
     def sees_spikes(self) -> bool:

@@ -136,13 +136,10 @@ class MemoryLearner(GradientLearner):
         images = torch.from_numpy(stored).to(self.device).float()
         if not self._stores_spikes:
             images /= 255
-        images = self.varied(images)
-        if self.learning.input == "spikes":
-            images = (images > 0.5).float()
-        return images, self.columns(labels), torch.from_numpy(extras)
+        return self.changed(self.varied(images)), self.columns(labels), torch.from_numpy(extras)
 
     def varied(self, images: torch.Tensor) -> torch.Tensor:
-        """Return stored images (B,H,W), 0..1, as they are replayed: here as they are."""
+        """Return stored images (B,H,W), 0..1, with the changes that they alone have: here none."""
         return images
 
     def logits_apart(self, new: torch.Tensor, *stored: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -223,7 +220,7 @@ class ReplayLearner(MemoryLearner):
         return self.new_images_loss(new, columns) + self.replayed_images_loss(old, stored_columns)
 
     def varied(self, images: torch.Tensor) -> torch.Tensor:
-        """Return stored images changed at random."""
+        """Return stored images changed at random, as the method says."""
         changes = self.method.augmentation
         return augment(images, changes, self.draws) if changes.any else images
 
