@@ -55,7 +55,7 @@ AXES = {
         Axis("neurons", (200, 800, 3200), (2, 2), ("rate-lif",), {"images": 16}),
         Axis("classes", (2, 10, 50), (0, 0), _IMAGES, {"images": 128, "neurons": 200}),
         Axis("steps", (15, 60, 240), (1, 1), ("surrogate", "recurrent"), {"images": 64}),
-        Axis("cores", (1, 2), (0, 0), _IMAGES, {"images": 512}),
+        Axis("cores", (1, 2), (0, 0), (*_IMAGES, "recurrent"), {"images": 512}),
     )
 }
 """What grows. Time and memory may grow in proportion to most of it, and to the pixels of an image. Each neuron of a
