@@ -220,7 +220,7 @@ def test_gradients_of_weights_are_added_row_after_row():
 @pytest.mark.parametrize("units", [1, 16, 50])
 @pytest.mark.parametrize(
     "laid_out",
-    [np.asarray, lambda spikes: np.asfortranarray(spikes), lambda spikes: spikes.swapaxes(0, 1).copy().swapaxes(0, 1)],
+    [np.asarray, np.asfortranarray, lambda spikes: spikes.swapaxes(0, 1).copy().swapaxes(0, 1)],
 )
 def test_spikes_of_any_type_and_layout_are_listed_step_by_step(type_, units, laid_out):
     spikes = (np.random.default_rng(0).random((40, 3, units)) < 0.3).astype(type_)

@@ -30,9 +30,8 @@ class EventImages:
     A camera's image has the camera's rows and columns. Of channels, such as a cochlea's, it has a row a channel and a
     column a bin: the counts of each bin, or the surface at each bin's end. ``contrast``, of channels alone, shows where
     a channel is louder than it is in the mean of the bins that have any event, so that neither a voice's timbre nor a
-    microphone matters: ``max(0, l - mean l)`` in place of n, ``l = log(1 + n d / length)`` with d a bin's length
-    ``bin_ms`` and the length that it has, other with ``whole`` (as the mean over time is taken
-    off cepstra, Atal 1974, doi 10.1121/1.1914702).
+    microphone matters: ``max(0, l - mean l)`` in place of n, ``l = log(1 + n bin_ms / length)`` with the length that a
+    bin has, another one with ``whole`` (as the mean over time is taken off cepstra, Atal 1974, doi 10.1121/1.1914702).
 
     Attributes:
         coding: one of these, or ``none``: recordings stay what they are.
@@ -101,7 +100,7 @@ def event_images(events: Events, config: EventImages) -> Images:
         config: how.
 
     Raises:
-        InputError: the coding ``none``, or an image that cannot be cropped or pooled so.
+        InputError: a coding that such recordings cannot have, or an image that cannot be cropped or pooled so.
 
     Example:
         >>> from spikelore.coding.event_images import EventImages, event_images

@@ -14,7 +14,17 @@ _LARGEST = 1e30
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class _Changes:
+    """Largest amounts of random changes."""
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is changed at all."""
+        return any(getattr(self, one.name) > 0 for one in fields(self))
+
+
+@dataclass(frozen=True)
+class Augmentation(_Changes):
     """Random changes of an image, each drawn anew whenever it is shown; all 0 for none.
 
     Attributes:
@@ -40,14 +50,9 @@ class Augmentation:
         if not self.band <= 1:
             raise InputError(f"augmentation.band is {self.band}, expected a share, 0 to 1; 0.5 is usual")
 
-    @property
-    def any(self) -> bool:
-        """Whether an image is changed at all."""
-        return any(getattr(self, one.name) > 0 for one in fields(self))
-
 
 @dataclass(frozen=True)
-class RecordingAugmentation:
+class RecordingAugmentation(_Changes):
     """Random changes of a recording of spikes, drawn anew whenever it is learned from; all 0 for none.
 
     Places are the units along their axis, such as the channels of a cochlea; of a camera rows and columns, each with
@@ -82,11 +87,6 @@ class RecordingAugmentation:
                     f"recording_augmentation.{name} is {getattr(self, name)}, expected a share of 0 or more and below "
                     "1; 0 turns it off"
                 )
-
-    @property
-    def any(self) -> bool:
-        """Whether a recording is changed at all."""
-        return any(getattr(self, one.name) > 0 for one in fields(self))
 
 
 _IMAGES_AS_THEY_ARE = Augmentation()

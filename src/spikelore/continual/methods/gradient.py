@@ -37,7 +37,7 @@ from spikelore.networks.foreign import (
     tensors_of,
     weights_are_numbers,
 )
-from spikelore.networks.gradient_learning import GradientLearning
+from spikelore.networks.gradient_learning import Augmentation, GradientLearning, RecordingAugmentation
 from spikelore.networks.protocol import GrowingModule, LayeredModule, PotentialModule, RandomModule, SeesSpikes
 from spikelore.networks.readout import as_input, check_images, outputs, over_steps
 from spikelore.randomness import torch_generator
@@ -122,16 +122,8 @@ class GradientLearner:
         self.tally: Tally = getattr(network, "tally", None) or Tally()
         self.classes = classes
         shape: Any = network.input_shape
-        if self.learning.recording_augmentation.any and not self.sees_spikes:
-            raise InputError(
-                f"recording_augmentation changes recordings of spikes, and a {name_of(network)} network takes images; "
-                "leave it out or set image_augmentation"
-            )
-        if self.learning.image_augmentation.any and self.sees_spikes:
-            raise InputError(
-                f"image_augmentation changes images, and a {name_of(network)} network takes recordings of spikes; "
-                "leave it out or set recording_augmentation"
-            )
+        self.check_changes("image_augmentation", self.learning.image_augmentation)
+        self.check_changes("recording_augmentation", self.learning.recording_augmentation)
         self.input_shape = tuple(shape) if isinstance(network, SeesSpikes) else _checked_shape(shape)
         self.seed = seed
         self.tasks = tasks
@@ -143,6 +135,17 @@ class GradientLearner:
         self.global_draws = torch_generator(seed, "learner", "global").get_state()
         self.averaged: dict[str, torch.Tensor] = {}
         self.optimiser = self.new_optimiser(self.learning.learning_rate)
+
+    def check_changes(self, name: str, changes: Augmentation | RecordingAugmentation) -> None:
+        """Refuse changes of images where the network takes recordings of spikes, and the other way round."""
+        kinds = ("images", "image_augmentation"), ("recordings of spikes", "recording_augmentation")
+        of_spikes = isinstance(changes, RecordingAugmentation)
+        if changes.any and of_spikes != self.sees_spikes:
+            takes, other = kinds[self.sees_spikes]
+            raise InputError(
+                f"{name} changes {kinds[of_spikes][0]}, and a {name_of(self.network)} network takes {takes}; leave it "
+                f"out or set {other}"
+            )
 
     @property
     def device(self) -> torch.device:

@@ -13,7 +13,6 @@ from spikelore.continual.methods.augment import augment
 from spikelore.continual.methods.gradient import GradientLearner, tensors_under
 from spikelore.continual.records import Records
 from spikelore.continual.storage import Form, Storage, form_of_inputs
-from spikelore.errors import InputError
 from spikelore.files import arrays_under
 from spikelore.learning.surrogate_gradient import adam, step_
 from spikelore.networks.gradient_learning import SPIKE_FROM
@@ -202,11 +201,7 @@ class ReplayLearner(MemoryLearner):
 
     def __init__(self, method: Any, network: Any, *, seed: int = 0, tasks: int = 1) -> None:
         super().__init__(method, network, seed=seed, tasks=tasks)
-        if self.sees_spikes and method.augmentation.any:
-            raise InputError(
-                f"augmentation changes images, and a {network.name} network takes recordings of spikes; leave it out "
-                "or set recording_augmentation"
-            )
+        self.check_changes("augmentation", method.augmentation)
         self.draws = torch_generator(seed, "learner", "augmentation")
 
     def loss(self, images: Images, labels: Labels, columns: torch.Tensor, task: int) -> torch.Tensor:

@@ -73,25 +73,19 @@ def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, sta
     for job in range(begin, end):
         first = job * wide
         last = min(currents.shape[1], first + wide)
-        together = (last - first) // size
-        current, potential, earlier, silent = (
-            states[0, : last - first], states[1, : last - first], states[2, : last - first], states[3, : last - first]
-        )  # fmt: skip
-        if len(state):
-            copy_(state[0, first:last], current)
-            copy_(state[1, first:last], potential)
-            copy_(state[2, first:last], earlier)
-            copy_(state[3, first:last], silent)
-        else:
-            clear_(current)
-            clear_(potential)
-            clear_(earlier)
-            clear_(silent)
-        for g in range(together if len(table) else 0):
+        count = last - first
+        listed = count // size if len(table) else 0
+        for n in range(len(states)):
+            if len(state):
+                copy_(state[n, first:last], states[n, :count])
+            else:
+                clear_(states[n, :count])
+        current, potential, earlier, silent = states[0, :count], states[1, :count], states[2, :count], states[3, :count]
+        for g in range(listed):
             counts[g] = list_(earlier[g * size : (g + 1) * size], units[g])
         for t in range(steps):
             decay_(alphas, currents[t, first:last], current)
-            for g in range(together if len(table) else 0):
+            for g in range(listed):
                 if counts[g]:
                     clear_(received)
                     add_rows_(table, units[g], 0, counts[g], received)
@@ -99,7 +93,7 @@ def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, sta
             if len(spikes):
                 before, now = spikes[t - 1, first:last] if t else earlier, spikes[t, first:last]
                 neurons_step_(current, betas, neuron, silent_steps, silent, before, potential, now)
-                for g in range(together if len(table) else 0):
+                for g in range(listed):
                     counts[g] = list_(now[g * size : (g + 1) * size], units[g])
             else:
                 decay_(betas, current, potential)
@@ -107,11 +101,10 @@ def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, sta
             if len(synaptic):
                 copy_(current, synaptic[t, first:last])
         if len(state):
-            copy_(current, state[0, first:last])
-            copy_(potential, state[1, first:last])
-            copy_(silent, state[3, first:last])
             if len(spikes):
-                copy_(spikes[steps - 1, first:last], state[2, first:last])
+                copy_(spikes[steps - 1, first:last], earlier)
+            for n in range(len(states)):
+                copy_(states[n, :count], state[n, first:last])
 
 
 @compiled()
