@@ -26,6 +26,7 @@ from spikelore.kernels import (
     rank_order,
     recurrent,
     reward_stdp,
+    spike_coder,
     spike_linear,
     stdp,
     template_stdp,
@@ -118,6 +119,17 @@ def counted() -> Answers:
     return {"counts": counts}
 
 
+def coded() -> Answers:
+    """Spikes by arithmetic coding, and back."""
+    spikes = np.random.default_rng(4).random((IMAGES, 3, 2, 6, 5)) < 0.2
+    records = spike_coder.encode(spikes)
+    return {
+        "records": np.concatenate(records),
+        "lengths": np.array([len(each) for each in records]),
+        "spikes": spike_coder.decode(records, spikes.shape[1:]),
+    }
+
+
 NEURONS = lif_scan.Leaky(beta=0.75, threshold=0.5)
 RECURRENT = recurrent.Spiking(slope=5.0, refractory=1)
 
@@ -195,11 +207,12 @@ def rate_coded() -> Answers:
 
 
 KERNELS: dict[str, Callable[[], Answers]] = {
-    each.__name__: each for each in (coding, layer, features, decision, counted, leaky, recurrent_layers, rate_coded)
+    each.__name__: each
+    for each in (coding, layer, features, decision, counted, coded, leaky, recurrent_layers, rate_coded)
 }
 
 WITHOUT_VECTORS: dict[str, Callable[[], Answers]] = {
-    each.__name__: each for each in (coding, layer, counted, rate_coded, scan)
+    each.__name__: each for each in (coding, layer, counted, coded, rate_coded, scan)
 }
 """Those whose fast form is plain Python where Numba does not compile: no hand-made vector loop, or one as short as that
 of `layer`, for which the test has another."""

@@ -100,7 +100,8 @@ def cases(draw):
         averaging=draw(st.sampled_from([0.0, 0.9])), balanced_replay=draw(st.booleans()), **own,
     )  # fmt: skip
     size = draw(st.sampled_from([{"images": 9}, {"bytes": 9 * (SIDE**2 + 1 + 4 * 4)}]))
-    memory = MemorySettings(policy=draw(st.sampled_from(POLICIES)), storage=storage, **size)
+    coded = "bytes" in size and (storage == "spikes" or method == "latent replay") and draw(st.booleans())
+    memory = MemorySettings(policy=draw(st.sampled_from(POLICIES)), storage=storage, arithmetic_coding=coded, **size)
     return told, memory, draw(st.sampled_from(kinds)), draw(st.integers(0, BATCHES * len(TASKS)))
 
 

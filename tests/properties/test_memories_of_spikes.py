@@ -163,7 +163,7 @@ def test_a_balanced_memory_holds_as_many_records_of_each_class():
 
 
 def test_a_ring_of_records_gives_each_task_the_same_bytes_and_keeps_the_newest():
-    memory = Records("ring", 100, np.random.default_rng(0), tasks=2)
+    memory = Records("ring", 2 * 3 * record_bytes(10), np.random.default_rng(0), tasks=2)
     for task in range(2):
         memory.offer(records_of(10 * task + np.arange(8), np.full(8, 6)), np.zeros(8, np.int64), task=task)
     assert numbers_of(memory) == [5, 6, 7, 15, 16, 17]
@@ -172,7 +172,7 @@ def test_a_ring_of_records_gives_each_task_the_same_bytes_and_keeps_the_newest()
 
 
 def test_a_record_that_is_larger_than_the_memory_is_refused_in_a_sentence():
-    with pytest.raises(InputError, match="takes 49 bytes in a memory that has 40 for it, expected room for one"):
+    with pytest.raises(InputError, match="takes 46 bytes in a memory that has 40 for it, expected room for one"):
         Records("reservoir", 40, np.random.default_rng(0)).offer(
             records_of(np.arange(1), np.array([40])), np.zeros(1, int)
         )
@@ -187,3 +187,17 @@ def test_resized_records_fit_the_new_bytes_and_new_extras_are_unknown():
     _, _, extras = memory.get(memory.taken())
     assert np.isnan(extras[:, 2]).all()
     assert not np.isnan(extras[:, :2]).any()
+
+
+def test_a_record_costs_its_bytes_its_length_and_its_label():
+    assert [record_bytes(size) for size in (0, 1, 127, 128, 16_383, 16_384)] == [2, 3, 129, 131, 16_386, 16_388]
+    assert record_bytes(20, extras=10) == 62
+
+
+def test_replaced_records_fit_the_bytes_again():
+    memory = filled("reservoir", 300, [0, 1] * 20, 0)
+    taken = memory.taken()
+    memory.replace(taken, [np.full(30, n, np.uint8) for n in range(len(taken))])
+    records, labels, _ = memory.get(memory.taken())
+    assert memory.bytes == sum(record_bytes(len(record), 2) for record in records) <= 300
+    assert 0 < len(memory) == len(labels) < len(taken)

@@ -193,6 +193,33 @@ def pass_over(learner, task, number):
         learner.learn(part.inputs, part.labels, number)
 
 
+def test_coded_memories_hold_the_same_spikes_in_fewer_bytes():
+    held = []
+    for coded in (False, True):
+        stream, learner = learned(Replay(MemorySettings(bytes=2500, arithmetic_coding=coded), epochs=1))
+        pass_over(learner, stream.tasks[0], 0)
+        assert learner.memory_bytes <= 2500
+        spikes, labels, _ = learner.drawn(3)
+        assert spikes.shape == (3, 5, 1, 28, 28)
+        assert set(labels.tolist()) <= {0, 1}
+        held.append(len(learner.memory))
+    assert held[1] > held[0]
+
+
+@pytest.mark.parametrize("freeze_after", [0, 30])
+def test_coded_latents_stay_within_their_bytes_also_when_they_take_the_place_of_inputs(freeze_after):
+    memory = MemorySettings(bytes=700, arithmetic_coding=True)
+    stream, learner = learned(LatentReplay(memory, epochs=1, freeze_after=freeze_after, replay_batch=4))
+    for number, task in enumerate(stream.tasks):
+        learner.begin_task(number, task.classes)
+        learner.begin_epoch(number)
+        pass_over(learner, task, number)
+        learner.end_task(number)
+        assert learner.memory_bytes <= 700
+    assert learner.frozen
+    assert len(learner.memory)
+
+
 def test_a_memory_is_filled_in_the_first_pass_alone():
     stream, learner = learned(Replay(MemorySettings(images=500), epochs=3))
     learner.begin_task(0, (0, 1))
@@ -258,6 +285,8 @@ def test_fewer_steps_are_replayed_in_less_time(monkeypatch):
     [
         ({"images": 5, "storage": "events"}, "images is 5 with the storage events, expected memory.bytes alone"),
         ({"bytes": 5, "storage": "events", "compression": 2}, "compression is 2 with the storage events"),
+        ({"images": 5, "arithmetic_coding": True}, "images is 5 with arithmetic_coding, expected memory.bytes alone"),
+        ({"bytes": 5, "storage": "events", "arithmetic_coding": True}, "arithmetic_coding is true with the"),
         ({"bytes": 5, "replayed": "short"}, "'short' with a compression of 1"),
         ({"bytes": 5, "compression": 0}, "compression is 0"),
     ],
@@ -274,6 +303,8 @@ def test_memories_of_spikes_are_not_of_images():
     for settings in ({"compression": 2}, {"storage": "events"}):
         with pytest.raises(InputError, match="expected a network of recordings of spikes for that"):
             Replay(MemorySettings(bytes=10_000, **settings)).start(SurrogateNetwork.for_stream(stream))
+    with pytest.raises(InputError, match="arithmetic_coding is true and memory\\.storage 'raw'"):
+        Replay(MemorySettings(bytes=10_000, arithmetic_coding=True)).start(SurrogateNetwork.for_stream(stream))
 
 
 # Lists ----------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ A memory holds rows of bytes, one an example, which a form of `spikelore.continu
 It is plain NumPy, so that its state goes into a checkpoint as arrays, and its size is exactly what it says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -220,8 +220,9 @@ class Memory:
                 f"{len(self._ring_offered) - 1}; give it the right number of tasks or choose another policy"
             )
 
-    def replace(self, places: NDArray[np.int64] | int, rows: Rows) -> None:
+    def replace(self, places: NDArray[np.int64] | int, rows: Rows | Sequence[NDArray[np.uint8]]) -> None:
         """Store the examples at ``places`` in another form: (N,R) rows, one a place; all else stays."""
+        rows = np.asarray(rows)
         used, own = rows.shape[-1], self._row(places)
         self._rows[own, :used] = rows
         self._rows[own, used:] = 0

@@ -1,7 +1,7 @@
-"""Memories of recordings event by event: records of their own length within a budget of bytes.
+"""Memories of records of their own length within a budget of bytes: recordings event by event, arithmetic coded spikes.
 
-`spikelore.continual.memory.Memory` has places of one size, which rows of bits fill. Recordings stored as events differ
-in length, so here a budget of bytes is filled with records, and what goes out is decided by random priorities.
+`spikelore.continual.memory.Memory` has places of one size, which rows of bits fill. Here a budget of bytes is filled
+with records, and what goes out is decided by random priorities.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,17 +15,16 @@ from spikelore.errors import InputError
 from spikelore.metrics.learning_cost import READ, STORED, Tally
 from spikelore.shapes import Labels
 
-_LENGTH_AND_LABEL = 4 + 1
-
 
 def record_bytes(bytes_: int, extras: int = 0) -> int:
-    """Return what a record costs: its bytes, its length in four, a byte for its label and its extras.
+    """Return what a record costs: its bytes, its length in bytes of seven bits, a byte for its label and its extras.
 
     Args:
         bytes_: of the record.
         extras: how many float32 values are kept with it.
     """
-    return bytes_ + _LENGTH_AND_LABEL + 4 * extras
+    length = max(1, -(-bytes_.bit_length() // 7))
+    return length + bytes_ + 1 + 4 * extras
 
 
 class Records:
@@ -64,7 +63,7 @@ class Records:
         self._extra_values, self._tasks = extras, tasks
         self._records: list[Record] = []
         self._labels, self._of_task = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        self._priorities = np.zeros(0)
+        self._priorities, self._sizes = np.zeros(0), np.zeros(0, np.int64)
         self._extras = np.zeros((0, extras), np.float32)
         self._least: dict[int, float] = {}
 
@@ -81,9 +80,9 @@ class Records:
         """Bytes of all that is held."""
         return int(self._sizes.sum())
 
-    @property
-    def _sizes(self) -> NDArray[np.int64]:
-        return np.array([record_bytes(len(each), self._extra_values) for each in self._records], np.int64)
+    def _measure(self) -> None:
+        """Find anew what each record costs."""
+        self._sizes = np.array([record_bytes(len(each), self._extra_values) for each in self._records], np.int64)
 
     @property
     def labels(self) -> Labels:
@@ -115,7 +114,7 @@ class Records:
             size = record_bytes(len(rows[n]), self._extra_values)
             if size > self._limit:
                 raise InputError(
-                    f"a recording takes {size} bytes in a memory that has {self._limit} for it, expected room for one "
+                    f"an example takes {size} bytes in a memory that has {self._limit} for it, expected room for one "
                     "at least; enlarge memory.bytes or choose the storage raw"
                 )
             priority = float(self.rng.random())
@@ -125,6 +124,7 @@ class Records:
             self._labels = np.append(self._labels, label)
             self._of_task = np.append(self._of_task, task)
             self._priorities = np.append(self._priorities, priority)
+            self._sizes = np.append(self._sizes, size)
             one = np.full((1, self._extra_values), np.nan, np.float32) if extras is None else extras[n : n + 1]
             self._extras = np.concatenate([self._extras, one])
             self.tally.add(STORED, len(rows[n]))
@@ -160,7 +160,7 @@ class Records:
 
     def _remove(self, number: int) -> None:
         del self._records[number]
-        for name in ("_labels", "_of_task", "_priorities", "_extras"):
+        for name in ("_labels", "_of_task", "_priorities", "_sizes", "_extras"):
             setattr(self, name, np.delete(getattr(self, name), number, axis=0))
 
     def sample(self, count: int, *, balanced: bool = False) -> NDArray[np.int64]:
@@ -185,6 +185,15 @@ class Records:
         wide = np.full((len(self), extras), np.nan, np.float32)
         wide[:, :known] = self._extras[:, :known]
         self.budget, self._extras, self._extra_values, self._tasks = budget, wide, extras, tasks
+        self._measure()
+        self._make_room()
+
+    def replace(self, places: NDArray[np.int64], rows: Sequence[Record]) -> None:
+        """Store what `get` gave by these numbers in another form; what then does not fit goes as the policy says."""
+        for number, record in zip(places.tolist(), rows, strict=True):
+            self._records[number] = np.array(record)
+            self.tally.add(STORED, len(record))
+        self._measure()
         self._make_room()
 
     def state_dict(self) -> dict[str, NDArray]:
@@ -215,3 +224,4 @@ class Records:
         self._labels, self._of_task = state["labels"].copy(), state["tasks"].copy()
         self._priorities, self._extras = state["priorities"].copy(), state["extras"].copy()
         self._least = {int(part): float(least) for part, least in state["least"].tolist()}
+        self._measure()

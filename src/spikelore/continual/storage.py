@@ -1,7 +1,7 @@
 """Forms in which examples are stored: images, spikes and recordings as rows of bytes and back.
 
-All are plain NumPy and lose nothing but what they say. A row has the same bytes whatever the example, but for
-recordings that are stored event by event.
+All lose nothing but what they say. A row has the same bytes whatever the example, but for recordings that are stored
+event by event and for spikes that are arithmetic coded.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spikelore.data.events import Events
 from spikelore.errors import InputError
+from spikelore.kernels import spike_coder
 from spikelore.networks.protocol import SeesSpikes
 from spikelore.shapes import Images, as_images
 
@@ -45,6 +46,15 @@ class Storage(Protocol):
         ...
 
 
+class SpikeStorage(Storage, Protocol):
+    """A form of spikes, a bit each."""
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape of the bits of one example, which fill its row in this order."""
+        ...
+
+
 @dataclass(frozen=True)
 class RawImages:
     """Grey images as they are, a byte a pixel.
@@ -66,7 +76,7 @@ class RawImages:
 
     def unpack(self, rows: Rows) -> Images:
         """Return (N,H,W) uint8."""
-        return rows[:, : self.row_bytes].reshape(-1, *self.shape)
+        return np.asarray(rows)[:, : self.row_bytes].reshape(-1, *self.shape)
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,11 @@ class PackedSpikes:
     def row_bytes(self) -> int:
         """One byte for each eight neurons and steps, rounded up."""
         return -(-self._bits // 8)
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape itself: all bits are stored."""
+        return self.shape
 
     @property
     def _bits(self) -> int:
@@ -136,8 +151,13 @@ class CompressedSteps:
     stretched: bool = True
 
     @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """``(ceil(T / k), ...)``."""
+        return -(-self.shape[0] // self.every), *self.shape[1:]
+
+    @property
     def _packed(self) -> PackedSpikes:
-        return PackedSpikes((-(-self.shape[0] // self.every), *self.shape[1:]))
+        return PackedSpikes(self.stored_shape)
 
     @property
     def row_bytes(self) -> int:
@@ -159,7 +179,7 @@ class CompressedSteps:
         return found
 
 
-def packed_spikes(shape: tuple[int, ...], every: int = 1, *, stretched: bool = True) -> Storage:
+def packed_spikes(shape: tuple[int, ...], every: int = 1, *, stretched: bool = True) -> SpikeStorage:
     """Return the form of spikes over time (T, ...) as bits, of which ``every`` steps are stored as one."""
     return PackedSpikes(shape) if every == 1 else CompressedSteps(shape, every, stretched)
 
@@ -242,7 +262,12 @@ class ShownSpikes:
     stretched: bool = True
 
     @property
-    def _packed(self) -> Storage:
+    def stored_shape(self) -> tuple[int, ...]:
+        """Steps and units of the spikes."""
+        return self._packed.stored_shape
+
+    @property
+    def _packed(self) -> SpikeStorage:
         return packed_spikes(tuple(self.network.spikes_seen), self.every, stretched=self.stretched)
 
     @property
@@ -259,7 +284,45 @@ class ShownSpikes:
         return self._packed.unpack(rows).astype(np.bool_)
 
 
-def form_of_inputs(network: Any, form: Form = "raw", every: int = 1, *, stretched: bool = True) -> Storage:
+@dataclass(frozen=True, eq=False)
+class CodedSpikes:
+    """Spikes in any form of bits, arithmetic coded: each has a length of its own, and nothing is lost.
+
+    Attributes:
+        form: which bits are stored.
+
+    Source: see `spikelore.kernels.spike_coder`.
+
+    Example:
+        >>> import numpy as np
+        >>> storage = CodedSpikes(PackedSpikes((28, 28)))
+        >>> square = np.zeros((1, 28, 28), bool)
+        >>> square[0, 8:20, 8:20] = True
+        >>> records = storage.pack(square)
+        >>> len(records[0]), bool((storage.unpack(records) == square).all())
+        (14, True)
+    """
+
+    form: SpikeStorage
+
+    @property
+    def row_bytes(self) -> int:
+        """0: each has its own length."""
+        return 0
+
+    def pack(self, examples: Any) -> list[Record]:
+        """Return the record of each of N examples."""
+        return spike_coder.encode(PackedSpikes(self.form.stored_shape).unpack(self.form.pack(examples)))
+
+    def unpack(self, rows: Sequence[Record]) -> Any:
+        """Return the examples of records as ``form`` gives them back."""
+        shape = self.form.stored_shape
+        return self.form.unpack(PackedSpikes(shape).pack(spike_coder.decode(rows, shape)))
+
+
+def form_of_inputs(
+    network: Any, form: Form = "raw", every: int = 1, *, stretched: bool = True, coded: bool = False
+) -> Storage:
     """Return the form in which inputs of a network are stored whole.
 
     Args:
@@ -267,6 +330,7 @@ def form_of_inputs(network: Any, form: Form = "raw", every: int = 1, *, stretche
         form: see `Form`.
         every: steps of recordings that are stored as one; see `CompressedSteps`.
         stretched: likewise.
+        coded: whether spikes are arithmetic coded.
 
     Raises:
         InputError: inputs that have no such form.
@@ -274,7 +338,8 @@ def form_of_inputs(network: Any, form: Form = "raw", every: int = 1, *, stretche
     if isinstance(network, SeesSpikes):
         if form == "events":
             return EventRecords(tuple(network.spikes_seen[1:]))
-        return ShownSpikes(network, every, stretched)
+        shown = ShownSpikes(network, every, stretched)
+        return CodedSpikes(shown) if coded else shown
     if form == "events" or every != 1:
         asked = "events" if form == "events" else f"{every} steps as one"
         raise InputError(
@@ -284,7 +349,14 @@ def form_of_inputs(network: Any, form: Form = "raw", every: int = 1, *, stretche
     shape = tuple(network.input_shape)
     if len(shape) != 2:
         raise InputError(f"inputs are of shape {shape}, expected images (H,W) to store; choose another method")
-    return PackedSpikes(shape) if form == "spikes" else RawImages((shape[0], shape[1]))
+    if form == "spikes":
+        return CodedSpikes(PackedSpikes(shape)) if coded else PackedSpikes(shape)
+    if coded:
+        raise InputError(
+            "memory.arithmetic_coding is true and memory.storage 'raw', grey pixels, expected spikes to code; choose "
+            "the storage spikes or leave it out"
+        )
+    return RawImages((shape[0], shape[1]))
 
 
 def checked_inputs(network: Any, values: Any) -> Any:

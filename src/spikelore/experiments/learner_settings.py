@@ -168,7 +168,7 @@ class LearnerSettings:
                 "meaning; set both to 0 or choose another method"
             )
         else:
-            for name in ("policy", "storage", "compression", "replayed"):
+            for name in ("policy", "storage", "compression", "replayed", "arithmetic_coding"):
                 _refuse_unused(f"memory.{name}", getattr(memory, name), getattr(MemorySettings(), name), kind.name)
         for one in fields(self):
             if one.name not in ("method", *_AROUND, *used) and not (

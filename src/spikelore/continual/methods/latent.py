@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from spikelore.continual.memory import Memory
 from spikelore.continual.methods.replay import MemoryLearner
-from spikelore.continual.storage import Storage, blank_input, packed_spikes
+from spikelore.continual.storage import CodedSpikes, Storage, blank_input, form_of_inputs, packed_spikes
 from spikelore.data.streams import batches
 from spikelore.errors import InputError
 from spikelore.networks.devices import array_of
@@ -61,7 +60,8 @@ class LatentReplayLearner(MemoryLearner):
             )
         self._form = (len(features), *features.shape[2:])
         kept = self.method.memory
-        return packed_spikes(self._form, kept.compression, stretched=kept.replayed == "stretched")
+        packed = packed_spikes(self._form, kept.compression, stretched=kept.replayed == "stretched")
+        return CodedSpikes(packed) if kept.arithmetic_coding else packed
 
     @property
     def _freezes_with_last_pass(self) -> bool:
@@ -80,7 +80,7 @@ class LatentReplayLearner(MemoryLearner):
 
     @property
     def _images(self) -> Storage:
-        return self.form_of_inputs()
+        return self.form_of_inputs() if self.sees_spikes else form_of_inputs(self.network)
 
     @torch.no_grad()
     def _features(self, images: Images) -> torch.Tensor:
@@ -169,11 +169,11 @@ class LatentReplayLearner(MemoryLearner):
 
     def _freeze(self) -> None:
         self.frozen = True
-        assert isinstance(self.memory, Memory)
-        taken = self.memory.taken()
+        taken, encoded = self.memory.taken(), []
         for places in batches(taken, _ENCODED_AT_ONCE):
             rows, _, _ = self.memory.get(places)
-            self.memory.replace(places, self._encoded(self._images.unpack(rows)))
+            encoded.extend(self._encoded(self._images.unpack(rows)))
+        self.memory.replace(taken, encoded)
 
     def _replay_after(self, task: int) -> None:
         """Learn once from what was stored before the task, if it is not replayed beside new images."""

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikelore.continual.memory import Memory
-from spikelore.continual.storage import PackedSpikes, Storage, checked_inputs, form_of_inputs
+from spikelore.continual.records import Records
+from spikelore.continual.storage import CodedSpikes, PackedSpikes, Storage, checked_inputs, form_of_inputs
 from spikelore.errors import InputError, SpikeloreError
 from spikelore.files import arrays_under
 from spikelore.networks.gradient_learning import SPIKE_FROM
@@ -41,7 +42,7 @@ class LocalLearner:
         self.tasks = tasks
         self.questions = 0
         self.growth: list[tuple[tuple[int, ...], int]] = []
-        self.memory: Memory | None = None
+        self.memory: Memory | Records | None = None
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -202,28 +203,26 @@ class LocalReplay(LocalLearner):
     def __init__(self, method: Any, network: Network, *, seed: int, tasks: int) -> None:
         super().__init__(method, network, seed=seed, tasks=tasks)
         self.storage: Storage = self.make_storage()
-        self.memory = Memory(
-            method.memory.policy, self._places(), self.row_bytes(), generator(seed, "learner", "memory"), tasks=tasks,
+        self.memory = method.memory.create(
+            self.row_bytes(), len(self.classes), generator(seed, "learner", "memory"), tasks=tasks,
             tally=getattr(network, "tally", None),
         )  # fmt: skip
 
     def make_storage(self) -> Storage:
         """Return the form in which examples are stored."""
         kept = self.method.memory
-        return form_of_inputs(self.network, kept.storage, kept.compression)
+        return form_of_inputs(self.network, kept.storage, kept.compression, coded=kept.arithmetic_coding)
 
     def row_bytes(self) -> int:
         """Return how many bytes the row of each stored example has."""
         return self.storage.row_bytes
 
-    def _places(self) -> int:
-        return self.method.memory.budget().examples(self.row_bytes() + 1, len(self.classes))
-
     def grow(self, classes: tuple[int, ...], tasks: int) -> None:
         """Make room for further classes and tasks; the memory keeps its budget."""
         super().grow(classes, tasks)
         assert self.memory is not None
-        self.memory.resize(self._places(), extras=0, tasks=tasks)
+        room = self.method.memory.room(self.row_bytes(), len(self.classes))
+        self.memory.resize(room, extras=0, tasks=tasks)
 
     def stored(self, count: int) -> tuple[Images, Labels]:
         """Draw stored examples as images."""
@@ -310,7 +309,8 @@ class LocalLatent(LocalReplay):
     def make_storage(self) -> Storage:
         """Return the packing of the features."""
         self._uncompressed()
-        return PackedSpikes(tuple(self.network.feature_shape))
+        packed = PackedSpikes(tuple(self.network.feature_shape))
+        return CodedSpikes(packed) if self.method.memory.arithmetic_coding else packed
 
     def _uncompressed(self) -> None:
         if self.method.memory.compression > 1:

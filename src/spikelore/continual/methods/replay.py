@@ -8,10 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spikelore.continual.memory import Memory, example_bytes
 from spikelore.continual.methods.augment import augment
 from spikelore.continual.methods.gradient import GradientLearner, tensors_under
-from spikelore.continual.records import Records
 from spikelore.continual.storage import Form, Storage, form_of_inputs
 from spikelore.files import arrays_under
 from spikelore.learning.surrogate_gradient import adam, step_
@@ -38,15 +36,10 @@ class MemoryLearner(GradientLearner):
     def __init__(self, method: Any, network: Any, *, seed: int = 0, tasks: int = 1) -> None:
         super().__init__(method, network, seed=seed, tasks=tasks)
         self.storage = self.make_storage()
-        rng = generator(seed, "learner", "memory")
-        extras, policy = self.extras(), method.memory.policy
-        if method.memory.storage == "events":
-            bytes_ = method.memory.bytes
-            self.memory = Records(policy, bytes_, rng, extras=extras, tasks=tasks, tally=self.tally)
-        else:
-            self.memory = Memory(
-                policy, self._places(), self.row_bytes(), rng, extras=extras, tasks=tasks, tally=self.tally
-            )
+        self.memory = method.memory.create(
+            self.row_bytes(), len(self.classes), generator(seed, "learner", "memory"),
+            extras=self.extras(), tasks=tasks, tally=self.tally,
+        )  # fmt: skip
 
     def make_storage(self) -> Storage:
         """Return the form in which examples are stored."""
@@ -55,7 +48,9 @@ class MemoryLearner(GradientLearner):
     def form_of_inputs(self, form: Form = "raw") -> Storage:
         """Return a form in which inputs are stored, compressed as the settings say."""
         kept = self.method.memory
-        return form_of_inputs(self.network, form, kept.compression, stretched=kept.replayed == "stretched")
+        return form_of_inputs(
+            self.network, form, kept.compression, stretched=kept.replayed == "stretched", coded=kept.arithmetic_coding
+        )
 
     @property
     def _stores_spikes(self) -> bool:
@@ -69,13 +64,9 @@ class MemoryLearner(GradientLearner):
         """Return how many float32 values are kept with each stored example."""
         return 0
 
-    def _places(self) -> int:
-        size = example_bytes(self.row_bytes(), self.extras())
-        return self.method.memory.budget().examples(size, len(self.classes))
-
     @property
     def memory_images(self) -> int:
-        """Places for examples of earlier tasks; of recordings stored as events, how many are held."""
+        """Places for examples of earlier tasks; of examples of their own length, how many are held."""
         return self.memory.places
 
     @property
@@ -85,8 +76,9 @@ class MemoryLearner(GradientLearner):
 
     def make_room(self) -> None:
         """Divide the places anew."""
-        room = self.memory.budget if isinstance(self.memory, Records) else self._places()
-        self.memory.resize(room, extras=self.extras(), tasks=self.tasks)
+        extras = self.extras()
+        room = self.method.memory.room(self.row_bytes(), len(self.classes), extras)
+        self.memory.resize(room, extras=extras, tasks=self.tasks)
 
     def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
         """Count the passes from the start."""

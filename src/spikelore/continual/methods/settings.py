@@ -11,14 +11,17 @@ What a method does stands with its learner, which `Method.start` imports. A meth
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
-from spikelore.continual.memory import Budget, Policy
+from spikelore.continual.memory import Budget, Memory, Policy, example_bytes
 from spikelore.continual.method import Method, cannot, name_of
+from spikelore.continual.records import Records
 from spikelore.continual.storage import Form
 from spikelore.errors import InputError, check_fields, check_whole
+from spikelore.metrics.learning_cost import Tally
 from spikelore.networks.gradient_learning import Augmentation
 from spikelore.networks.protocol import Differentiable, Features
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from spikelore.continual.methods.projection import GradientReplayLearner
@@ -79,6 +82,8 @@ class MemorySettings:
         compression: steps of spikes over time that are stored as one: any spike in them counts.
         replayed: compressed spikes over time are replayed ``stretched``, each at the last of its steps, or ``short``,
             in the steps that are stored.
+        arithmetic_coding: spikes stored as bits take the bytes that their likelihood asks for, some fifth of the bits,
+            and come back exactly; as many as fit ``bytes``. See `spikelore.kernels.spike_coder`.
     """
 
     images: int = 0
@@ -87,15 +92,22 @@ class MemorySettings:
     storage: Form = "raw"
     compression: int = 1
     replayed: Literal["stretched", "short"] = "stretched"
+    arithmetic_coding: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, "memory.")
         check_whole("memory.compression", self.compression, 1)
-        if self.storage == "events" and (self.images or self.compression > 1):
-            wrong = f"compression is {self.compression}" if self.compression > 1 else f"images is {self.images}"
+        if self.storage == "events" and (self.compression > 1 or self.arithmetic_coding):
+            wrong = f"compression is {self.compression}" if self.compression > 1 else "arithmetic_coding is true"
             raise InputError(
-                f"memory.{wrong} with the storage events, expected memory.bytes alone, which recordings of their own "
-                "length fill; leave it out or choose the storage raw"
+                f"memory.{wrong} with the storage events, expected bits for that; leave it out or choose the storage "
+                "raw"
+            )
+        if self.own_lengths and self.images:
+            asked = "the storage events" if self.storage == "events" else "arithmetic_coding"
+            raise InputError(
+                f"memory.images is {self.images} with {asked}, expected memory.bytes alone, which examples of their "
+                f"own length fill; set that, or leave {asked} out"
             )
         if self.replayed == "short" and self.compression == 1:
             raise InputError(
@@ -103,9 +115,39 @@ class MemorySettings:
                 "leaves fewer steps; set it or leave replayed out"
             )
 
+    @property
+    def own_lengths(self) -> bool:
+        """Whether each example takes its own number of bytes, so that `Records` hold them."""
+        return self.storage == "events" or self.arithmetic_coding
+
     def budget(self) -> Budget:
         """Return the budget; InputError if none or both are given."""
         return Budget(self.images, self.bytes)
+
+    def room(self, row_bytes: int, classes: int, extras: int = 0) -> int:
+        """Return how many places the memory has, or bytes where each example takes its own number.
+
+        Args:
+            row_bytes: bytes of a row.
+            classes: how many there are.
+            extras: float32 values kept with each example.
+
+        Raises:
+            InputError: fewer examples fit than there are classes.
+        """
+        if self.own_lengths:
+            return self.bytes
+        return self.budget().examples(example_bytes(row_bytes, extras), classes)
+
+    def create(
+        self, row_bytes: int, classes: int, rng: "np.random.Generator", *, extras: int = 0, tasks: int = 1,
+        tally: Tally | None = None,
+    ) -> Memory | Records:  # fmt: skip
+        """Return such a memory, empty; see `Memory` and `room`."""
+        room = self.room(row_bytes, classes, extras)
+        if self.own_lengths:
+            return Records(self.policy, room, rng, extras=extras, tasks=tasks, tally=tally)
+        return Memory(self.policy, room, row_bytes, rng, extras=extras, tasks=tasks, tally=tally)
 
 
 @dataclass(frozen=True, kw_only=True)
