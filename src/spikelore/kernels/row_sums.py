@@ -15,8 +15,7 @@ from spikelore.kernels.vector import LANES, adding, data_of, in_vectors, lanes_a
 _LISTED, _PRODUCTS = 4, 2  # vectors of a tile
 LISTED_TILE = _LISTED * LANES
 """Lanes of a tile of `add_listed`."""
-TOGETHER = 4
-"""Rows of totals that `add_products_` handles together."""
+_TOGETHER = 4  # rows of totals
 _PRODUCTS_TILE = _PRODUCTS * LANES
 
 _number = ir.IntType(64)
@@ -61,7 +60,7 @@ def add_listed(typing_context, totals, start, at, table, width, rows, first, las
 
 @in_vectors
 def _add_products_tile(typing_context, totals, start, at, factors, table):
-    """Do what `add_products_` does for ``TOGETHER`` rows and 32 lanes, at .. at+31."""
+    """Do what `add_products_` does for four rows and 32 lanes, at .. at+31."""
     signature = types.void(totals, start, types.intp, factors, table)
 
     def generate(context, builder, signature, arguments):
@@ -77,7 +76,7 @@ def _add_products_tile(typing_context, totals, start, at, factors, table):
             away = builder.mul(n, builder.extract_value(array.strides, 0))
             return builder.bitcast(builder.gep(bytes_, [away]), ir.FloatType().as_pointer())
 
-        together = [ir.Constant(_number, g) for g in range(TOGETHER)]
+        together = [ir.Constant(_number, g) for g in range(_TOGETHER)]
         factors = [line(factor, g) for g in together]
 
         def terms(k):
@@ -111,11 +110,12 @@ def add_products_(factors, table, start, totals):
     float32 with contiguous rows; ``start`` and ``totals`` are not the same memory.
     """
     count, width = table.shape
-    if len(totals) == TOGETHER and width >= _PRODUCTS_TILE:
+    tiled = len(totals) // _TOGETHER * _TOGETHER if width >= _PRODUCTS_TILE else 0
+    for first in range(0, tiled, _TOGETHER):
+        four = slice(first, first + _TOGETHER)
         for begin in range(0, width, _PRODUCTS_TILE):
-            _add_products_tile(totals, start, min(begin, width - _PRODUCTS_TILE), factors, table)
-        return
-    for g in range(len(totals)):
+            _add_products_tile(totals[four], start[four], min(begin, width - _PRODUCTS_TILE), factors[four], table)
+    for g in range(tiled, len(totals)):
         total, begun = totals[g], start[g]
         for h in range(width):
             total[h] = begun[h]

@@ -7,12 +7,14 @@ from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled, over_cores
 from spikelore.kernels.lif_scan.numba_cpu import Constants, add_, clear_, copy_, slopes_
 from spikelore.kernels.recurrent.model import Spiking
-from spikelore.kernels.row_sums import TOGETHER, add_products_
+from spikelore.kernels.row_sums import add_products_
 from spikelore.kernels.spike_linear.numba_cpu import add_rows_, list_
 from spikelore.kernels.vector import LANES
 
 _SMALLEST = np.float32(1e-17)
 """Errors below are 0: what is made of them, such as squares in Adam, is denormal and takes ten times as long."""
+_TOGETHER = 8
+"""Examples of a job, whose neurons are one loop: loops over few neurons mostly begin and end."""
 _NONE = np.empty((0, 0), np.float32)
 
 
@@ -54,9 +56,9 @@ def neurons_step_(current, beta, neuron, silent_steps, silent, before, potential
 
 @compiled()
 def _for_all(constants):
-    """Return the constants of ``TOGETHER`` examples' neurons, one example after the other."""
+    """Return the constants of as many examples' neurons, one example after the other."""
     size = len(constants)
-    found = np.empty(TOGETHER * size, np.float32)
+    found = np.empty(_TOGETHER * size, np.float32)
     for n in range(len(found)):
         found[n] = constants[n % size]
     return found
@@ -66,10 +68,10 @@ def _for_all(constants):
 @compiled(error_model="numpy")
 def _forward(begin, end, currents, table, alpha, beta, neuron, silent_steps, state, spikes, potentials, synaptic):
     size = len(alpha)
-    steps, wide = len(currents), TOGETHER * size
+    steps, wide = len(currents), _TOGETHER * size
     alphas, betas, received = _for_all(alpha), _for_all(beta), np.empty(size, np.float32)
     states = np.empty((4, wide), np.float32)
-    units, counts = np.empty((TOGETHER, size + LANES), np.int32), np.zeros(TOGETHER, np.int64)
+    units, counts = np.empty((_TOGETHER, size + LANES), np.int32), np.zeros(_TOGETHER, np.int64)
     for job in range(begin, end):
         first = job * wide
         last = min(currents.shape[1], first + wide)
@@ -123,7 +125,7 @@ def _backward(
     silent_steps, gradients, to_alpha, to_beta,
 ):  # fmt: skip
     size = len(alpha)
-    steps, wide = len(gradients), TOGETHER * size
+    steps, wide = len(gradients), _TOGETHER * size
     alphas, betas, none, zero = _for_all(alpha), _for_all(beta), np.zeros(wide, np.float32), np.float32(0)
     parts = np.empty((4, wide), np.float32)
     spiking, learned = len(spikes) > 0, len(synaptic) > 0
@@ -184,7 +186,7 @@ def forward(
     potentials = memory.empty(currents.shape)
     synaptic = memory.empty(currents.shape) if with_synaptic else None
     _forward(
-        -(-currents.shape[1] // TOGETHER),
+        -(-currents.shape[1] // _TOGETHER),
         _flat(currents),
         _NONE if recurrent is None else np.ascontiguousarray(recurrent.T),
         alpha,
@@ -211,7 +213,7 @@ def backward(
     neuron: Spiking | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32] | None]:
     """Return the gradients of currents, alpha and beta; see the package's `backward`."""
-    jobs = -(-potentials.shape[1] // TOGETHER)
+    jobs = -(-potentials.shape[1] // _TOGETHER)
     gradients = memory.empty(potentials.shape)
     parts = (_NONE, _NONE) if synaptic is None else [np.empty((jobs, len(alpha)), np.float32) for _ in range(2)]
     if spikes is not None and spike_gradients is None:
