@@ -189,6 +189,18 @@ def test_resized_records_fit_the_new_bytes_and_new_extras_are_unknown():
     assert not np.isnan(extras[:, :2]).any()
 
 
+@given(policy=st.sampled_from(POLICIES), labels=LABELS, seed=st.integers(0, 99))
+def test_a_record_keeps_its_place_as_long_as_it_is_held(policy, labels, seed):
+    memory = Records(policy, 100, np.random.default_rng(seed), tasks=1)
+    of: dict[int, int] = {}
+    for number, label in enumerate(labels):
+        memory.offer(records_of(np.array([number]), np.array([number % 9])), np.array([label]))
+        places = memory.taken()
+        records, _, _ = memory.get(places)
+        for place, record in zip(places.tolist(), records, strict=True):
+            assert of.setdefault(place, int(record[:4].view("<u4")[0])) == int(record[:4].view("<u4")[0])
+
+
 def test_a_record_costs_its_bytes_its_length_and_its_label():
     assert [record_bytes(size) for size in (0, 1, 127, 128, 16_383, 16_384)] == [2, 3, 129, 131, 16_386, 16_388]
     assert record_bytes(20, extras=10) == 62

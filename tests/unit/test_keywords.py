@@ -220,6 +220,20 @@ def test_coded_latents_stay_within_their_bytes_also_when_they_take_the_place_of_
     assert len(learner.memory)
 
 
+@pytest.mark.parametrize("order", ["after", "same after"])
+def test_coded_latents_that_were_let_go_are_not_replayed(order):
+    memory = MemorySettings(bytes=300, arithmetic_coding=True)
+    stream, learner = learned(LatentReplay(memory, epochs=2, replay_batch=4, replay_order=order))
+    for number, task in enumerate((*stream.tasks, stream.tasks[0])):
+        learner.begin_task(number, task.classes)
+        for _ in range(2):
+            learner.begin_epoch(number)
+            pass_over(learner, task, number)
+        learner.end_task(number)
+    assert set(learner.earlier) - set(learner.memory.taken().tolist())
+    assert 0 < learner.memory_bytes <= 300
+
+
 def test_a_memory_is_filled_in_the_first_pass_alone():
     stream, learner = learned(Replay(MemorySettings(images=500), epochs=3))
     learner.begin_task(0, (0, 1))

@@ -62,6 +62,7 @@ class Records:
         self.tally = tally or Tally()
         self._extra_values, self._tasks = extras, tasks
         self._records: list[Record] = []
+        self._places, self._next = np.zeros(0, np.int64), 0
         self._labels, self._of_task = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._priorities, self._sizes = np.zeros(0), np.zeros(0, np.int64)
         self._extras = np.zeros((0, extras), np.float32)
@@ -90,8 +91,8 @@ class Records:
         return self._labels
 
     def taken(self) -> NDArray[np.int64]:
-        """Return the numbers of what is held, ascending."""
-        return np.arange(len(self))
+        """Return the places of what is held, ascending; a record keeps its own as long as it is held."""
+        return self._places
 
     def check_task(self, task: int) -> None:
         """Raise InputError for a task whose records `offer` would not take."""
@@ -121,6 +122,7 @@ class Records:
             if self.policy != "ring" and priority < self._least.get(self._part(label), 0.0):
                 continue
             self._records.append(np.array(rows[n]))
+            self._places, self._next = np.append(self._places, self._next), self._next + 1
             self._labels = np.append(self._labels, label)
             self._of_task = np.append(self._of_task, task)
             self._priorities = np.append(self._priorities, priority)
@@ -142,7 +144,7 @@ class Records:
         """Let records go until what is left fits."""
         for task in range(self._tasks if self.policy == "ring" else 1):
             while True:
-                mine = np.flatnonzero(self._of_task == task) if self.policy == "ring" else self.taken()
+                mine = np.flatnonzero(self._of_task == task) if self.policy == "ring" else np.arange(len(self))
                 if self._sizes[mine].sum() <= self._limit:
                     break
                 self._remove(self._victim(mine))
@@ -160,18 +162,18 @@ class Records:
 
     def _remove(self, number: int) -> None:
         del self._records[number]
-        for name in ("_labels", "_of_task", "_priorities", "_sizes", "_extras"):
+        for name in ("_places", "_labels", "_of_task", "_priorities", "_sizes", "_extras"):
             setattr(self, name, np.delete(getattr(self, name), number, axis=0))
 
     def sample(self, count: int, *, balanced: bool = False) -> NDArray[np.int64]:
-        """Return ``count`` numbers drawn from those of what is held; see `Memory.sample`."""
+        """Return ``count`` places drawn from those of what is held; see `Memory.sample`."""
         return drawn(self.taken(), self._labels, count, self.rng, balanced=balanced)
 
     def get(self, places: NDArray[np.int64]) -> tuple[list[Record], Labels, NDArray[np.float32]]:
-        """Return records, labels and extras by their numbers."""
-        records = [self._records[n] for n in places.tolist()]
-        self.tally.add(READ, sum(record_bytes(len(each), self._extra_values) for each in records))
-        return records, self._labels[places], self._extras[places]
+        """Return records, labels and extras of places in use."""
+        numbers = np.searchsorted(self._places, places)
+        self.tally.add(READ, int(self._sizes[numbers].sum()))
+        return [self._records[n] for n in numbers.tolist()], self._labels[numbers], self._extras[numbers]
 
     def resize(self, budget: int, *, extras: int, tasks: int) -> None:
         """Go on with other sizes; what no longer fits goes as the policy says.
@@ -189,8 +191,8 @@ class Records:
         self._make_room()
 
     def replace(self, places: NDArray[np.int64], rows: Sequence[Record]) -> None:
-        """Store what `get` gave by these numbers in another form; what then does not fit goes as the policy says."""
-        for number, record in zip(places.tolist(), rows, strict=True):
+        """Store the examples at ``places`` in another form; what then does not fit goes as the policy says."""
+        for number, record in zip(np.searchsorted(self._places, places).tolist(), rows, strict=True):
             self._records[number] = np.array(record)
             self.tally.add(STORED, len(record))
         self._measure()
@@ -201,6 +203,7 @@ class Records:
         return {
             "records": np.concatenate([np.zeros(0, np.uint8), *self._records]),
             "lengths": np.array([len(each) for each in self._records], np.int64),
+            "places": np.append(self._places, self._next),
             "labels": self._labels,
             "tasks": self._of_task,
             "priorities": self._priorities,
@@ -221,6 +224,8 @@ class Records:
             )
         ends = np.cumsum(state["lengths"])
         self._records = [each.copy() for each in np.split(state["records"], ends[:-1])] if len(ends) else []
+        *_, self._next = state["places"].tolist()
+        self._places = state["places"][:-1].copy()
         self._labels, self._of_task = state["labels"].copy(), state["tasks"].copy()
         self._priorities, self._extras = state["priorities"].copy(), state["extras"].copy()
         self._least = {int(part): float(least) for part, least in state["least"].tolist()}

@@ -180,6 +180,7 @@ class LatentReplayLearner(MemoryLearner):
         if self.method.replay_order == "beside" or not task:
             return
         order = np.array(self.earlier, np.int64)
+        order = order[np.isin(order, self.memory.taken())]  # a place of coded spikes goes with its example
         if self.method.replay_order == "after":
             order = self.memory.rng.permutation(order)
         with self.undone_by_failure(), self.own_draws():
