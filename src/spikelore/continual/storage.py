@@ -300,7 +300,7 @@ class CodedSpikes:
         >>> square[0, 8:20, 8:20] = True
         >>> records = storage.pack(square)
         >>> len(records[0]), bool((storage.unpack(records) == square).all())
-        (14, True)
+        (6, True)
     """
 
     form: SpikeStorage
