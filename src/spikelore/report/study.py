@@ -1,11 +1,13 @@
 """The report of the study: every network with every method on every stream within every budget."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 from matplotlib.axes import Axes
 
 from spikelore.report import style
-from spikelore.report.over_runs import Spread, over_runs
+from spikelore.report.over_runs import over_runs
 from spikelore.report.page import Cell, Content, Drawing, Table, different
 from spikelore.report.runs import Row, Run
 from spikelore.report.tables import number
@@ -127,56 +129,62 @@ def _costs(rows: list[Row]) -> Table:
     )
 
 
-def _cloud(
-    rows: list[Row], networks: list[str], cost: str, across: str, least: float, scale: float = 1.0
-) -> Drawing | None:
-    """Return accuracy against a cost, a panel a stream; a network has a colour, a method a marker.
+def _cloud(rows: list[Row], cost: str, across: str, least: float, scale: float = 1.0) -> Drawing | None:
+    """Return accuracy against a cost, a panel for each stream of several cells.
 
-    What is below ``least``, such as no byte at all, stands there.
+    A method has a marker, a network a colour; where there is one network alone, a method has that, too. The sizes of
+    its memory are joined. What is below ``least``, such as no byte at all, stands there.
     """
-    streams, methods = different(rows, "stream"), different(rows, "method")
-    told = [row for row in rows if cost in row]
+    told = [{**row, "x": max(least, scale * row[cost].mean)} for row in rows if cost in row]
+    cells = Counter(row["stream"] for row in told)
+    told = [row for row in told if cells[row["stream"]] > 1]
     if not told:
         return None
+    streams, methods, networks = (different(told, name) for name in ("stream", "method", "network"))
+    one = len(networks) == 1
     figure, axes = style.panels(len(streams), 4.2, share_y=True)
     figure.set_figwidth(style.WIDTH)
-    lowest = min(row["average_accuracy"].mean for row in told)
     for panel, stream in zip(axes, streams, strict=True):
-        mine = [row for row in told if row["stream"] == stream]
-        for row in mine:
-            _point(panel, row, max(least, scale * row[cost].mean), networks, methods)
-        style.logarithmic(panel, [max(least, scale * row[cost].mean) for row in told])
+        for network, method in product(networks, methods):
+            colour = style.colour(methods.index(method) if one else networks.index(network))
+            mine = [row for row in told if (row["stream"], row["network"], row["method"]) == (stream, network, method)]
+            _points(panel, mine, colour, _marker(methods, method))
+        style.logarithmic(panel, [row["x"] for row in told])
         panel.set_title(stream)
         panel.set_xlabel(across)
-        style.percent_axis(panel, "y", lowest)
+        style.percent_axis(panel, "y", min(row["average_accuracy"].mean for row in told))
     axes[0].set_ylabel("average accuracy at the end")
-    looks = {network: ("o", style.colour(n)) for n, network in enumerate(networks)}
-    looks |= {method: (_MARKERS[n % len(_MARKERS)], style.MUTED) for n, method in enumerate(methods)}
+    looks = {} if one else {network: ("o", style.colour(n)) for n, network in enumerate(networks)}
+    for n, method in enumerate(methods):
+        looks[method] = (_marker(methods, method), style.colour(n) if one else style.MUTED)
     handles = [axes[0].plot([], [], marker, color=colour, markersize=6)[0] for marker, colour in looks.values()]
-    figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(handles) // 5))
-    figure.legend(handles, [*looks], loc="outside lower center", ncols=5)
+    columns = 3 if max(map(len, looks)) > 24 else 5
+    figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(handles) // columns))
+    figure.legend(handles, [*looks], loc="outside lower center", ncols=columns)
     name = {"memory_bytes": "bytes", "joules_learning": "learning"}[cost]
     title = {"bytes": "Accuracy against bytes", "learning": "Accuracy against the energy of learning"}[name]
-    caption = "Every cell; better is higher and further left; the scale is logarithmic."
+    caption = "Better is higher and further left; the scale is logarithmic."
     if name == "bytes":
         caption += f" What keeps less than {least:,.0f} bytes stands at the left edge."
     return Drawing(name, title, caption, figure)
 
 
-def _point(panel: Axes, row: Row, x: float, networks: list[str], methods: list[str]) -> None:
-    spread: Spread = row["average_accuracy"]
-    colour, marker = style.colour(networks.index(row["network"])), methods.index(row["method"]) % len(_MARKERS)
+def _marker(methods: list[str], method: str) -> str:
+    return _MARKERS[methods.index(method) % len(_MARKERS)]
+
+
+def _points(panel: Axes, rows: list[Row], colour: str, marker: str) -> None:
+    """Draw the cells of a network and a method on a stream, joined."""
+    rows = sorted(rows, key=lambda row: row["x"])
     panel.plot(
-        [x],
-        [spread.mean],
-        _MARKERS[marker],
-        color=colour,
-        alpha=0.8,
-        markersize=6,
-        label=f"{row['network']}, {_learner(row)}",
+        [row["x"] for row in rows], [row["average_accuracy"].mean for row in rows], color=colour, alpha=0.4, lw=1
     )
-    if len(spread.values) > 1:
-        panel.errorbar([x], [spread.mean], [spread.deviation], fmt="none", capsize=2, color=colour)
+    for row in rows:
+        at, spread = [row["x"]], row["average_accuracy"]
+        label = f"{row['network']}, {_learner(row)}"
+        panel.plot(at, [spread.mean], marker, color=colour, alpha=0.8, markersize=6, label=label)
+        if len(spread.values) > 1:
+            panel.errorbar(at, [spread.mean], [spread.deviation], fmt="none", capsize=2, color=colour)
 
 
 def _reasons(rows: list[Row], sentences: list[str]) -> list[Table]:
@@ -209,8 +217,8 @@ def content(runs: Sequence[Run]) -> Content:
     done = [row for row in rows if "average_accuracy" in row]
     matrix = _matrix(rows, networks, sentences)
     drawings = [
-        _cloud(done, networks, "memory_bytes", "bytes kept of earlier tasks", 1000),
-        _cloud(done, networks, "joules_learning", "millijoules of all learning", 0, 1e3),
+        _cloud(done, "memory_bytes", "bytes kept of earlier tasks", 1000),
+        _cloud(done, "joules_learning", "millijoules of all learning", 0, 1e3),
     ]
     highlights = []
     for stream in different(done, "stream"):
