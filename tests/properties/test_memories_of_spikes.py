@@ -172,7 +172,9 @@ def test_a_ring_of_records_gives_each_task_the_same_bytes_and_keeps_the_newest()
 
 
 def test_a_record_that_is_larger_than_the_memory_is_refused_in_a_sentence():
-    with pytest.raises(InputError, match="takes 46 bytes in a memory that has 40 for it, expected room for one"):
+    with pytest.raises(
+        InputError, match="takes 46 bytes in a memory that has 40, expected room for one at least; enlarge"
+    ):
         Records("reservoir", 40, np.random.default_rng(0)).offer(
             records_of(np.arange(1), np.array([40])), np.zeros(1, int)
         )
@@ -204,6 +206,24 @@ def test_a_record_keeps_its_place_as_long_as_it_is_held(policy, labels, seed):
 def test_a_record_costs_its_bytes_its_length_and_its_label():
     assert [record_bytes(size) for size in (0, 1, 127, 128, 16_383, 16_384)] == [2, 3, 129, 131, 16_386, 16_388]
     assert record_bytes(20, extras=10) == 62
+
+
+def test_a_batch_with_a_record_that_does_not_fit_leaves_the_memory_as_it_was():
+    memory = Records("ring", 100, np.random.default_rng(0), tasks=2)
+    drawn = memory.rng.bit_generator.state
+    with pytest.raises(InputError, match=r"takes 66 bytes in a memory that has 50 \(a task's part of 100\)"):
+        memory.offer(records_of(np.arange(2), np.array([0, 60])), np.zeros(2, np.int64))
+    assert len(memory) == 0
+    assert memory.rng.bit_generator.state == drawn
+
+
+def test_shorter_records_in_place_of_longer_ones_make_room_for_later_ones():
+    memory = Records("reservoir", 600, np.random.default_rng(0))
+    memory.offer(records_of(np.arange(100), np.full(100, 94)), np.zeros(100, np.int64))
+    taken = memory.taken()
+    memory.replace(taken, records_of(np.arange(len(taken)), np.zeros(len(taken), int)))
+    memory.offer(records_of(np.arange(200), np.zeros(200, int)), np.zeros(200, np.int64))
+    assert memory.bytes == 600
 
 
 def test_replaced_records_fit_the_bytes_again():

@@ -294,6 +294,23 @@ def test_fewer_steps_are_replayed_in_less_time(monkeypatch):
     assert steps == [(20, 5), (8, 3)] * 2
 
 
+def test_latents_are_replayed_short_also_if_inputs_were_held_before_the_freezing():
+    memory = MemorySettings(bytes=5000, compression=2, replayed="short")
+    stream, learner = learned(LatentReplay(memory, epochs=1, freeze_after=30, replay_batch=4))
+    for number, task in enumerate(stream.tasks):
+        learner.begin_task(number, task.classes)
+        learner.begin_epoch(number)
+        pass_over(learner, task, number)
+        learner.end_task(number)
+    assert learner.drawn(2)[0].shape == (2, 3, 12)
+
+
+def test_no_memory_begins_with_fewer_bytes_than_its_classes_need():
+    for settings in ({"arithmetic_coding": True}, {"storage": "events"}):
+        with pytest.raises(InputError, match=r"a memory of 11 bytes .* fewer than the 4 classes; enlarge it"):
+            learned(Replay(MemorySettings(bytes=11, **settings)))
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [

@@ -32,6 +32,20 @@ def test_learners_on_other_networks_have_rows_of_their_own_that_say_so():
     assert [_label(each) for each in _gathered([run])] == ["GDumb", "GDumb, rate-lif", "GDumb, first-spike"]  # type: ignore[list-item]
 
 
+def test_learners_of_one_budget_of_bytes_are_averaged_however_many_examples_it_held():
+    row = {
+        "scenario": "class-incremental", "method": "gdumb", "preset": "own", "storage": "spikes", "label": "coded",
+        "average_accuracies": [0.9],
+    }  # fmt: skip
+    rows = [
+        {**row, "budget": budget, "memory_images": held, "memory_bytes": budget - held, "average_accuracy": accuracy}
+        for budget, held, accuracy in ((1000, 10, 0.8), (1000, 13, 0.9), (2000, 20, 0.95))
+    ]
+    first, second = _gathered([SimpleNamespace(results={"rows": rows})])  # type: ignore[list-item]
+    assert [first["memory_bytes"], first["memory_images"], first["average_accuracy"].values] == [1000, 12, (0.8, 0.9)]
+    assert [second["memory_bytes"], second["memory_images"]] == [2000, 20]
+
+
 @pytest.mark.parametrize(("classes", "names"), [({"classes": [7, 3]}, ["3", "7"]), ({}, ["0", "1"])])
 def test_the_confusion_figure_names_the_streams_classes(classes, names):
     row = {

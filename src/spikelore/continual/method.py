@@ -49,7 +49,7 @@ class Learner(Protocol):
 
     @property
     def memory_images(self) -> int:
-        """Places for examples of earlier tasks."""
+        """Places for examples of earlier tasks; how many are held, where each has a length of its own."""
         ...
 
     @property

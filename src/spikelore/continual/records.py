@@ -19,6 +19,8 @@ from spikelore.shapes import Labels
 def record_bytes(bytes_: int, extras: int = 0) -> int:
     """Return what a record costs: its bytes, its length in bytes of seven bits, a byte for its label and its extras.
 
+    What a memory knows besides, a place and a random number of each, is not counted, as it is not of `Memory`.
+
     Args:
         bytes_: of the record.
         extras: how many float32 values are kept with it.
@@ -32,7 +34,7 @@ class Records:
 
     Each record gets a random priority as it arrives; whoever must go has the lowest of those that may, and from then on
     no record enters with a lower one. So of the stream that it is drawn from all of higher priority are held, whatever
-    their length: a uniform sample. Another length goes as well.
+    their length: nearly a uniform sample (in a memory of few records long ones are rarer). Another length goes as well.
 
     Args:
         policy: ``reservoir``: the lowest priority of all goes. ``class-balanced``: the lowest of the class that holds
@@ -111,13 +113,14 @@ class Records:
             InputError: ``ring`` and a task that it has no bytes for, or a record of more bytes than the budget.
         """
         self.check_task(task)
-        for n, label in enumerate(labels.tolist()):
-            size = record_bytes(len(rows[n]), self._extra_values)
-            if size > self._limit:
-                raise InputError(
-                    f"an example takes {size} bytes in a memory that has {self._limit} for it, expected room for one "
-                    "at least; enlarge memory.bytes or choose the storage raw"
-                )
+        sizes = [record_bytes(len(row), self._extra_values) for row in rows]
+        if (longest := max(sizes, default=0)) > self._limit:
+            part = f" (a task's part of {self.budget})" if self.policy == "ring" else ""
+            raise InputError(
+                f"an example takes {longest} bytes in a memory that has {self._limit}{part}, expected room for one at "
+                "least; enlarge memory.bytes"
+            )
+        for n, (label, size) in enumerate(zip(labels.tolist(), sizes, strict=True)):
             priority = float(self.rng.random())
             if self.policy != "ring" and priority < self._least.get(self._part(label), 0.0):
                 continue
@@ -191,7 +194,12 @@ class Records:
         self._make_room()
 
     def replace(self, places: NDArray[np.int64], rows: Sequence[Record]) -> None:
-        """Store the examples at ``places`` in another form; what then does not fit goes as the policy says."""
+        """Store the examples at ``places`` in another form; what then does not fit goes as the policy says.
+
+        Where the new form is shorter, later examples fill the room, whatever their priority: what was let go before
+        does not come back, so that the sample leans to them.
+        """
+        self._least.clear()
         for number, record in zip(np.searchsorted(self._places, places).tolist(), rows, strict=True):
             self._records[number] = np.array(record)
             self.tally.add(STORED, len(record))
@@ -212,10 +220,10 @@ class Records:
         }
 
     def load_state_dict(self, state: Mapping[str, NDArray]) -> None:
-        """Take over what `state_dict` returned for a memory of the same sizes.
+        """Take over what `state_dict` returned for a memory of the same settings.
 
         Raises:
-            InputError: the sizes differ.
+            InputError: the extras differ in length.
         """
         if state["extras"].shape[1:] != self._extras.shape[1:]:
             raise InputError(

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from spikelore.data.events import Events
 from spikelore.errors import InputError
-from spikelore.kernels import spike_coder
 from spikelore.networks.protocol import SeesSpikes
 from spikelore.shapes import Images, as_images
 
@@ -312,10 +311,14 @@ class CodedSpikes:
 
     def pack(self, examples: Any) -> list[Record]:
         """Return the record of each of N examples."""
+        from spikelore.kernels import spike_coder  # with the compiler, which settings can do without
+
         return spike_coder.encode(PackedSpikes(self.form.stored_shape).unpack(self.form.pack(examples)))
 
     def unpack(self, rows: Sequence[Record]) -> Any:
         """Return the examples of records as ``form`` gives them back."""
+        from spikelore.kernels import spike_coder
+
         shape = self.form.stored_shape
         return self.form.unpack(PackedSpikes(shape).pack(spike_coder.decode(rows, shape)))
 

@@ -1,6 +1,7 @@
 """The report of the replay experiment (Proietti et al. 2023, MLSP, openreview 5WpnFTeJir)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,7 +23,8 @@ from spikelore.report.page import (
 )
 from spikelore.report.runs import Row, Run
 
-_KEYS = ("scenario", "network", "method", "preset", "memory_images", "memory_bytes", "fault_list", "storage", "label")
+_SIZES = ("memory_images", "memory_bytes")
+_KEYS = ("scenario", "network", "method", "preset", *_SIZES, "fault_list", "storage", "label")
 _NUMBERS = (
     "average_accuracy", "forgetting", "backward_transfer", "spikes_per_image", "synops_per_image", "joules_learning",
     "seconds",
@@ -49,10 +51,21 @@ def _flat(run: Run) -> list[Row]:
 def _gathered(runs: Sequence[Run]) -> list[Row]:
     """Return one row for each learner, its numbers over seeds and runs."""
     rows = [_flat(run) for run in runs]
+    _by_budget([row for each in rows for row in each if row.get("budget")])
     numbers = dict.fromkeys(
         name for each in rows for row in each for name in row if name.startswith(("after ", "published "))
     )
     return over_runs(rows, _KEYS, [*_NUMBERS, *numbers])
+
+
+def _by_budget(rows: list[Row]) -> None:
+    """Give learners of one budget of bytes that examples of their own length fill its bytes, and their mean number."""
+    held: dict[tuple[Any, ...], list[int]] = {}
+    keys = [(row["budget"], *(row.get(key) for key in _KEYS if key not in _SIZES)) for row in rows]
+    for key, row in zip(keys, rows, strict=True):
+        held.setdefault(key, []).append(row["memory_images"])
+    for key, row in zip(keys, rows, strict=True):
+        row["memory_bytes"], row["memory_images"] = row["budget"], round(sum(held[key]) / len(held[key]))
 
 
 def _tasks(runs: Sequence[Run]) -> int:

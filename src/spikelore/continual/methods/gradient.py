@@ -270,7 +270,8 @@ class GradientLearner:
                 that are not (T,B,K).
             SpikeloreError: the loss is not a finite number, or an exception in the network.
 
-        Whatever is raised, weights, running statistics, memory and generators are as they were.
+        Whatever is raised, weights, running statistics, memory and generators are as they were; but that an example
+        takes more bytes than the whole memory has is known only after the step on it.
         """
         labels = self.checked(images, labels, task)
         columns = self.columns(labels)

@@ -25,13 +25,13 @@ class LatentReplayLearner(MemoryLearner):
     which its spikes are stored; after a single one they are frozen at its end.
 
     The network gives ``features(images)``, spikes (T,B,...) or (1,B,...) where all steps are alike, and
-    ``head(features)``, output spikes (T,B,K). A stored example takes a bit a neuron and step, or as many steps less as
-    ``memory.compression`` says.
+    ``head(features)``, output spikes (T,B,K). A stored example takes a bit a neuron and step, as many steps less as
+    ``memory.compression`` says, or what arithmetic coding makes of them.
 
     Spikes of layers that still learn would soon be out of date. So a memory that sees images before the freezing holds
     these, and nothing is replayed from it; at the freezing each held image is replaced by its spikes. A place is as
-    large as the larger of the two, and nothing is held outside the memory. A stream that ends before the freezing is
-    learned without replay.
+    large as the larger of the two (coded spikes have none: later ones fill the room that inputs took), and nothing is
+    held outside the memory. A stream that ends before the freezing is learned without replay.
 
     Source: Pellegrini et al. 2020 (arXiv 1912.01100); in spikes, bit-packed: Ravaglia et al. 2021, Dequino et al. 2024
     (arXiv 2407.03111).
@@ -80,7 +80,10 @@ class LatentReplayLearner(MemoryLearner):
 
     @property
     def _images(self) -> Storage:
-        return self.form_of_inputs() if self.sees_spikes else form_of_inputs(self.network)
+        kept = self.method.memory
+        if not self.sees_spikes:
+            return form_of_inputs(self.network)
+        return form_of_inputs(self.network, "raw", kept.compression, coded=kept.arithmetic_coding)
 
     @torch.no_grad()
     def _features(self, images: Images) -> torch.Tensor:

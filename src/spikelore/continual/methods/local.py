@@ -56,12 +56,12 @@ class LocalLearner:
 
     @property
     def memory_images(self) -> int:
-        """Places for examples of earlier tasks."""
+        """Places for examples of earlier tasks; see `Learner.memory_images`."""
         return self.memory.places if self.memory is not None else 0
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of these places, with labels."""
+        """Bytes of these places, or of what is held, with labels."""
         return self.memory.bytes if self.memory is not None else 0
 
     def begin_task(self, task: int, classes: tuple[int, ...]) -> None:
@@ -299,7 +299,7 @@ class LocalGDumb(LocalReplay):
 
 
 class LocalLatent(LocalReplay):
-    """Spikes of layers that have stopped learning are stored in place of images, a bit each.
+    """Spikes of layers that have stopped learning are stored in place of images, a bit each or arithmetic coded.
 
     Until they stop, the memory holds images, from which nothing is replayed; then each is replaced by its spikes.
     """

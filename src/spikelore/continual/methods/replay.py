@@ -66,12 +66,12 @@ class MemoryLearner(GradientLearner):
 
     @property
     def memory_images(self) -> int:
-        """Places for examples of earlier tasks; of examples of their own length, how many are held."""
+        """Places for examples of earlier tasks; see `Learner.memory_images`."""
         return self.memory.places
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of these places, with labels and what else is kept with one."""
+        """Bytes of these places, or of what is held, with labels and what else is kept with one."""
         return self.memory.bytes
 
     def make_room(self) -> None:

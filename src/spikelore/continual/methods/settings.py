@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from spikelore.continual.memory import Budget, Memory, Policy, example_bytes
 from spikelore.continual.method import Method, cannot, name_of
-from spikelore.continual.records import Records
+from spikelore.continual.records import Records, record_bytes
 from spikelore.continual.storage import Form
 from spikelore.errors import InputError, check_fields, check_whole
 from spikelore.metrics.learning_cost import Tally
@@ -101,7 +101,7 @@ class MemorySettings:
             wrong = f"compression is {self.compression}" if self.compression > 1 else "arithmetic_coding is true"
             raise InputError(
                 f"memory.{wrong} with the storage events, expected bits for that; leave it out or choose the storage "
-                "raw"
+                "raw, or spikes for images"
             )
         if self.own_lengths and self.images:
             asked = "the storage events" if self.storage == "events" else "arithmetic_coding"
@@ -133,9 +133,10 @@ class MemorySettings:
             extras: float32 values kept with each example.
 
         Raises:
-            InputError: fewer examples fit than there are classes.
+            InputError: fewer examples fit than there are classes, even if each took a byte.
         """
         if self.own_lengths:
+            self.budget().examples(record_bytes(1, extras), classes)
             return self.bytes
         return self.budget().examples(example_bytes(row_bytes, extras), classes)
 

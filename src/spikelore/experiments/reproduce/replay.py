@@ -314,7 +314,7 @@ def _faults(job: Job) -> list[str]:
 def _row_key(part: Part) -> tuple[Any, ...]:
     """Return what the report tells learners apart by, as far as it is known before they run."""
     job, memory = part.job, part.job.memory
-    kept = (memory.images, memory.bytes, job.learner.stored_batches, memory.storage)
+    kept = (memory.images, memory.bytes, job.learner.stored_batches, memory.storage, memory.arithmetic_coding)
     network = name_of(network_class(job.network))
     return (part.preset, part.label, job.stream.scenario, network, _method(job), *kept, *_faults(job))
 
@@ -333,6 +333,7 @@ def _row(part: Part, row: dict[str, Any]) -> dict[str, Any]:
         **({"label": part.label} if part.label else {}),
         **({"faults": faults} if faults or of_authors else {}),
         **({"storage": job.memory.storage} if job.keeps_examples else {}),
+        **({"budget": job.memory.bytes} if job.memory.own_lengths else {}),
         **{name: value for name, value in row.items() if name not in ("scenario", "method")},
         **({"published_averages": theirs} if theirs else {}),
     }

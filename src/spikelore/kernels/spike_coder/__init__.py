@@ -3,8 +3,8 @@
 A bit's probability is that of its context: which of six bits before it are set, those one and two columns to the left,
 three in the row above (left, same, right), and the same place one step before. Contexts begin with what handwritten and
 spoken digits have in the mean (`model.PRIOR`) and follow the record's own bits, ``p += (bit - p) / n`` with n from 8 to
-128. So a record needs nothing but itself to be read, and its bytes are all that is kept. All numbers are whole, and the
-bytes are the same on every machine.
+128. So a record needs nothing but itself to be read; one that was cut gives other spikes. All numbers are whole, and
+the bytes are the same on every machine.
 
 Spikes of two axes, of a layer (T,U) or a picture (H,W), are one plane of rows; of more, (T,...,H,W), planes in steps.
 
@@ -29,7 +29,7 @@ def encode(spikes: NDArray, *, backend: str = DEFAULT_BACKEND) -> list[NDArray[n
     """Return the record of each of N examples, at least a byte.
 
     Args:
-        spikes: (N,*shape), what is not 0 is a spike.
+        spikes: (N,*shape) of at least one axis an example; what is not 0 is a spike.
         backend: ``numba_cpu`` or ``reference``.
     """
     shape = spikes.shape[1:]
