@@ -16,6 +16,11 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Torch's threads wait awake for milliseconds after each operation, on cores that kernels need next; a small part of
+# that is as good for torch (docs/decisions/torch.md). It is read when torch is loaded.
+if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
 if TYPE_CHECKING:
     from spikelore.continual.method import Method as Method
     from spikelore.continual.method import why_not as why_not
@@ -106,11 +111,6 @@ _WHERE = {
     "networks.surrogate_events": "SurrogateEventNetwork",
     "networks.wrapped": "TorchNetwork",
 }
-# Torch's threads wait awake for milliseconds after each operation, on cores that kernels need next; a tenth of that is
-# as good for torch (docs/decisions/torch.md). It is read when torch is loaded.
-if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-
 _OTHER_NAMES = {"Memory": ("continual.methods", "MemorySettings"), "load_data": ("data", "load")}
 _PUBLIC = {name: (module, name) for module, names in _WHERE.items() for name in names.split()} | _OTHER_NAMES
 

@@ -193,6 +193,17 @@ def pass_over(learner, task, number):
         learner.learn(part.inputs, part.labels, number)
 
 
+def learn(learner, tasks, passes=1):
+    """Learn tasks one after the other and yield after each."""
+    for number, task in enumerate(tasks):
+        learner.begin_task(number, task.classes)
+        for _ in range(passes):
+            learner.begin_epoch(number)
+            pass_over(learner, task, number)
+        learner.end_task(number)
+        yield number
+
+
 def test_coded_memories_hold_the_same_spikes_in_fewer_bytes():
     held = []
     for coded in (False, True):
@@ -210,11 +221,7 @@ def test_coded_memories_hold_the_same_spikes_in_fewer_bytes():
 def test_coded_latents_stay_within_their_bytes_also_when_they_take_the_place_of_inputs(freeze_after):
     memory = MemorySettings(bytes=700, arithmetic_coding=True)
     stream, learner = learned(LatentReplay(memory, epochs=1, freeze_after=freeze_after, replay_batch=4))
-    for number, task in enumerate(stream.tasks):
-        learner.begin_task(number, task.classes)
-        learner.begin_epoch(number)
-        pass_over(learner, task, number)
-        learner.end_task(number)
+    for _ in learn(learner, stream.tasks):
         assert learner.memory_bytes <= 700
     assert learner.frozen
     assert len(learner.memory)
@@ -224,12 +231,7 @@ def test_coded_latents_stay_within_their_bytes_also_when_they_take_the_place_of_
 def test_coded_latents_that_were_let_go_are_not_replayed(order):
     memory = MemorySettings(bytes=300, arithmetic_coding=True)
     stream, learner = learned(LatentReplay(memory, epochs=2, replay_batch=4, replay_order=order))
-    for number, task in enumerate((*stream.tasks, stream.tasks[0])):
-        learner.begin_task(number, task.classes)
-        for _ in range(2):
-            learner.begin_epoch(number)
-            pass_over(learner, task, number)
-        learner.end_task(number)
+    list(learn(learner, (*stream.tasks, stream.tasks[0]), passes=2))
     assert set(learner.earlier) - set(learner.memory.taken().tolist())
     assert 0 < learner.memory_bytes <= 300
 
@@ -267,12 +269,7 @@ def test_stored_spikes_are_replayed_after_each_pass(order, monkeypatch):
     replayed = []
     get = learner.memory.get
     monkeypatch.setattr(learner.memory, "get", lambda places: replayed.append(get(places)[1].tolist()) or get(places))
-    for number, task in enumerate((*stream.tasks, stream.tasks[0])):
-        learner.begin_task(number, task.classes)
-        for _ in range(2):
-            learner.begin_epoch(number)
-            pass_over(learner, task, number)
-        learner.end_task(number)
+    list(learn(learner, (*stream.tasks, stream.tasks[0]), passes=2))
     labels = stream.tasks[0].train.labels.tolist()
     for first in (0, 4):  # two passes over the second task, after each the forty of the first
         assert sorted(label for batch in replayed[first : first + 4] for label in batch) == sorted(labels)
@@ -297,11 +294,7 @@ def test_fewer_steps_are_replayed_in_less_time(monkeypatch):
 def test_latents_are_replayed_short_also_if_inputs_were_held_before_the_freezing():
     memory = MemorySettings(bytes=5000, compression=2, replayed="short")
     stream, learner = learned(LatentReplay(memory, epochs=1, freeze_after=30, replay_batch=4))
-    for number, task in enumerate(stream.tasks):
-        learner.begin_task(number, task.classes)
-        learner.begin_epoch(number)
-        pass_over(learner, task, number)
-        learner.end_task(number)
+    list(learn(learner, stream.tasks))
     assert learner.drawn(2)[0].shape == (2, 3, 12)
 
 

@@ -1,11 +1,17 @@
 """The replay report's tables."""
 
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
 from spikelore.report.replay import _confusion, _gathered, _label
+from spikelore.report.runs import Run
+
+
+def gathered_of(*rows):
+    return _gathered([cast(Run, SimpleNamespace(results={"rows": list(rows)}))])
 
 
 def test_published_averages_become_numbers_beside_ours():
@@ -16,7 +22,7 @@ def test_published_averages_become_numbers_beside_ours():
         "forgetting": 0.5, "backward_transfer": -0.5, "spikes_per_image": 10.0, "synops_per_image": 100.0,
         "seconds": 1.0, "faults": ["heads not replayed"],
     }  # fmt: skip
-    (gathered,) = _gathered([SimpleNamespace(results={"rows": [row]})])  # type: ignore[list-item]
+    (gathered,) = gathered_of(row)
     assert gathered["after 2"].mean == 0.7
     assert gathered["published 2"].mean == 0.708
 
@@ -28,8 +34,7 @@ def test_learners_on_other_networks_have_rows_of_their_own_that_say_so():
     }  # fmt: skip
     networks = (None, "surrogate", "rate-lif", "first-spike", "rate-lif")
     rows = [{**row, "network": name} if name else row for name in networks]
-    run = SimpleNamespace(results={"rows": rows})
-    assert [_label(each) for each in _gathered([run])] == ["GDumb", "GDumb, rate-lif", "GDumb, first-spike"]  # type: ignore[list-item]
+    assert [_label(each) for each in gathered_of(*rows)] == ["GDumb", "GDumb, rate-lif", "GDumb, first-spike"]
 
 
 def test_learners_of_one_budget_of_bytes_are_averaged_however_many_examples_it_held():
@@ -41,7 +46,7 @@ def test_learners_of_one_budget_of_bytes_are_averaged_however_many_examples_it_h
         {**row, "budget": budget, "memory_images": held, "memory_bytes": budget - held, "average_accuracy": accuracy}
         for budget, held, accuracy in ((1000, 10, 0.8), (1000, 13, 0.9), (2000, 20, 0.95))
     ]
-    first, second = _gathered([SimpleNamespace(results={"rows": rows})])  # type: ignore[list-item]
+    first, second = gathered_of(*rows)
     assert [first["memory_bytes"], first["memory_images"], first["average_accuracy"].values] == [1000, 12, (0.8, 0.9)]
     assert [second["memory_bytes"], second["memory_images"]] == [2000, 20]
 

@@ -168,8 +168,8 @@ class LearnerSettings:
                 "meaning; set both to 0 or choose another method"
             )
         else:
-            for name in ("policy", "storage", "compression", "replayed", "arithmetic_coding"):
-                _refuse_unused(f"memory.{name}", getattr(memory, name), getattr(MemorySettings(), name), kind.name)
+            for one in fields(memory):
+                _refuse_unused(f"memory.{one.name}", getattr(memory, one.name), _default(one), kind.name)
         for one in fields(self):
             if one.name not in ("method", *_AROUND, *used) and not (
                 one.name == "options" and self.method not in METHODS

@@ -142,21 +142,22 @@ def _cloud(rows: list[Row], cost: str, across: str, least: float, scale: float =
         return None
     streams, methods, networks = (different(told, name) for name in ("stream", "method", "network"))
     one = len(networks) == 1
+    hues = {name: style.colour(n) for n, name in enumerate(methods if one else networks)}
+    markers = {method: _MARKERS[n % len(_MARKERS)] for n, method in enumerate(methods)}
+    lowest = min(row["average_accuracy"].mean for row in told)
     figure, axes = style.panels(len(streams), 4.2, share_y=True)
     figure.set_figwidth(style.WIDTH)
     for panel, stream in zip(axes, streams, strict=True):
         for network, method in product(networks, methods):
-            colour = style.colour(methods.index(method) if one else networks.index(network))
             mine = [row for row in told if (row["stream"], row["network"], row["method"]) == (stream, network, method)]
-            _points(panel, mine, colour, _marker(methods, method))
+            _points(panel, mine, hues[method if one else network], markers[method])
         style.logarithmic(panel, [row["x"] for row in told])
         panel.set_title(stream)
         panel.set_xlabel(across)
-        style.percent_axis(panel, "y", min(row["average_accuracy"].mean for row in told))
+        style.percent_axis(panel, "y", lowest)
     axes[0].set_ylabel("average accuracy at the end")
-    looks = {} if one else {network: ("o", style.colour(n)) for n, network in enumerate(networks)}
-    for n, method in enumerate(methods):
-        looks[method] = (_marker(methods, method), style.colour(n) if one else style.MUTED)
+    looks = {} if one else {network: ("o", hue) for network, hue in hues.items()}
+    looks |= {method: (marker, hues[method] if one else style.MUTED) for method, marker in markers.items()}
     handles = [axes[0].plot([], [], marker, color=colour, markersize=6)[0] for marker, colour in looks.values()]
     columns = 3 if max(map(len, looks)) > 24 else 5
     figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(handles) // columns))
@@ -167,10 +168,6 @@ def _cloud(rows: list[Row], cost: str, across: str, least: float, scale: float =
     if name == "bytes":
         caption += f" What keeps less than {least:,.0f} bytes stands at the left edge."
     return Drawing(name, title, caption, figure)
-
-
-def _marker(methods: list[str], method: str) -> str:
-    return _MARKERS[methods.index(method) % len(_MARKERS)]
 
 
 def _points(panel: Axes, rows: list[Row], colour: str, marker: str) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spikelore.continual.methods.augment import augment
 from spikelore.continual.methods.gradient import GradientLearner, tensors_under
-from spikelore.continual.storage import Form, Storage, form_of_inputs
+from spikelore.continual.storage import Storage, form_of_inputs
 from spikelore.files import arrays_under
 from spikelore.learning.surrogate_gradient import adam, step_
 from spikelore.networks.gradient_learning import SPIKE_FROM
@@ -43,14 +43,11 @@ class MemoryLearner(GradientLearner):
 
     def make_storage(self) -> Storage:
         """Return the form in which examples are stored."""
-        return self.form_of_inputs(self.method.memory.storage)
-
-    def form_of_inputs(self, form: Form = "raw") -> Storage:
-        """Return a form in which inputs are stored, compressed as the settings say."""
         kept = self.method.memory
         return form_of_inputs(
-            self.network, form, kept.compression, stretched=kept.replayed == "stretched", coded=kept.arithmetic_coding
-        )
+            self.network, kept.storage, kept.compression, stretched=kept.replayed == "stretched",
+            coded=kept.arithmetic_coding,
+        )  # fmt: skip
 
     @property
     def _stores_spikes(self) -> bool:

@@ -56,7 +56,7 @@ def neurons_step_(current, beta, neuron, silent_steps, silent, before, potential
 
 @compiled()
 def _for_all(constants):
-    """Return the constants of as many examples' neurons, one example after the other."""
+    """Return the constants of a job's neurons, one example after the other."""
     size = len(constants)
     found = np.empty(_TOGETHER * size, np.float32)
     for n in range(len(found)):
