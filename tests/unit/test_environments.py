@@ -162,6 +162,7 @@ from spikelore import kernels
 kernels.AVAILABLE, kernels.DEFAULT_BACKEND = True, "numba_cpu"  # before the operations take it
 import every_kernel
 from spikelore.kernels.convolution import events
+from spikelore.kernels.lif_network import numba_cpu as lif_network
 
 
 def add_run(target, at, table, start, length):
@@ -170,7 +171,23 @@ def add_run(target, at, table, start, length):
     target[at : at + length] += table[start : start + length]
 
 
+def move_neurons(v, g, h, firing, u, d, moving):
+    exc_rate, g_rate, h_rate, exc_reversal, inh_reversal, exc_rest, inh_rate, inh_rest, threshold = moving
+    drive = g * (exc_reversal - v) + h * (inh_reversal - v) + (exc_rest - v)
+    v += exc_rate * drive
+    u += inh_rate * (d * (exc_reversal - u) + (inh_rest - u))
+    g -= g_rate * g
+    h -= h_rate * h
+    d -= g_rate * d
+    return int((v > firing).any()) + 2 * int((u > threshold).any())
+
+
+def add_row(total, table, row):
+    total += table[row]
+
+
 events._add_run = add_run
+lif_network.move_neurons, lif_network.add_row = move_neurons, add_row
 
 with np.errstate(over="ignore"):  # hashes of generators wrap
     every_kernel._main("python", sys.argv[1])
@@ -180,7 +197,7 @@ with np.errstate(over="ignore"):  # hashes of generators wrap
 def test_the_code_that_is_compiled_gives_the_same_bits_as_plain_python(tmp_path):
     """What it would read beyond an array's end is an error there.
 
-    Loops of hand-made vectors have no such form; that of events is given one.
+    Loops of hand-made vectors have no such form; those of events and of a rate-coded network are given one.
     """
     file = tmp_path / "answers.npz"
     done = subprocess.run(

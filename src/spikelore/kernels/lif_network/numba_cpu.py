@@ -1,7 +1,7 @@
 """The LIF network on the processor: equal to `reference` spike for spike.
 
 What makes it fast: input spikes come as events, so nothing as wide as the image is touched in a step without
-one; neurons are vectorised, padded to whole vectors by ones that cannot fire; the STDP traces belong to
+one; neurons are moved in vectors (`vector`), padded to whole ones by neurons that cannot fire; the STDP traces belong to
 inputs and neurons (input synapses have no delay) and decay when they are read; a neuron's spike changes
 only the weights of inputs whose trace is not yet below exp(-40) of one spike's, about 4e-18 of it, the one thing that
 may differ from the reference; and it changes them when the input spikes next, or at the end: nobody reads them before,
@@ -36,10 +36,10 @@ from spikelore.kernels.lif_network.model import (
     State,
 )
 from spikelore.kernels.lif_network.spike_trains import GOLDEN_GAMMA, LOG_2, LOG_SERIES, SQRT_HALF
+from spikelore.kernels.lif_network.vector import LANES, add_row, move_neurons
 
 _Arrays = namedtuple("_Arrays", [field.name for field in fields(State)])  # Numba takes no dataclass
 _exponential = compiled()(exponential)
-_LANES = 8
 _BLOCK = 256  # logarithms drawn at once
 _C = LOG_SERIES
 _FORGOTTEN = 40.0  # time constants after which a trace counts as zero
@@ -75,7 +75,7 @@ def _stream_key(seed, stream, image):
     return _mix(_mix(_mix(np.uint64(seed) + gamma) + np.uint64(stream) + gamma) + np.uint64(image) + gamma)
 
 
-@compiled()
+@compiled(error_model="numpy")
 def _logs_(key, draw, values, mantissas, logs):
     """Fill ``logs`` with log(u) of the draws from ``draw`` on, as `spike_trains.log_uniform`."""
     bits, mantissa_bits = values.view(np.int64), mantissas.view(np.int64)
@@ -106,22 +106,19 @@ def _logs_(key, draw, values, mantissas, logs):
 
 
 @compiled()
-def _draw(pixels, shown, keys, image, starts, buffers):
-    """Draw the spikes of ``image`` as `spike_trains.poisson_spikes` does.
+def _draw_inputs(pixels, shown, key, log_buffers, first, drawn, count, times, sources, starts):
+    """Draw the spikes of inputs, from the ``first`` on, while there is room for all that one of them may have.
 
-    ``starts`` receives where each step begins in the last of the buffers, which are returned: they may be others.
+    Returns the first that are left, and how many numbers have been drawn and spikes found.
     """
-    times, sources, inputs = buffers
-    steps, key = shown.active_steps, _stream_key(keys[0], keys[1], image)
-    logs, values, mantissas = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
-    drawn = 0
-    count = np.int64(0)
-    for t in range(steps + 1):
-        starts[t] = 0
-    for i in range(pixels.size):
+    values, mantissas, logs = log_buffers
+    steps = shown.active_steps
+    for i in range(first, pixels.size):
         level = pixels[i]
         if shown.probabilities[level] == 0.0:
             continue
+        if times.size < count + steps:
+            return i, drawn, count
         scale = shown.scales[level]
         t = -1
         while True:
@@ -132,12 +129,30 @@ def _draw(pixels, shown, keys, image, starts, buffers):
             if gap >= steps - 1 - t:
                 break
             t += 1 + int(gap)
-            if count == times.size:
-                times, sources = _longer(times, count), _longer(sources, count)
             times[count] = t
             sources[count] = i
             starts[t + 1] += 1
             count += 1
+    return pixels.size, drawn, count
+
+
+@compiled()
+def _draw(pixels, shown, keys, image, starts, buffers):
+    """Draw the spikes of ``image`` as `spike_trains.poisson_spikes` does.
+
+    ``starts`` receives where each step begins in the last of the buffers, which are returned: they may be others.
+    """
+    times, sources, inputs = buffers
+    steps, key = shown.active_steps, _stream_key(keys[0], keys[1], image)
+    log_buffers = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    for t in range(steps + 1):
+        starts[t] = 0
+    first = drawn = count = np.int64(0)
+    while True:
+        first, drawn, count = _draw_inputs(pixels, shown, key, log_buffers, first, drawn, count, times, sources, starts)
+        if first == pixels.size:
+            break
+        times, sources = _longer(times, steps), _longer(sources, steps)
     for t in range(steps):
         starts[t + 1] += starts[t]
     if inputs.size < count:
@@ -153,14 +168,14 @@ def _draw(pixels, shown, keys, image, starts, buffers):
 
 
 @compiled()
-def _catch_up_(row, fired, when, done, count, rates, weight_max, pre_trace, last_spike, decay):
+def _catch_up_(weights, i, fired, when, done, count, rates, weight_max, pre_trace, last_spike, decay):
     """Change an input's weights by its trace at the output spikes ``done`` .. ``count - 1``, and return ``count``."""
     for n in range(done, count):
         elapsed = when[n] - last_spike
         if elapsed < decay.size:
             j = fired[n]
-            changed = row[j] + rates[j] * (pre_trace * decay[elapsed])
-            row[j] = min(max(changed, 0.0), weight_max)
+            changed = weights[i, j] + rates[j] * (pre_trace * decay[elapsed])
+            weights[i, j] = min(max(changed, 0.0), weight_max)
     return count
 
 
@@ -217,19 +232,19 @@ def _send_(queue, rows, now, delays, senders, count):
 
 
 @compiled()
-def _arrive_(arriving, at_all, conductance, weight):
+def _arrive_(queue, row, at_all, conductance, weight):
     """Add ``weight`` for each spike that arrives, one by one, those of ``arriving`` and ``at_all``; empty the row."""
-    neurons = arriving.size
+    neurons = queue.shape[1]
     for start in range(0, neurons, _DELIVERED):
         first, last = np.uint64(start), np.uint64(min(neurons, start + _DELIVERED))
         most = 0
         for j in range(first, last):
-            most = max(most, arriving[j])
+            most = max(most, queue[row, j])
         for done in range(-at_all, most):
             for j in range(first, last):
-                conductance[j] += weight if arriving[j] > done else 0.0
+                conductance[j] += weight if queue[row, j] > done else 0.0
         for j in range(first, last):
-            arriving[j] = 0
+            queue[row, j] = 0
 
 
 @compiled()
@@ -241,7 +256,7 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
     learns, recorded = plasticity.pre.size > 0, spikes.exc.size > 0
     v, g, h = state.exc_potential, state.exc_conductance, state.inh_conductance
     vt, firing = state.adaptive_threshold, state.firing_threshold
-    u, d = state.inh_potential, state.inh_drive
+    u, d, weights = state.inh_potential, state.inh_drive, state.weights
     nobody = np.int64(0)  # a plain 0 is a type of its own for Numba, for which functions are compiled once more
     neurons, real = v.size, delays.exc_to_inh.size  # with and without the padding
     exc_rate, inh_rate = c.dt_ms / c.exc_tau_ms, c.dt_ms / c.inh_tau_ms
@@ -269,7 +284,8 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
     tracing = False  # whether any post trace is left
     horizon = pre_decay.size if learns else 0
     active = _active_inputs(state.pre_trace, state.last_input_spike, state.step[0], starts, inputs, horizon)
-    learned, learned_when = np.empty(1024, np.int64), np.empty(1024, np.int64)  # output spikes to learn from
+    room = real * ((starts.size - 1) // max(1, c.exc_refractory_steps) + 1) if learns else 0
+    learned, learned_when = np.empty(room, np.int64), np.empty(room, np.int64)  # output spikes to learn from
     to_learn = nobody
     caught_up = np.zeros(state.pre_trace.size, np.int64)  # how many of them each input has learned from
     exc_ready, inh_ready = np.empty(neurons, np.int64), np.empty(neurons, np.int64)
@@ -283,34 +299,22 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
             post[j] = state.post_trace[j] * post_decay[elapsed]
             tracing = True
     fired = np.empty(neurons, np.int64)
+    moving = (
+        exc_rate, g_rate, h_rate, c.exc_reversal_mv, c.inh_reversal_mv, c.exc_rest_mv, inh_rate, c.inh_rest_mv,
+        c.inh_threshold_mv,
+    )  # fmt: skip
     exc_count, inh_count = nobody, nobody
     for t in range(starts.size - 1):
         step = state.step[0]
-        above = inh_above = 0
-        for j in range(neurons):
-            x = v[j]
-            v[j] = x + exc_rate * (
-                g[j] * (c.exc_reversal_mv - x) + h[j] * (c.inh_reversal_mv - x) + (c.exc_rest_mv - x)
-            )
-        for j in range(neurons):
-            g[j] -= g_rate * g[j]
-        for j in range(neurons):
-            h[j] -= h_rate * h[j]
         if learns or c.continuous_threshold:
             for j in range(neurons):
                 vt[j] += vt_rate * (c.threshold_rest_mv - vt[j])
         if c.continuous_threshold:
             for j in range(neurons):
                 firing[j] = vt[j]
-        for j in range(neurons):
-            above += v[j] > firing[j]
-        for j in range(neurons):
-            u[j] += inh_rate * (d[j] * (c.exc_reversal_mv - u[j]) + (c.inh_rest_mv - u[j]))
-            inh_above += u[j] > c.inh_threshold_mv
-        for j in range(neurons):
-            d[j] -= g_rate * d[j]
+        above = move_neurons(v, g, h, firing, u, d, moving)
         exc_fired = nobody
-        if above > 0:
+        if above & 1:
             for j in range(real):
                 if v[j] > firing[j] and step >= exc_ready[j]:
                     fired[exc_fired] = j
@@ -328,10 +332,9 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
                 post_step = step
             for k in range(starts[t], starts[t + 1]):
                 i = inputs[k]
-                row = state.weights[i]
                 if learns:
                     caught_up[i] = _catch_up_(
-                        row, learned, learned_when, caught_up[i], to_learn, plasticity.post, c.weight_max,
+                        weights, i, learned, learned_when, caught_up[i], to_learn, plasticity.post, c.weight_max,
                         state.pre_trace[i], state.last_input_spike[i], pre_decay,
                     )  # fmt: skip
                     elapsed = step - state.last_input_spike[i]
@@ -340,16 +343,15 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
                         kept = _exponential(exponent)
                         for j in range(neurons):
                             share = plasticity.decay[j]
-                            row[j] *= kept if share == 1.0 else _exponential(share * exponent)
+                            weights[i, j] *= kept if share == 1.0 else _exponential(share * exponent)
                     left = pre_decay[elapsed] if elapsed < pre_decay.size else 0.0
                     state.pre_trace[i] = state.pre_trace[i] * left + c.pre_trace_step
                     state.last_input_spike[i] = step
-                for j in range(neurons):
-                    g[j] += row[j]
+                add_row(g, weights, i)
                 if tracing:
                     for j in range(neurons):
-                        changed = row[j] + plasticity.pre[j] * post[j]
-                        row[j] = min(max(changed, 0.0), c.weight_max)
+                        changed = weights[i, j] + plasticity.pre[j] * post[j]
+                        weights[i, j] = min(max(changed, 0.0), c.weight_max)
 
         if exc_fired > 0:
             if learns:
@@ -361,8 +363,6 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
                 post_step = step
                 last_fired = step
                 tracing = True
-                if to_learn + exc_fired > learned.size:
-                    learned, learned_when = _longer(learned, exc_fired), _longer(learned_when, exc_fired)
                 for n in range(exc_fired):
                     j = fired[n]
                     post[j] += c.post_trace_step
@@ -384,7 +384,7 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
                 state.exc_last_spike[j] = step
                 exc_ready[j] = step + c.exc_refractory_steps
 
-        if inh_above > 0:
+        if above & 2:
             inh_fired = nobody
             for k in range(real):
                 if u[k] > c.inh_threshold_mv and step >= inh_ready[k]:
@@ -409,16 +409,16 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
 
         if waiting[inh_row] > 0:
             waiting[inh_row] = 0
-            _arrive_(to_inh[inh_row], nobody, d, c.exc_to_inh_weight)
+            _arrive_(to_inh, inh_row, nobody, d, c.exc_to_inh_weight)
         if step < arrivals_end:
-            _arrive_(to_exc[exc_row], to_all[exc_row], h, c.inh_to_exc_weight)
+            _arrive_(to_exc, exc_row, to_all[exc_row], h, c.inh_to_exc_weight)
             to_all[exc_row] = 0
         inh_row = inh_row + 1 if inh_row + 1 < to_inh.shape[0] else 0
         exc_row = exc_row + 1 if exc_row + 1 < rows_exc else 0
         state.step[0] += 1
     for i in active:
         _catch_up_(
-            state.weights[i], learned, learned_when, caught_up[i], to_learn, plasticity.post, c.weight_max,
+            weights, i, learned, learned_when, caught_up[i], to_learn, plasticity.post, c.weight_max,
             state.pre_trace[i], state.last_input_spike[i], pre_decay,
         )  # fmt: skip
     if same_delay:
@@ -430,17 +430,18 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
 
 @compiled()
 def _group(state, c, delays, members):
-    """Copy the neurons ``members`` at rest; inputs, their traces and the clock stay the state's own."""
-    size = members.size
-    weights = np.empty((state.weights.shape[0], size))
+    """Copy the neurons ``members`` at rest, padded; inputs, their traces and the clock stay the state's own."""
+    count = members.size
+    size = count + -count % LANES
+    weights = np.zeros((state.weights.shape[0], size))
     for i in range(weights.shape[0]):
-        for j in range(size):
+        for j in range(count):
             weights[i, j] = state.weights[i, members[j]]
-    width = min(size, delays.inh_to_exc.shape[0])
-    part = Delays(np.empty(size, delays.exc_to_inh.dtype), np.empty((width, width), delays.inh_to_exc.dtype))
+    width = min(count, delays.inh_to_exc.shape[0])
+    part = Delays(np.empty(count, delays.exc_to_inh.dtype), np.empty((width, width), delays.inh_to_exc.dtype))
     exc_rows = inh_rows = 1
-    thresholds = np.empty(size)
-    for j in range(size):
+    thresholds = np.full(size, np.inf)
+    for j in range(count):
         part.exc_to_inh[j] = delays.exc_to_inh[members[j]]
         inh_rows = max(inh_rows, part.exc_to_inh[j] + 1)
         thresholds[j] = c.threshold_rest_mv + state.homeostatic_threshold[members[j]]
@@ -520,10 +521,10 @@ def _train_forced_(
     for n in range(len(images)):
         members = _members(classes, targets[n])
         part, group = _group(state, c, delays, members)
-        shares = np.empty(members.size)
+        shares = np.zeros(group.exc_potential.size)
         for j in range(members.size):
             shares[j] = rates[members[j]]
-        plasticity = Plasticity(np.zeros(members.size), shares, shares)
+        plasticity = Plasticity(np.zeros(shares.size), shares, shares)
         fired = np.zeros(members.size, np.int64)
         buffers = _draw(images[n], shown, key, first + n, starts, buffers)
         _clear_(state.pre_trace)
@@ -589,7 +590,10 @@ def _buffers():
 
 @compiled()
 def _twin(array):
-    twin = np.empty(array.size, array.dtype)
+    """Copy an array of eight bytes each to where a cache line begins: a vector that lies in two takes longer."""
+    room = np.empty(array.size + LANES, array.dtype)
+    skipped = -room.ctypes.data % 64 // 8
+    twin = room[skipped : skipped + array.size]
     for j in range(array.size):
         twin[j] = array[j]
     return twin
@@ -607,7 +611,7 @@ def _twins(queue):
 def _padded(state: State, constants: Constants) -> _Arrays:
     """Copy ``state`` with neurons that cannot fire added up to a whole number of vectors."""
     neurons = len(state.exc_potential)
-    extra = -neurons % _LANES
+    extra = -neurons % LANES
     fill = {
         "exc_potential": constants.exc_rest_mv,
         "inh_potential": constants.inh_rest_mv,

@@ -42,14 +42,14 @@ def _train(
                 for x in range(out_width):
                     if fired[r, x]:
                         continue
-                    here = potentials[r, x * padded : (x + 1) * padded]
-                    best = here[0]
+                    at = x * padded
+                    best = potentials[r, at]
                     for f in range(padded):
-                        best = max(best, here[f])
+                        best = max(best, potentials[r, at + f])
                     if best > threshold:
                         fired[r, x] = True
                         f = 0
-                        while here[f] != best:
+                        while potentials[r, at + f] != best:
                             f += 1
                         candidates[count, 0] = f
                         candidates[count, 1] = r
