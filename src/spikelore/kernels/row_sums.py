@@ -1,4 +1,4 @@
-"""Sums of rows of float32 tables whose totals stay in registers: of rows on a list, and of rows times factors.
+"""Sums of rows of float32 tables times factors, whose totals stay in registers.
 
 A tile is some lanes of every row; the last one may overlap the one before, so that any width of at least a tile is
 covered. Each lane adds in an order that is written down, so the bits are the same with any processor's vectors.
@@ -10,13 +10,11 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from spikelore.kernels.compiled import compiled
-from spikelore.kernels.vector import LANES, adding, data_of, in_vectors, lanes_at, loop, spread
+from spikelore.kernels.vector import LANES, in_vectors, lanes_at, loop, spread
 
-_LISTED, _PRODUCTS = 4, 2  # vectors of a tile
-LISTED_TILE = _LISTED * LANES
-"""Lanes of a tile of `add_listed`."""
+_VECTORS = 2  # of a tile
+_TILE = _VECTORS * LANES
 _TOGETHER = 4  # rows of totals
-_PRODUCTS_TILE = _PRODUCTS * LANES
 
 _number = ir.IntType(64)
 _vector = ir.VectorType(ir.FloatType(), LANES)
@@ -26,36 +24,13 @@ def _added(builder: Any, one: list[Any], other: list[Any]) -> list[Any]:
     return [builder.fadd(left, right) for left, right in zip(one, other, strict=True)]
 
 
-def _loaded(builder: Any, pointer: Any, vectors: int) -> list[Any]:
-    return [builder.load(lanes_at(builder, pointer, n, _vector), align=4) for n in range(vectors)]
+def _loaded(builder: Any, pointer: Any) -> list[Any]:
+    return [builder.load(lanes_at(builder, pointer, n, _vector), align=4) for n in range(_VECTORS)]
 
 
 def _store(builder: Any, values: list[Any], pointer: Any) -> None:
     for n, value in enumerate(values):
         builder.store(value, lanes_at(builder, pointer, n, _vector), align=4)
-
-
-@in_vectors
-def add_listed(typing_context, totals, start, at, table, width, rows, first, last):
-    """Set totals[n] = start[n] + sum over e in first .. last-1 of table[rows[e] * width + n], n in at .. at+63.
-
-    Rows are added one after the other. ``rows`` is contiguous int32, the rest contiguous float32; ``start`` may be
-    ``totals``.
-    """
-    index = types.intp
-    signature = types.void(totals, start, index, table, index, rows, index, index)
-
-    def generate(context, builder, signature, arguments):
-        total_data, start_data, table_data, row_data = (
-            data_of(context, builder, signature, arguments, position) for position in (0, 1, 3, 5)
-        )
-        _, _, at, _, width, _, first, last = arguments
-        add = adding(builder, builder.gep(table_data, [at]), row_data, width, _LISTED)
-        begun = _loaded(builder, builder.gep(start_data, [at]), _LISTED)
-        _store(builder, loop(builder, first, last, begun, add), builder.gep(total_data, [at]))
-        return context.get_dummy_value()
-
-    return signature, generate
 
 
 @in_vectors
@@ -81,7 +56,7 @@ def _add_products_tile(typing_context, totals, start, at, factors, table):
 
         def terms(k):
             """Return the products of row k with each total's factor."""
-            row = _loaded(builder, builder.gep(line(rows, k), [at]), _PRODUCTS)
+            row = _loaded(builder, builder.gep(line(rows, k), [at]))
             spreads = [spread(builder, builder.load(builder.gep(each, [k])), _vector) for each in factors]
             return [builder.fmul(each, one) for each in spreads for one in row]
 
@@ -89,13 +64,13 @@ def _add_products_tile(typing_context, totals, start, at, factors, table):
             parts = [terms(builder.add(k, ir.Constant(_number, ahead))) for ahead in range(4)]
             return _added(builder, sums, _added(builder, _added(builder, *parts[:2]), _added(builder, *parts[2:])))
 
-        sums = [one for g in together for one in _loaded(builder, builder.gep(line(begun, g), [at]), _PRODUCTS)]
+        sums = [one for g in together for one in _loaded(builder, builder.gep(line(begun, g), [at]))]
         count = builder.extract_value(rows.shape, 0)
         whole = builder.and_(count, ir.Constant(_number, -4))
         sums = loop(builder, ir.Constant(_number, 0), whole, sums, four, stride=4)
         sums = loop(builder, whole, count, sums, lambda k, sums: _added(builder, sums, terms(k)))
         for g in together:
-            part = sums[g.constant * _PRODUCTS : (g.constant + 1) * _PRODUCTS]
+            part = sums[g.constant * _VECTORS : (g.constant + 1) * _VECTORS]
             _store(builder, part, builder.gep(line(total, g), [at]))
         return context.get_dummy_value()
 
@@ -110,11 +85,11 @@ def add_products_(factors, table, start, totals):
     float32 with contiguous rows; ``start`` and ``totals`` are not the same memory.
     """
     count, width = table.shape
-    tiled = len(totals) // _TOGETHER * _TOGETHER if width >= _PRODUCTS_TILE else 0
+    tiled = len(totals) // _TOGETHER * _TOGETHER if width >= _TILE else 0
     for first in range(0, tiled, _TOGETHER):
         four = slice(first, first + _TOGETHER)
-        for begin in range(0, width, _PRODUCTS_TILE):
-            _add_products_tile(totals[four], start[four], min(begin, width - _PRODUCTS_TILE), factors[four], table)
+        for begin in range(0, width, _TILE):
+            _add_products_tile(totals[four], start[four], min(begin, width - _TILE), factors[four], table)
     for g in range(tiled, len(totals)):
         total, begun = totals[g], start[g]
         for h in range(width):

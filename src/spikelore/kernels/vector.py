@@ -3,12 +3,23 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from spikelore.kernels.compiled import compiled
+
 LANES = 16
 """float32 or int32 in one vector."""
+
+
+@compiled()
+def line_of_zeros(size):
+    """Return ``size`` int32 that begin where a cache line does: a vector that lies in two takes longer."""
+    room = np.zeros(size + LANES, np.int32)
+    skipped = -room.ctypes.data % 64 // 4
+    return room[skipped : skipped + size]
 
 
 def in_vectors(typed: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,16 +43,6 @@ def row_at(builder, table, row, stride, vectors):
     start = builder.gep(table, [builder.mul(builder.zext(row, ir.IntType(64)), stride)])
     kind = ir.VectorType(table.type.pointee, LANES)
     return [lanes_at(builder, start, n, kind) for n in range(vectors)]
-
-
-def adding(builder, table, rows, stride, vectors):
-    """Return what `loop` visits to add the rows of a table, which ``rows`` names one after the other."""
-
-    def visit(e, sums):
-        run = row_at(builder, table, builder.load(builder.gep(rows, [e])), stride, vectors)
-        return [builder.fadd(total, builder.load(each, align=4)) for total, each in zip(sums, run, strict=True)]
-
-    return visit
 
 
 def loop(builder, first, last, carried, visit, stride=1):
@@ -84,6 +85,15 @@ def spread(builder, scalar, vector):
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def prefetch(builder, pointer):
+    """Let the processor bring what ``pointer`` points to into its nearest cache; it need not exist."""
+    kind, text = ir.IntType(32), ir.IntType(8).as_pointer()
+    function = ir.FunctionType(ir.VoidType(), [text, kind, kind, kind])
+    function = cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0")
+    read, near, data = (ir.Constant(kind, value) for value in (0, 3, 1))
+    builder.call(function, [builder.bitcast(pointer, text), read, near, data])
 
 
 def compress(builder, values, kept):

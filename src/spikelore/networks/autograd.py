@@ -78,7 +78,7 @@ class _Convolution(torch.autograd.Function):
         return *(torch.from_numpy(each) for each in found), None, None, None, None
 
 
-_DENSE = 0.12
+_DENSE = 0.2
 """Share of spikes from which the dense product of inputs and errors is the faster one."""
 
 

@@ -56,14 +56,6 @@ def sort_events(bins, total_bins, padding, events, starts):
                     events[n, 2] = x + padding
 
 
-@compiled()
-def line_of_zeros(size):
-    """Return ``size`` int32 that begin where a cache line does."""
-    room = np.zeros(size + LANES, np.int32)
-    skipped = -room.ctypes.data % 64 // 4
-    return room[skipped : skipped + size]
-
-
 @in_vectors
 def _add_run(typing_context, target, at, table, start, length):
     """Do ``target[at + n] += table[start + n]`` for n in 0 .. length - 1, of contiguous int32; of whole vectors.

@@ -7,8 +7,9 @@ order: its inputs are listed, and their weights added up in registers.
 import numpy as np
 
 from spikelore.kernels.compiled import compiled, over_cores
-from spikelore.kernels.convolution.events import add_event, line_of_zeros, pack_weights, sort_events
+from spikelore.kernels.convolution.events import add_event, pack_weights, sort_events
 from spikelore.kernels.convolution.grid import grid_bits, threshold_on_grid, to_grid
+from spikelore.kernels.vector import line_of_zeros
 from spikelore.kernels.windows import LARGEST_WINDOW, LISTED, TILE, add_two_lists, list_windows_, pack_tiles
 
 

@@ -1,8 +1,8 @@
 """The LIF network on the processor: equal to `reference` spike for spike.
 
 What makes it fast: input spikes come as events, so nothing as wide as the image is touched in a step without
-one; neurons are moved in vectors (`vector`), padded to whole ones by neurons that cannot fire; the STDP traces belong to
-inputs and neurons (input synapses have no delay) and decay when they are read; a neuron's spike changes
+one; neurons are moved in vectors (`vector`), padded to whole ones by neurons that cannot fire; the STDP traces
+belong to inputs and neurons (input synapses have no delay) and decay when they are read; a neuron's spike changes
 only the weights of inputs whose trace is not yet below exp(-40) of one spike's, about 4e-18 of it, the one thing that
 may differ from the reference; and it changes them when the input spikes next, or at the end: nobody reads them before,
 and then its row is in the cache.
@@ -37,6 +37,7 @@ from spikelore.kernels.lif_network.model import (
 )
 from spikelore.kernels.lif_network.spike_trains import GOLDEN_GAMMA, LOG_2, LOG_SERIES, SQRT_HALF
 from spikelore.kernels.lif_network.vector import LANES, add_row, move_neurons
+from spikelore.kernels.vector import line_of_zeros
 
 _Arrays = namedtuple("_Arrays", [field.name for field in fields(State)])  # Numba takes no dataclass
 _exponential = compiled()(exponential)
@@ -590,10 +591,8 @@ def _buffers():
 
 @compiled()
 def _twin(array):
-    """Copy an array of eight bytes each to where a cache line begins: a vector that lies in two takes longer."""
-    room = np.empty(array.size + LANES, array.dtype)
-    skipped = -room.ctypes.data % 64 // 8
-    twin = room[skipped : skipped + array.size]
+    """Copy an array of eight bytes each to where a cache line begins."""
+    twin = line_of_zeros(2 * array.size).view(array.dtype)
     for j in range(array.size):
         twin[j] = array[j]
     return twin

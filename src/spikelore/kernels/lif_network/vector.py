@@ -18,8 +18,9 @@ def move_neurons(typing_context, v, g, h, firing, u, d, moving):
     """Move neurons on by a step; return 1 if a ``v`` is above its ``firing`` threshold, plus 2 if a ``u`` is above its.
 
     ``v``, ``g`` and ``h`` are the potential and the conductances of excitatory neurons, ``u`` and ``d`` those of
-    inhibitory ones: contiguous float64 of whole vectors. ``moving`` holds dt / tau of v, g and h, the excitatory and the
-    inhibitory reversal potential, the rest of v, dt / tau and rest of u, and the threshold of u; d falls as g does.
+    inhibitory ones: contiguous float64 of whole vectors. ``moving`` holds dt / tau of v, g and h, the excitatory
+    and the inhibitory reversal potential, the rest of v, dt / tau and rest of u, and the threshold of u; d falls as
+    g does.
 
     A step of a pair of neurons costs 20 operations and 88 bytes read or written.
     """

@@ -6,7 +6,17 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from spikelore.kernels.vector import LANES, adding, data_of, lanes_at, loop
+from spikelore.kernels.vector import LANES, data_of, lanes_at, loop, row_at
+
+
+def _adding(builder, table, rows, stride, vectors):
+    """Return what `loop` visits to add the rows of a table, which ``rows`` names one after the other."""
+
+    def visit(e, sums):
+        run = row_at(builder, table, builder.load(builder.gep(rows, [e])), stride, vectors)
+        return [builder.fadd(total, builder.load(each, align=4)) for total, each in zip(sums, run, strict=True)]
+
+    return visit
 
 
 def make_add_rows(vectors: int) -> Callable[..., None]:
@@ -32,7 +42,7 @@ def make_add_rows(vectors: int) -> Callable[..., None]:
             target_data, table_data, row_data = (
                 data_of(context, builder, signature, arguments, position) for position in (0, 2, 5)
             )
-            add = adding(builder, builder.gep(table_data, [offset]), row_data, stride, vectors)
+            add = _adding(builder, builder.gep(table_data, [offset]), row_data, stride, vectors)
             sums = loop(builder, first, last, [ir.Constant(vector, [0.0] * LANES)] * vectors, add)
             start = builder.gep(target_data, [at])
             for n, total in enumerate(sums):
@@ -68,7 +78,7 @@ def make_sum_two(vectors: int) -> Callable[..., None]:
             target_data, table_data, row_data = (
                 data_of(context, builder, signature, arguments, position) for position in (0, 3, 6)
             )
-            add = adding(builder, builder.gep(table_data, [offset]), row_data, stride, vectors)
+            add = _adding(builder, builder.gep(table_data, [offset]), row_data, stride, vectors)
 
             def both(e, sums):
                 second = builder.add(e, builder.sub(middle, first))

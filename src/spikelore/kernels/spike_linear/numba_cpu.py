@@ -7,45 +7,64 @@ from numpy.typing import NDArray
 
 from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled, over_cores
-from spikelore.kernels.row_sums import LISTED_TILE, add_listed
 from spikelore.kernels.spike_linear.model import SpikeRows
-from spikelore.kernels.vector import LANES, compress, count_true, data_of, in_vectors, numbered
+from spikelore.kernels.vector import LANES, compress, count_true, data_of, in_vectors, line_of_zeros, loop, prefetch
 
 _ROWS = 64  # of a job
-_UNITS = 128  # of a job of gradients
-_BLOCK = 256  # rows of gradients that a near cache holds, of a tile
+_AHEAD = 16  # rows
 
 
 @in_vectors
-def _append_spiking(typing_context, target, count, values, at):
-    """List which of 16 values from ``at`` on are not 0 and return the new count; over as many entries is written."""
+def _list_vectors(typing_context, units, values, size):
+    """List which of the first ``size`` values are not 0, and return how many; -1 if one of them is not 1.
+
+    Values are whole vectors; a whole vector is written behind the last entry. One costs a comparison with 0 and with 1.
+    """
     index = types.intp
-    signature = index(target, index, values, index)
+    signature = index(units, values, index)
 
     def generate(context, builder, signature, arguments):
-        _, count, _, at = arguments
-        target_data, value_data = (data_of(context, builder, signature, arguments, position) for position in (0, 2))
+        unit_data, value_data = (data_of(context, builder, signature, arguments, position) for position in (0, 1))
         vector = ir.VectorType(value_data.type.pointee, LANES)
-        seen = builder.load(builder.bitcast(builder.gep(value_data, [at]), vector.as_pointer()), align=1)
+        places = ir.VectorType(ir.IntType(32), LANES)
         differs = builder.icmp_unsigned if isinstance(vector.element, ir.IntType) else builder.fcmp_unordered
-        spiking = differs("!=", seen, ir.Constant(vector, None))
-        place = numbered(builder, at, LANES, bits=32)
-        listed = builder.bitcast(builder.gep(target_data, [count]), place.type.as_pointer())
-        builder.store(compress(builder, place, spiking), listed, align=4)
-        return builder.add(count, count_true(builder, spiking))
+        zeros, ones = (ir.Constant(vector, [value] * LANES) for value in (0, 1))
+
+        def visit(n, carried):
+            count, place, wrong = carried
+            seen = builder.load(builder.bitcast(builder.gep(value_data, [n]), vector.as_pointer()), align=1)
+            spiking = differs("!=", seen, zeros)
+            listed = builder.bitcast(builder.gep(unit_data, [count]), places.as_pointer())
+            builder.store(compress(builder, place, spiking), listed, align=4)
+            return [
+                builder.add(count, count_true(builder, spiking)),
+                builder.add(place, ir.Constant(places, [LANES] * LANES)),
+                builder.or_(wrong, builder.and_(spiking, differs("!=", seen, ones))),
+            ]
+
+        nothing = ir.Constant(ir.IntType(64), 0)
+        first, right = ir.Constant(places, list(range(LANES))), ir.Constant(ir.VectorType(ir.IntType(1), LANES), None)
+        count, _, wrong = loop(builder, nothing, arguments[2], [nothing, first, right], visit, stride=LANES)
+        all_right = builder.icmp_unsigned("==", count_true(builder, wrong), nothing)
+        return builder.select(all_right, count, ir.Constant(ir.IntType(64), -1))
 
     return signature, generate
 
 
 @compiled()
 def list_(spikes, units):
-    """List the units that spike, in ascending order, and return how many; ``units`` (N+16,) is int32."""
-    count, whole = 0, len(spikes) // LANES * LANES
-    for n in range(0, whole, LANES):
-        count = _append_spiking(units, count, spikes, n)
+    """List the units that spike, in ascending order, and return how many; ``units`` (N+16,) is int32.
+
+    Returns -1 if a value is neither 0 nor 1: what is listed is then of no use.
+    """
+    whole = len(spikes) // LANES * LANES
+    count = _list_vectors(units, spikes, whole)
     for n in range(whole, len(spikes)):
-        units[count] = n
-        count += spikes[n] != 0
+        if count >= 0:
+            units[count] = n
+            count += spikes[n] != 0
+            if spikes[n] != 0 and spikes[n] != 1:
+                count = -1
     return count
 
 
@@ -60,12 +79,8 @@ def _list(begin, end, inputs, examples, step, example, counts, listed):
     for job in range(begin, end):
         found = 0
         for row in range(job * _ROWS, min(len(inputs), (job + 1) * _ROWS)):
-            one, spikes, ones = inputs[row // examples * step + row % examples * example], 0, 0
-            for n in range(len(one)):
-                spikes += one[n] != 0
-                ones += one[n] == 1
-            counts[row] = spikes if spikes == ones else -1
-            found += list_(one, listed[job, found:])
+            counts[row] = list_(inputs[row // examples * step + row % examples * example], listed[job, found:])
+            found += max(0, counts[row])
 
 
 @over_cores
@@ -104,36 +119,54 @@ def _forward(begin, end, starts, units, table, bias, currents):
         add_rows_(table, units, starts[row], starts[row + 1], total)
 
 
-@compiled()
-def _turn_(starts, units, size, begins, listed):
-    """List each unit's rows of each block, ascending: ``listed[begins[n]:begins[n+1]]``, n = block N + unit."""
-    for row in range(len(starts) - 1):
-        block = row // _BLOCK * size
-        for e in range(starts[row], starts[row + 1]):
-            begins[block + units[e] + 2] += 1
-    for n in range(1, len(begins)):
-        begins[n] += begins[n - 1]
-    for row in range(len(starts) - 1):
-        block = row // _BLOCK * size
-        for e in range(starts[row], starts[row + 1]):
-            n = block + units[e] + 1
-            listed[begins[n]] = row
-            begins[n] += 1
+@in_vectors
+def _add_to_units(typing_context, totals, units, first, last, table, at, ahead):
+    """Add 16 values of a table, from the ``at``-th on, to those of each unit on a list, ``totals[16 unit:]``.
+
+    Values ``ahead`` of them are asked for, to be near when their turn comes.
+    """
+    index = types.intp
+    signature = types.void(totals, units, index, index, table, index, index)
+
+    def generate(context, builder, signature, arguments):
+        total_data, unit_data, table_data = (
+            data_of(context, builder, signature, arguments, position) for position in (0, 1, 4)
+        )
+        _, _, first, last, _, at, ahead = arguments
+        vector = ir.VectorType(ir.FloatType(), LANES)
+        added = builder.load(builder.bitcast(builder.gep(table_data, [at]), vector.as_pointer()), align=4)
+        prefetch(builder, builder.gep(table_data, [builder.add(at, ahead)]))
+
+        def visit(e, _):
+            unit = builder.zext(builder.load(builder.gep(unit_data, [e])), ir.IntType(64))
+            place = builder.gep(builder.bitcast(total_data, vector.as_pointer()), [unit])
+            builder.store(builder.fadd(builder.load(place, align=4), added), place, align=4)
+            return []
+
+        loop(builder, first, last, [], visit)
+        return context.get_dummy_value()
+
+    return signature, generate
 
 
 @over_cores
 @compiled()
-def _weight_gradients(begin, end, begins, listed, gradients, found):
-    """Sum up the gradients of each unit's rows, tile after tile of the neurons; a job is ``_UNITS`` units."""
-    units, width = found.shape
-    none = np.zeros(width, np.float32)
+def _weight_gradients(begin, end, starts, units, gradients, found):
+    """Add the gradients of each row to those of its units, 16 neurons a job; ``found`` (H,N).
+
+    A job's sums, 64 bytes a unit, stay in the nearest cache. A spike costs H additions, 4 bytes read and written each.
+    """
+    width, size = found.shape
+    totals = line_of_zeros(size * LANES).view(np.float32)
     for job in range(begin, end):
-        for tile in range(0, width, LISTED_TILE):
-            at = min(tile, width - LISTED_TILE)
-            for n in range(0, len(begins) - 2, units):
-                for unit in range(job * _UNITS, min(units, (job + 1) * _UNITS)):
-                    total, first, last = found[unit], begins[n + unit], begins[n + unit + 1]
-                    add_listed(total, total if n else none, at, gradients, width, listed, first, last)
+        at = min(job * LANES, width - LANES)
+        for n in range(size * LANES):
+            totals[n] = 0
+        for row in range(len(starts) - 1):
+            _add_to_units(totals, units, starts[row], starts[row + 1], gradients, row * width + at, _AHEAD * width)
+        for n in range(size):
+            for h in range(LANES):
+                found[at + h, n] = totals[n * LANES + h]
 
 
 def _jobs(count: int, size: int) -> int:
@@ -170,11 +203,8 @@ def forward(rows: SpikeRows, weights: NDArray[np.float32], bias: NDArray[np.floa
 def weight_gradients(rows: SpikeRows, gradients: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return dL/dw, (H,N); see the package's `weight_gradients`."""
     neurons = gradients.shape[1]
-    if neurons < LISTED_TILE:
-        gradients = np.pad(gradients, ((0, 0), (0, LISTED_TILE - neurons)))
-    begins = np.zeros(_jobs(max(1, len(gradients)), _BLOCK) * rows.size + 2, np.int64)
-    listed = np.empty(len(rows.units), np.int32)
-    _turn_(rows.starts, rows.units, rows.size, begins, listed)
-    found = memory.empty((rows.size, gradients.shape[1]))
-    _weight_gradients(_jobs(rows.size, _UNITS), begins, listed, gradients, found)
-    return np.ascontiguousarray(found[:, :neurons].T)
+    if neurons < LANES:
+        gradients = np.pad(gradients, ((0, 0), (0, LANES - neurons)))
+    found = memory.empty((gradients.shape[1], rows.size))
+    _weight_gradients(_jobs(len(found), LANES), rows.starts, rows.units, np.ascontiguousarray(gradients), found)
+    return found[:neurons]

@@ -3,8 +3,9 @@
 import numpy as np
 
 from spikelore.kernels.compiled import compiled
-from spikelore.kernels.convolution.events import add_event, line_of_zeros, pack_weights, sort_events
+from spikelore.kernels.convolution.events import add_event, pack_weights, sort_events
 from spikelore.kernels.convolution.grid import grid_bits, threshold_on_grid, to_grid
+from spikelore.kernels.vector import line_of_zeros
 
 
 @compiled()
