@@ -230,9 +230,13 @@ def test_spikes_of_any_type_and_layout_are_listed_step_by_step(type_, units, lai
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_what_is_no_spike_is_refused(backend):
+@pytest.mark.parametrize("share", [0.1, 1])
+@pytest.mark.parametrize("place", [0, 31, 32, 39])
+def test_what_is_no_spike_is_refused(place, share, backend):
+    spikes = (np.random.default_rng(0).random((70, 2, 40)) < share).astype(np.float32)
+    spikes[65, 1, place] = 0.5
     with pytest.raises(InputError, match=r"^inputs hold 0.5, expected spikes, 0 or 1; "):
-        spike_linear.rows_of(np.array([[[0, 1], [0.5, 1]]], np.float32), backend=backend)
+        spike_linear.rows_of(spikes, backend=backend)
 
 
 def layers_gradients(share, backend, seed=0):

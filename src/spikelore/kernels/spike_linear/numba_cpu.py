@@ -11,6 +11,7 @@ from spikelore.kernels.spike_linear.model import SpikeRows
 from spikelore.kernels.vector import LANES, compress, count_true, data_of, in_vectors, line_of_zeros, loop, prefetch
 
 _ROWS = 64  # of a job
+_SELDOM = 4  # units for each spike, as a rule: lists that could hold them all would be as large as the inputs
 _AHEAD = 16  # rows
 
 
@@ -74,11 +75,15 @@ def _list(begin, end, inputs, examples, step, example, counts, listed):
     """List the units of a job's rows, one row after the other in ``listed[job]``, and count each row's.
 
     The rows are those of all examples at one step, then at the next; from one step to the next it is ``step`` rows of
-    the inputs, from an example to the next ``example``. -1 is counted where a value is neither 0 nor 1.
+    the inputs, from an example to the next ``example``. -1 is counted where a value is neither 0 nor 1, and -2 where the
+    job's list may be too short.
     """
     for job in range(begin, end):
         found = 0
         for row in range(job * _ROWS, min(len(inputs), (job + 1) * _ROWS)):
+            if found + inputs.shape[1] + LANES > listed.shape[1]:
+                counts[row] = -2
+                continue
             counts[row] = list_(inputs[row // examples * step + row % examples * example], listed[job, found:])
             found += max(0, counts[row])
 
@@ -179,10 +184,13 @@ def rows_of(inputs: NDArray) -> SpikeRows | None:
     examples_first = inputs.transpose(1, 0, 2)
     turned = examples_first.flags.c_contiguous and not inputs.flags.c_contiguous
     flat = (examples_first if turned else np.ascontiguousarray(inputs)).reshape(-1, size)
-    jobs = _jobs(len(flat), _ROWS)
-    counts, listed = np.empty(len(flat), np.int64), memory.empty((jobs, _ROWS * size + LANES), np.int32)
-    _list(jobs, flat, examples, *((1, steps) if turned else (examples, 1)), counts, listed)
-    if len(counts) and counts.min() < 0:
+    jobs, counts = _jobs(len(flat), _ROWS), np.empty(len(flat), np.int64)
+    for room in (_ROWS * size // _SELDOM, _ROWS * size):
+        listed = memory.empty((jobs, room + LANES), np.int32)
+        _list(jobs, flat, examples, *((1, steps) if turned else (examples, 1)), counts, listed)
+        if counts.min(initial=0) > -2:
+            break
+    if counts.min(initial=0) < 0:
         return None
     starts = np.zeros(len(flat) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
