@@ -11,15 +11,8 @@ Numba. Three kinds of parts and their product::
 See `spikelore.networks.protocol` for networks of one's own, `spikelore.continual.method` for methods.
 """
 
-import os
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-# Torch's threads wait awake for milliseconds after each operation, on cores that kernels need next; a small part of
-# that is as good for torch (docs/decisions/torch.md). It is read when torch is loaded.
-if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 if TYPE_CHECKING:
     from spikelore.continual.method import Method as Method

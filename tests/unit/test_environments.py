@@ -11,11 +11,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
+import torch
 from numba.core import event
 from numba.core.errors import TypingError
 
@@ -65,10 +67,25 @@ def test_the_number_of_threads_changes_no_bit(here, threads):
         numba.set_num_threads(before)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_every_job_is_done_once_whoever_comes_to_it(threads, monkeypatch):
-    monkeypatch.setattr(compiled, "_threads", lambda: threads)
+@pytest.fixture(params=["torch", "own"])
+def crew(request, monkeypatch) -> Iterator[Callable[[int], None]]:
+    """Give what sets how many threads there are: those of torch, or this one and helpers."""
     monkeypatch.setattr(compiled, "AVAILABLE", True)
+    before = torch.get_num_threads()
+
+    def size(threads: int) -> None:
+        monkeypatch.setattr(compiled, "_threads", lambda: threads)
+        torch.set_num_threads(threads if request.param == "torch" else threads + 1)
+        if (compiled._torchs_team(threads) is None) == (request.param == "torch"):
+            pytest.skip("torch's threads here are not of an OpenMP that is GNU's or as it")
+
+    yield size
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_every_job_is_done_once_whoever_comes_to_it(threads, crew):
+    crew(threads)
     done = np.zeros((40, 2), int)
 
     @compiled.over_cores
@@ -78,14 +95,14 @@ def test_every_job_is_done_once_whoever_comes_to_it(threads, monkeypatch):
     work(len(done), 1)
     assert (done[:, 0] == 1).all()
     assert len(set(done[:, 1])) <= threads
+    work(2, 0)
     work(0, 1)
-    assert done[:, 0].sum() == 40
+    assert done[:, 0].sum() == 42
 
 
-def test_a_thread_that_is_kept_from_its_work_leaves_the_rest_to_the_others(monkeypatch):
+def test_a_thread_that_is_kept_from_its_work_leaves_the_rest_to_the_others(crew):
     """As one is whose core is busy with something else."""
-    monkeypatch.setattr(compiled, "_threads", lambda: 2)
-    monkeypatch.setattr(compiled, "AVAILABLE", True)
+    crew(2)
     here, begun, done = threading.get_ident(), threading.Event(), []
 
     @compiled.over_cores
@@ -103,9 +120,8 @@ def test_a_thread_that_is_kept_from_its_work_leaves_the_rest_to_the_others(monke
     assert sum(many for _, many in done) == 16
 
 
-def test_a_fault_in_a_job_is_raised_and_no_more_are_begun(monkeypatch):
-    monkeypatch.setattr(compiled, "_threads", lambda: 2)
-    monkeypatch.setattr(compiled, "AVAILABLE", True)
+def test_a_fault_in_a_job_is_raised_and_no_more_are_begun(crew):
+    crew(2)
     begun = []
 
     @compiled.over_cores
@@ -118,11 +134,40 @@ def test_a_fault_in_a_job_is_raised_and_no_more_are_begun(monkeypatch):
     assert len(begun) <= 2
 
 
+def test_a_fault_in_another_thread_is_raised_here(crew):
+    crew(2)
+    here, there = threading.get_ident(), threading.Event()
+
+    @compiled.over_cores
+    def work(begin, end):
+        if threading.get_ident() != here:
+            there.set()
+            raise ValueError("there")
+        assert there.wait(60)
+
+    with pytest.raises(ValueError, match="there"):
+        work(2)
+
+
+def test_torch_keeps_the_number_of_threads_that_it_was_told():
+    """Numba's threads, which begin with the first kernel, may be of the same OpenMP."""
+    command = (
+        "import torch; torch.set_num_threads(1); import every_kernel; every_kernel.leaky(); "
+        "print(torch.get_num_threads())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command], env={**os.environ, "NUMBA_NUM_THREADS": "2"}, capture_output=True, text=True,
+        cwd=Path(every_kernel.__file__).parent,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+
+
 def test_where_no_more_threads_are_to_be_had_one_does_it_all(here, monkeypatch):
     def none_left(*_):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(compiled, "_threads", lambda: 2)
+    monkeypatch.setattr(compiled, "_torchs_team", lambda threads: None)
     monkeypatch.setattr(compiled.ThreadPoolExecutor, "submit", none_left)
     assert_same_bits(answers(KERNELS), here)
 
@@ -418,21 +463,3 @@ def test_reports_without_a_folder_for_matplotlib_say_nothing(tmp_path):
         env={**os.environ, **nowhere}, capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-@pytest.mark.parametrize(
-    ("given", "first", "found"),
-    [
-        ({}, "", "20000"),
-        ({"GOMP_SPINCOUNT": "7"}, "", "7"),
-        ({"OMP_WAIT_POLICY": "active"}, "", "None"),
-        ({}, "import torch; ", "None"),
-    ],
-)
-def test_threads_of_torch_wait_awake_for_a_short_time_unless_told_otherwise(given, first, found):
-    own = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    command = f"{first}import os, spikelore; print(os.environ.get('GOMP_SPINCOUNT'))"
-    done = subprocess.run(
-        [sys.executable, "-c", command], env={**own, **given}, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == found

@@ -6,6 +6,7 @@ comes to whom. Numba's own parallel loops share the jobs out beforehand, take tw
 process that is forked from one which has used them.
 """
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -65,29 +66,30 @@ def over_cores(part: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(part, updated=())
     def run(jobs: int, *arguments: Any) -> None:
-        threads = min(jobs, _threads()) if AVAILABLE else 1
+        threads = _threads() if AVAILABLE and jobs > 1 else 1
         if threads < 2:
             part(0, jobs, *arguments)
             return
         parts = min(jobs, threads * _PARTS)
         to_do = deque((n * jobs // parts, (n + 1) * jobs // parts) for n in range(parts))
+        raised: list[BaseException] = []
 
-        def work() -> None:
-            with suppress(IndexError):
-                while True:
-                    begin, end = to_do.popleft()
-                    part(begin, end, *arguments)
+        def work(*_: Any) -> None:
+            try:
+                while to_do:
+                    with suppress(IndexError):  # another thread's
+                        part(*to_do.popleft(), *arguments)
+            except BaseException as error:
+                to_do.clear()
+                raised.append(error)
 
-        helpers = []
-        try:
-            with suppress(RuntimeError):  # no more threads to be had
-                helpers.extend(_helpers().submit(work) for _ in range(threads - 1))
-            work()
-        finally:
-            to_do.clear()
-            for helper in helpers:
-                if not helper.cancel():
-                    helper.result()
+        team = _torchs_team(threads)
+        if team:
+            team(work)
+        else:
+            _with_helpers(work, min(jobs, threads) - 1)
+        if raised:
+            raise raised[0]
 
     return run
 
@@ -96,9 +98,46 @@ _PARTS = 4
 """Parts of the jobs for each thread."""
 
 
+def _with_helpers(work: Callable[[], None], count: int) -> None:
+    """Let ``count`` threads of our own, and this one, do the work."""
+    helpers = []
+    with suppress(RuntimeError):  # no more threads to be had
+        helpers.extend(_helpers().submit(work) for _ in range(count))
+    work()
+    for helper in helpers:
+        if not helper.cancel():
+            helper.result()
+
+
 @cache
 def _helpers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(config.NUMBA_NUM_THREADS, "spikelore")
+
+
+def _torchs_team(threads: int) -> Callable[[Callable[..., None]], None] | None:
+    """Return what lets torch's threads, and this one, do the work; None if torch is not loaded or has more or fewer.
+
+    After each operation they wait awake for the next, some milliseconds: threads beside them would find no core.
+    """
+    torch = sys.modules.get("torch")
+    if not hasattr(torch, "get_num_threads") or torch.get_num_threads() != threads:
+        return None
+    parallel = _openmp(torch._C.__file__)
+    return parallel and (lambda work: parallel(_WORK(work), None, threads, 0))
+
+
+_WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+@cache
+def _openmp(library: str) -> Any:
+    """Return the entry point of the OpenMP that a library is linked with, if it is GNU's or has it too."""
+    try:
+        parallel = ctypes.CDLL(library).GOMP_parallel
+    except (OSError, AttributeError):
+        return None
+    parallel.argtypes, parallel.restype = (_WORK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
+    return parallel
 
 
 class _Process:
@@ -124,6 +163,9 @@ def _threads() -> int:
 
 @cache
 def _begin() -> None:
+    """Let Numba begin its threads, of which only the number is asked for; torch keeps its own number."""
+    torch = sys.modules.get("torch")
+    of_torch = torch.get_num_threads() if hasattr(torch, "get_num_threads") else None
     try:
         with warnings.catch_warnings():
             # Numba warns at length without /dev/shm. The lock that it cannot have there is for others.
@@ -132,6 +174,8 @@ def _begin() -> None:
     except ValueError as error:
         asked = f"NUMBA_THREADING_LAYER is {config.THREADING_LAYER!r}"
         raise SpikeloreError(f"{asked}: {' '.join(str(error).split())}; or unset it") from None
+    if torch and of_torch:
+        torch.set_num_threads(of_torch)  # Numba tells the OpenMP of both how many there are
 
 
 class _Cache(FunctionCache):

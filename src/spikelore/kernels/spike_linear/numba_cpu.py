@@ -75,7 +75,7 @@ def _list(begin, end, inputs, examples, step, example, counts, listed):
     """List the units of a job's rows, one row after the other in ``listed[job]``, and count each row's.
 
     The rows are those of all examples at one step, then at the next; from one step to the next it is ``step`` rows of
-    the inputs, from an example to the next ``example``. -1 is counted where a value is neither 0 nor 1, and -2 where the
+    the inputs, from an example to the next ``example``. -1 is counted where a value is neither 0 nor 1, -2 where the
     job's list may be too short.
     """
     for job in range(begin, end):
