@@ -149,6 +149,34 @@ def test_a_fault_in_another_thread_is_raised_here(crew):
         work(2)
 
 
+INTERRUPTED = """
+import os, signal, sys, threading, torch
+import numpy as np
+from spikelore.kernels import compiled, lif_scan
+
+torch.set_num_threads(2 if sys.argv[1] == "torch" else 1)
+torch.ones(10**6).sum()
+inputs = np.ones((20, 20000), np.float32)
+for n in range(20):
+    try:
+        threading.Timer(0.01 + 0.0003 * n, os.kill, (os.getpid(), signal.SIGINT)).start()
+        while True:
+            lif_scan.forward(inputs, lif_scan.Leaky(), steps=20)
+    except KeyboardInterrupt:
+        pass
+print(float(np.sum(lif_scan.forward(inputs, lif_scan.Leaky(), steps=20)[0])) > 0)
+"""
+
+
+@pytest.mark.parametrize("whose", ["torch", "own"])
+def test_every_interrupt_is_raised_whatever_threads_are_at_work(whose):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, whose], env={**os.environ, "NUMBA_NUM_THREADS": "2"}, capture_output=True,
+        text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
 def test_torch_keeps_the_number_of_threads_that_it_was_told():
     """Numba's threads, which begin with the first kernel, may be of the same OpenMP."""
     command = (

@@ -85,7 +85,7 @@ def over_cores(part: Callable[..., None]) -> Callable[..., None]:
 
         team = _torchs_team(threads)
         if team:
-            team(work)
+            _with_team(work, threads, *team)
         else:
             _with_helpers(work, min(jobs, threads) - 1)
         if raised:
@@ -101,12 +101,14 @@ _PARTS = 4
 def _with_helpers(work: Callable[[], None], count: int) -> None:
     """Let ``count`` threads of our own, and this one, do the work."""
     helpers = []
-    with suppress(RuntimeError):  # no more threads to be had
-        helpers.extend(_helpers().submit(work) for _ in range(count))
-    work()
-    for helper in helpers:
-        if not helper.cancel():
-            helper.result()
+    try:
+        with suppress(RuntimeError):  # no more threads to be had
+            helpers.extend(_helpers().submit(work) for _ in range(count))
+        work()
+    finally:
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
 
 
 @cache
@@ -114,30 +116,45 @@ def _helpers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(config.NUMBA_NUM_THREADS, "spikelore")
 
 
-def _torchs_team(threads: int) -> Callable[[Callable[..., None]], None] | None:
-    """Return what lets torch's threads, and this one, do the work; None if torch is not loaded or has more or fewer.
+_TEAM_WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def _with_team(work: Callable[..., None], threads: int, begin: Any, end: Any) -> None:
+    """Let a team of OpenMP's threads, this one among them, do the work.
+
+    What an interrupt raises here is raised when they are done: CPython looks for interrupts after a call, so none comes
+    between ``try`` and ``begin``.
+    """
+    called = _TEAM_WORK(work)
+    try:
+        begin(called, None, threads)
+        work()
+    finally:
+        end()
+
+
+def _torchs_team(threads: int) -> tuple[Any, Any] | None:
+    """Return what begins and ends a team of torch's threads; None if torch is not loaded or has more or fewer.
 
     After each operation they wait awake for the next, some milliseconds: threads beside them would find no core.
     """
     torch = sys.modules.get("torch")
     if not hasattr(torch, "get_num_threads") or torch.get_num_threads() != threads:
         return None
-    parallel = _openmp(torch._C.__file__)
-    return parallel and (lambda work: parallel(_WORK(work), None, threads, 0))
-
-
-_WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    return _openmp(torch._C.__file__)
 
 
 @cache
-def _openmp(library: str) -> Any:
-    """Return the entry point of the OpenMP that a library is linked with, if it is GNU's or has it too."""
+def _openmp(library: str) -> tuple[Any, Any] | None:
+    """Return the entry points for teams of the OpenMP that a library is linked with, if it is GNU's or has them too."""
     try:
-        parallel = ctypes.CDLL(library).GOMP_parallel
+        linked = ctypes.CDLL(library)
+        begin, end = linked.GOMP_parallel_start, linked.GOMP_parallel_end
     except (OSError, AttributeError):
         return None
-    parallel.argtypes, parallel.restype = (_WORK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
-    return parallel
+    begin.argtypes, begin.restype = (_TEAM_WORK, ctypes.c_void_p, ctypes.c_uint), None
+    end.argtypes, end.restype = (), None
+    return begin, end
 
 
 class _Process:
