@@ -138,10 +138,14 @@ def _torchs_team(threads: int) -> tuple[Any, Any] | None:
 
     After each operation they wait awake for the next, some milliseconds: threads beside them would find no core.
     """
+    torch = _torch()
+    return _openmp(torch._C.__file__) if torch and torch.get_num_threads() == threads else None
+
+
+def _torch() -> Any:
+    """Return torch if it is loaded."""
     torch = sys.modules.get("torch")
-    if not hasattr(torch, "get_num_threads") or torch.get_num_threads() != threads:
-        return None
-    return _openmp(torch._C.__file__)
+    return torch if hasattr(torch, "get_num_threads") else None
 
 
 @cache
@@ -181,8 +185,8 @@ def _threads() -> int:
 @cache
 def _begin() -> None:
     """Let Numba begin its threads, of which only the number is asked for; torch keeps its own number."""
-    torch = sys.modules.get("torch")
-    of_torch = torch.get_num_threads() if hasattr(torch, "get_num_threads") else None
+    torch = _torch()
+    of_torch = torch.get_num_threads() if torch else 0
     try:
         with warnings.catch_warnings():
             # Numba warns at length without /dev/shm. The lock that it cannot have there is for others.
@@ -191,7 +195,7 @@ def _begin() -> None:
     except ValueError as error:
         asked = f"NUMBA_THREADING_LAYER is {config.THREADING_LAYER!r}"
         raise SpikeloreError(f"{asked}: {' '.join(str(error).split())}; or unset it") from None
-    if torch and of_torch:
+    if torch:
         torch.set_num_threads(of_torch)  # Numba tells the OpenMP of both how many there are
 
 
