@@ -491,3 +491,21 @@ def test_reports_without_a_folder_for_matplotlib_say_nothing(tmp_path):
         env={**os.environ, **nowhere}, capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "first", "found"),
+    [
+        ({}, "", "20000"),
+        ({"GOMP_SPINCOUNT": "7"}, "", "7"),
+        ({"OMP_WAIT_POLICY": "active"}, "", "None"),
+        ({}, "import torch; ", "None"),
+    ],
+)
+def test_threads_of_torch_wait_awake_for_a_short_time_unless_told_otherwise(given, first, found):
+    own = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    command = f"{first}import os, spikelore; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run(
+        [sys.executable, "-c", command], env={**own, **given}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == found
