@@ -16,8 +16,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Torch's threads, which kernels use too, wait awake for milliseconds for each other and for the next operation, on
-# cores that others may need; a small part of that is as good (docs/decisions/torch.md). It is read when torch is loaded.
+# Torch's threads, which kernels use too, wait awake for milliseconds for each other and the next operation, on cores
+# that others may need; a small part is as good (docs/decisions/torch.md). It is read when torch is loaded.
 if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
