@@ -257,12 +257,8 @@ def move_neurons(v, g, h, firing, u, d, moving):
     return int((v > firing).any()) + 2 * int((u > threshold).any())
 
 
-def add_row(total, table, row):
-    total += table[row]
-
-
-events._add_run = add_run
-lif_network.move_neurons, lif_network.add_row = move_neurons, add_row
+events.add_run = lif_network.add_run = add_run
+lif_network.move_neurons = move_neurons
 
 with np.errstate(over="ignore"):  # hashes of generators wrap
     every_kernel._main("python", sys.argv[1])

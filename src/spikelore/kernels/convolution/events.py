@@ -7,12 +7,10 @@ whole vectors, and weights keep their columns reversed, so that one spike adds o
 """
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 
 from spikelore.kernels import memory
 from spikelore.kernels.compiled import compiled
-from spikelore.kernels.vector import LANES, data_of, in_vectors, lanes_at, loop
+from spikelore.kernels.vector import LANES, add_run
 
 
 def pack_weights(weights: np.ndarray) -> np.ndarray:
@@ -56,33 +54,6 @@ def sort_events(bins, total_bins, padding, events, starts):
                     events[n, 2] = x + padding
 
 
-@in_vectors
-def _add_run(typing_context, target, at, table, start, length):
-    """Do ``target[at + n] += table[start + n]`` for n in 0 .. length - 1, of contiguous int32; of whole vectors.
-
-    A loop in Python looks first whether the two overlap, and takes shorter vectors: four times the time.
-    """
-    index = types.intp
-    signature = types.void(target, index, table, index, index)
-
-    def generate(context, builder, signature, arguments):
-        _, at, _, start, length = arguments
-        target_data, table_data = (data_of(context, builder, signature, arguments, position) for position in (0, 2))
-        targets, added = builder.gep(target_data, [at]), builder.gep(table_data, [start])
-        vector = ir.VectorType(ir.IntType(32), LANES)
-
-        def add(n, _):
-            place, other = (lanes_at(builder, builder.gep(each, [n]), 0, vector) for each in (targets, added))
-            total = builder.add(builder.load(place, align=4), builder.load(other, align=4))
-            builder.store(total, place, align=4)
-            return []
-
-        loop(builder, ir.Constant(ir.IntType(64), 0), length, [], add, stride=LANES)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
 @compiled(inline="always")
 def add_event(potentials, packed, channel, row, column, padded_features):
     """Add the synapses of one input spike to ``potentials`` (Ho, Wo*Fp).
@@ -100,4 +71,4 @@ def add_event(potentials, packed, channel, row, column, padded_features):
     for i in range(max(0, np.int64(row) - out_height + 1), min(kernel, np.int64(row) + 1)):
         at = ((row - i) * out_width + first + low) * padded_features
         start = ((np.int64(channel) * kernel + i) * kernel + low) * padded_features
-        _add_run(potentials, at, packed, start, length)
+        add_run(potentials, at, packed, start, length)

@@ -36,8 +36,8 @@ from spikelore.kernels.lif_network.model import (
     State,
 )
 from spikelore.kernels.lif_network.spike_trains import GOLDEN_GAMMA, LOG_2, LOG_SERIES, SQRT_HALF
-from spikelore.kernels.lif_network.vector import LANES, add_row, move_neurons
-from spikelore.kernels.vector import line_of_zeros
+from spikelore.kernels.lif_network.vector import LANES, move_neurons
+from spikelore.kernels.vector import add_run, line_of_zeros
 
 _Arrays = namedtuple("_Arrays", [field.name for field in fields(State)])  # Numba takes no dataclass
 _exponential = compiled()(exponential)
@@ -348,7 +348,7 @@ def _run_(state, c, delays, starts, inputs, plasticity, pre_decay, post_decay, s
                     left = pre_decay[elapsed] if elapsed < pre_decay.size else 0.0
                     state.pre_trace[i] = state.pre_trace[i] * left + c.pre_trace_step
                     state.last_input_spike[i] = step
-                add_row(g, weights, i)
+                add_run(g, 0, weights, i * neurons, neurons)
                 if tracing:
                     for j in range(neurons):
                         changed = weights[i, j] + plasticity.pre[j] * post[j]

@@ -1,4 +1,4 @@
-"""What a LIF network does in every step and at every input spike, in the compiler's own vectors.
+"""What a LIF network does in every step, in the compiler's own vectors.
 
 Left to the compiler, a step of 32 neurons took twice the time: it looks first which arrays overlap, and takes vectors
 of half the length.
@@ -57,31 +57,5 @@ def move_neurons(typing_context, v, g, h, firing, u, d, moving):
         above = loop(builder, first, last, [nobody, nobody], visit)
         exc, inh = (builder.zext(builder.icmp_unsigned("!=", each, nobody), ir.IntType(64)) for each in above)
         return builder.or_(exc, builder.shl(inh, ir.Constant(ir.IntType(64), 1)))
-
-    return signature, generate
-
-
-@in_vectors
-def add_row(typing_context, total, table, row):
-    """Add a row of a contiguous float64 table to ``total``, a multiple of `LANES` wide."""
-    signature = types.void(total, table, types.int64)
-
-    def generate(context, builder, signature, arguments):
-        vector = ir.VectorType(ir.DoubleType(), LANES)
-        into, rows = (
-            builder.bitcast(data_of(context, builder, signature, arguments, n), vector.as_pointer()) for n in range(2)
-        )
-        size = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).nitems
-        vectors = builder.udiv(size, ir.Constant(ir.IntType(64), LANES))
-        start = builder.gep(rows, [builder.mul(arguments[2], vectors)])
-
-        def visit(n, _):
-            at = builder.gep(into, [n])
-            added = builder.load(builder.gep(start, [n]), align=8)
-            builder.store(builder.fadd(builder.load(at, align=8), added), at, align=8)
-            return []
-
-        loop(builder, ir.Constant(ir.IntType(64), 0), vectors, [], visit)
-        return context.get_dummy_value()
 
     return signature, generate
